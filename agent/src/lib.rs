@@ -1,0 +1,6 @@
+//! The agent's library: everything `icecore` does, without the argument parsing of `main.rs`.
+//!
+//! It reads disks, restores them and shows what is stored. The chunk repository itself belongs to
+//! `repo-format`; this crate decides which bytes go in and where they come out.
+
+pub mod read_at;

@@ -87,6 +87,21 @@ pub fn copy_sparse(source: &File, target: &File, offset_bytes: u64) -> Result<()
     Ok(())
 }
 
+/// Copies a whole image without its holes; an existing file is replaced.
+pub fn copy_image(source: &Path, target: &Path) -> Result<()> {
+    let source = open(source)?;
+    let file = File::create(target).with_context(|| format!("cannot create {}", target.display()))?;
+    file.set_len(source.metadata()?.len())?;
+    copy_sparse(&source, &file, 0)
+}
+
+/// Bytes that may still be written below `directory`.
+pub fn free_bytes(directory: &Path) -> Result<u64> {
+    let facts = nix::sys::statvfs::statvfs(directory)
+        .with_context(|| format!("cannot ask for the space in {}", directory.display()))?;
+    Ok(facts.blocks_available().saturating_mul(facts.fragment_size()))
+}
+
 fn compare_window(before: &File, after: &File, window: Extent, granule: u64, extents: &mut Vec<Extent>) -> Result<()> {
     let length = usize::try_from(window.length_bytes)?;
     let (mut left, mut right) = (vec![0; length], vec![0; length]);

@@ -33,7 +33,7 @@ pub struct Failure {
 impl Icecore {
     /// A program without a repository yet.
     pub fn without_repository() -> Result<Self> {
-        Self::in_temporary_dir(TempDir::with_prefix("icecore-e2e-")?)
+        Ok(Self::with_program(icecore_program()?, TempDir::with_prefix("icecore-e2e-")?))
     }
 
     /// A program with an empty, initialised repository.
@@ -43,10 +43,15 @@ impl Icecore {
         Ok(icecore)
     }
 
-    /// As `without_repository`, but everything lies in `dir`, which is deleted with it.
-    pub fn in_temporary_dir(dir: TempDir) -> Result<Self> {
+    /// A given program, without a repository yet; everything lies in `dir`, which is deleted with the result.
+    pub fn with_program(program: PathBuf, dir: TempDir) -> Self {
         let repository = dir.path().join("repo");
-        Ok(Self { program: icecore_program()?, dir, repository, passphrase: "correct horse battery staple".into() })
+        Self { program, dir, repository, passphrase: "correct horse battery staple".into() }
+    }
+
+    /// Leaves the temporary directory behind when this is dropped.
+    pub fn keep(&mut self) {
+        self.dir.disable_cleanup(true);
     }
 
     /// The temporary directory; tests may put their own files here.
@@ -57,6 +62,11 @@ impl Icecore {
     /// Where the repository lies.
     pub fn repository(&self) -> &Path {
         &self.repository
+    }
+
+    /// What unlocks the repository.
+    pub fn passphrase(&self) -> &str {
+        &self.passphrase
     }
 
     /// Answers with another passphrase from now on.

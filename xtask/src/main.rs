@@ -1,2 +1,54 @@
-//! p
-fn main() {}
+//! `cargo xtask …`: the project's own commands. Each lives in a file of its name; this one only tells them apart.
+
+mod bench;
+mod interrupt;
+mod run;
+mod setup;
+mod step;
+mod test;
+mod tour;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The commands of the Icecore project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install the Debian packages and cargo tools that are missing; the other commands do this themselves
+    Setup(setup::Options),
+    /// Install what is missing, build in release, and show a real disk backed up and restored
+    Run(run::Options),
+    /// The scenario that `run` shows: full, incremental, check, restore, compare
+    Tour(tour::Options),
+    /// Everything that CI runs
+    Test(test::Options),
+    /// Measure speed and size next to restic, borg, rustic and zstd
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    interrupt::watch();
+    let result = match Cli::parse().command {
+        Command::Setup(options) => setup::run(&options),
+        Command::Run(options) => run::run(&options),
+        Command::Tour(options) => tour::run(&options),
+        Command::Test(options) => return test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

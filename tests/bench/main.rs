@@ -1,0 +1,2 @@
+//! placeholder of the benchmark
+fn main() {}

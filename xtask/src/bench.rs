@@ -1,0 +1,30 @@
+//! `cargo xtask bench`: builds in release and hands over to the `bench` program of `tests/`, which does the measuring.
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{setup, workspace};
+
+/// Options of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// A 1 GiB image instead of 6 GiB, and one run of each instead of three
+    #[arg(long)]
+    quick: bool,
+    #[command(flatten)]
+    setup: setup::Consent,
+}
+
+/// Installs, builds, measures.
+pub fn run(options: &Options) -> Result<()> {
+    setup::install(setup::Purpose::Bench, options.setup)?;
+    let icecore = workspace::build("agent", "icecore", true)?;
+    let bench = workspace::build("e2e", "bench", true)?;
+    let mut command = std::process::Command::new(&bench);
+    if options.quick {
+        command.arg("--quick");
+    }
+    command.env("ICECORE_BIN", icecore).env("ICECORE_CACHE", workspace::cache_dir()?).current_dir(workspace::root());
+    let status = command.status().with_context(|| format!("cannot start {}", bench.display()))?;
+    ensure!(status.success(), "the benchmark did not finish ({status})");
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! `cargo xtask setup`: finds out what is missing on this machine and installs it, with the user's consent.
+//!
+//! A package counts as missing when the program it is needed for is not there, so the check also holds on other
+//! distributions; only the installing knows Debian and Ubuntu.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::workspace;
+
+/// Options of `cargo xtask setup`.
+#[derive(clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// Whether the user has already agreed to installing.
+#[derive(clap::Args, Debug, Clone, Copy, Default)]
+pub struct Consent {
+    /// Install missing packages without asking
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What the machine shall be able to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Build, make a sample disk, back it up, restore it.
+    Tour,
+    /// All tests.
+    Test,
+    /// The benchmark with its peers.
+    Bench,
+}
+
+/// A Debian package, the program that proves it is there, and why it is needed.
+struct Need {
+    package: &'static str,
+    program: &'static str,
+    why: &'static str,
+    purpose: Purpose,
+}
+
+const fn need(purpose: Purpose, package: &'static str, program: &'static str, why: &'static str) -> Need {
+    Need { package, program, why, purpose }
+}
+
+const NEEDS: [Need; 18] = [
+    need(Purpose::Tour, "gcc", "gcc", "compile SQLite, zstd and the cryptography library"),
+    need(Purpose::Tour, "libc6-dev", "/usr/include/stdio.h", "the C library's headers for the same"),
+    need(Purpose::Tour, "gdisk", "sgdisk", "write partition tables on sample disks"),
+    need(Purpose::Tour, "e2fsprogs", "mkfs.ext4", "make ext4 file systems"),
+    need(Purpose::Tour, "dosfstools", "mkfs.vfat", "make EFI system partitions"),
+    need(Purpose::Tour, "mount", "losetup", "mount sample disks"),
+    need(Purpose::Test, "fdisk", "sfdisk", "write MBR partition tables in tests"),
+    need(Purpose::Test, "xfsprogs", "mkfs.xfs", "test with xfs"),
+    need(Purpose::Test, "btrfs-progs", "mkfs.btrfs", "test with btrfs"),
+    need(Purpose::Test, "lvm2", "lvm", "test with logical volumes"),
+    need(Purpose::Test, "acl", "setfacl", "test that restored files keep their ACLs"),
+    need(Purpose::Test, "attr", "setfattr", "test that restored files keep their attributes"),
+    need(Purpose::Test, "fuse3", "fusermount3", "test `icecore mount` without root"),
+    need(Purpose::Test, "qemu-utils", "qemu-img", "check exported qcow2 and vmdk images"),
+    need(Purpose::Test, "python3", "python3", "run the independent reference reader"),
+    need(Purpose::Bench, "sqlite3", "sqlite3", "make the database file on the benchmark's disk"),
+    need(Purpose::Bench, "time", "/usr/bin/time", "measure memory and processor time"),
+    need(Purpose::Bench, "zstd", "zstd", "the compressor's own speed, to compare with"),
+];
+
+/// Installs everything that any command needs.
+pub fn run(options: &Options) -> Result<()> {
+    install(Purpose::Bench, options.consent)?;
+    println!("Everything is in place.");
+    Ok(())
+}
+
+/// Installs what `purpose` needs and is not there; returns quickly when nothing is missing.
+pub fn install(purpose: Purpose, consent: Consent) -> Result<()> {
+    let missing: Vec<&Need> =
+        NEEDS.iter().filter(|need| need.purpose <= purpose && !program_exists(need.program)).collect();
+    if !missing.is_empty() {
+        eprintln!("These packages are missing:");
+        for need in &missing {
+            eprintln!("  {:<14} to {}", need.package, need.why);
+        }
+        let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+        ensure_consent(consent, &packages)?;
+        install_packages(&packages)?;
+        if let Some(need) = missing.iter().find(|need| !program_exists(need.program)) {
+            bail!("{} was installed but {} is still not there", need.package, need.program);
+        }
+    }
+    if purpose >= Purpose::Test && find_tool("cargo-deny")?.is_none() {
+        install_tool("cargo-deny")?;
+    }
+    Ok(())
+}
+
+fn program_exists(program: &str) -> bool {
+    if program.starts_with('/') { std::path::Path::new(program).exists() } else { e2e::tool_exists(program) }
+}
+
+fn ensure_consent(consent: Consent, packages: &[&str]) -> Result<()> {
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true" || value == "1");
+    if consent.yes || in_ci {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        ensure!(
+            e2e::is_root(),
+            "nobody is here to be asked; run `cargo xtask setup --yes`, or as root: apt-get install {}",
+            packages.join(" ")
+        );
+        return Ok(());
+    }
+    eprint!("Install them with apt-get now? [Y/n] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    ensure!(
+        matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes"),
+        "not installed; to do it yourself: apt-get install {}",
+        packages.join(" ")
+    );
+    Ok(())
+}
+
+fn install_packages(packages: &[&str]) -> Result<()> {
+    if !e2e::tool_exists("apt-get") {
+        bail!(
+            "this is not Debian or Ubuntu; install what provides these with your package manager: {}",
+            packages.join(" ")
+        );
+    }
+    let mut install = vec!["install", "--yes", "--no-install-recommends"];
+    install.extend(packages);
+    // Most machines have fresh enough lists; updating them first would cost every run its network.
+    if apt_get(&install)? {
+        return Ok(());
+    }
+    eprintln!("The package lists seem to be old; updating them.");
+    ensure!(apt_get(&["update"])?, "apt-get update failed; its messages are above");
+    ensure!(apt_get(&install)?, "apt-get install failed; its messages are above");
+    Ok(())
+}
+
+fn apt_get(args: &[&str]) -> Result<bool> {
+    let mut command = if e2e::is_root() {
+        Command::new("apt-get")
+    } else {
+        ensure!(e2e::tool_exists("sudo"), "installing needs root and there is no sudo; run this command as root once");
+        let mut sudo = Command::new("sudo");
+        sudo.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        sudo
+    };
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "Dpkg::Use-Pty=0", "-qq"]).args(args);
+    // Standard output belongs to the command's result (`tour --json`).
+    command.stdout(std::io::stderr());
+    Ok(command.status().context("cannot start apt-get")?.success())
+}
+
+/// A cargo tool on the search path or in our cache.
+pub fn find_tool(name: &str) -> Result<Option<PathBuf>> {
+    let cached = workspace::cache_dir()?.join("tools/bin").join(name);
+    if cached.is_file() {
+        return Ok(Some(cached));
+    }
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&search_path).map(|directory| directory.join(name)).find(|path| path.is_file());
+    Ok(found)
+}
+
+/// The path of a tool that `install` has put in place.
+pub fn tool(name: &str) -> Result<PathBuf> {
+    find_tool(name)?.with_context(|| format!("{name} is not installed; run `cargo xtask setup`"))
+}
+
+/// Builds a cargo tool into our cache, not into the user's own tools.
+fn install_tool(name: &str) -> Result<()> {
+    let tools = workspace::cache_dir()?.join("tools");
+    eprintln!("Building {name} into {} (once)", tools.display());
+    let mut command = workspace::cargo();
+    command.args(["install", "--locked", "--quiet", "--root"]).arg(&tools).arg(name);
+    let status = command.stdout(Stdio::null()).status().context("cannot start cargo")?;
+    ensure!(status.success(), "{name} does not build; cargo's messages are above");
+    Ok(())
+}

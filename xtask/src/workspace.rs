@@ -1,0 +1,48 @@
+//! Where things are: the workspace, the cache, and the programs that cargo builds.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// The workspace's root.
+pub fn root() -> &'static Path {
+    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    crate_dir.parent().unwrap_or(crate_dir)
+}
+
+/// The cargo that runs this command.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Where tools, peers and benchmark images are kept between runs: `ICECORE_CACHE`, else `icecore` in the user's cache.
+pub fn cache_dir() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("ICECORE_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("icecore")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/icecore")))
+        .context("neither ICECORE_CACHE nor HOME is set; set ICECORE_CACHE to a directory with some GiB free")
+}
+
+/// Builds one program and returns its path; compiler messages go to standard error as they come.
+pub fn build(package: &str, program: &str, release: bool) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--package", package, "--bin", program, "--message-format", "json-render-diagnostics"]);
+    if release {
+        command.arg("--release");
+    }
+    let output = command.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("{program} does not build; the compiler's messages are above");
+    }
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|message| message["target"]["name"] == program)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+        .with_context(|| format!("cargo named no executable {program}"))
+}

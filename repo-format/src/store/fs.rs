@@ -1,0 +1,107 @@
+//! The file operations a directory store is made of, one by one, so that a test can cut the power between any two.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// An entry of a directory.
+pub struct DirEntry {
+    /// Its name; names that are not UTF-8 are never ours and are left out.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+    /// Length of a file.
+    pub size_bytes: u64,
+}
+
+/// A file system. What a write or a rename did is durable only after the sync that names it.
+pub trait Fs: Send + Sync {
+    /// Creates a file that must not exist, with this content.
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Makes a file's content durable.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+    /// Moves a file, replacing the target.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes the entries of a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory; no error when it exists.
+    fn make_dir(&self, path: &Path) -> io::Result<()>;
+    /// Fills `buf` from an offset.
+    fn read_at(&self, path: &Path, offset_bytes: u64, buf: &mut [u8]) -> io::Result<()>;
+    /// Length of a file; `None` when there is none.
+    fn size(&self, path: &Path) -> io::Result<Option<u64>>;
+    /// Entries of a directory; empty when there is none.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+}
+
+/// The real file system.
+#[derive(Default)]
+pub struct OsFs;
+
+fn absent_is<T>(result: io::Result<T>, absent: T) -> io::Result<T> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(absent),
+        other => other,
+    }
+}
+
+impl Fs for OsFs {
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(bytes)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        // Data and length are what count; a later rename makes the name durable.
+        File::open(path)?.sync_data()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn make_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
+    fn read_at(&self, path: &Path, offset_bytes: u64, buf: &mut [u8]) -> io::Result<()> {
+        File::open(path)?.read_exact_at(buf, offset_bytes)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<Option<u64>> {
+        absent_is(fs::metadata(path).map(|m| Some(m.len())), None)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let Some(entries) = absent_is(fs::read_dir(path).map(Some), None)? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            // A file may vanish between the listing and the look at it: another process deleted it.
+            let Some(meta) = absent_is(entry.metadata().map(Some), None)? else { continue };
+            if let Ok(name) = entry.file_name().into_string() {
+                found.push(DirEntry { name, is_dir: meta.is_dir(), size_bytes: meta.len() });
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Directory that holds `path`.
+pub(crate) fn parent(path: &Path) -> PathBuf {
+    path.parent().map(Path::to_path_buf).unwrap_or_default()
+}

@@ -1,0 +1,64 @@
+//! The dumb object storage below a repository: put, get, list, delete of whole immutable objects.
+//!
+//! Nothing above this trait knows files. Nothing below it knows what the objects mean.
+
+pub mod dir;
+pub mod fs;
+pub mod sim;
+
+use crate::error::{Error, Result};
+
+/// Longest object that is read whole.
+pub const MAX_OBJECT_BYTES: u64 = 128 << 20;
+
+/// A store of objects. All methods may be called from any thread.
+///
+/// Keys are relative paths of `[a-z0-9-]` parts joined by `/`.
+pub trait Store: Send + Sync {
+    /// Stores an object; when it returns, a power cut cannot take it back. Storing the same key again replaces the object.
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Reads `buf.len()` bytes from `offset_bytes`; `Missing` without the object, `Damaged` when it is shorter.
+    fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()>;
+
+    /// Length of an object, or `None` when there is none.
+    fn size(&self, key: &str) -> Result<Option<u64>>;
+
+    /// Calls `each` with key and length of every object below the prefix (a path that ends in `/`), in no order.
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()>;
+
+    /// Deletes an object, durably. No error when there is none.
+    fn delete(&self, key: &str) -> Result<()>;
+
+    /// Removes what interrupted writes left behind. Only safe while nothing else writes.
+    fn sweep(&self) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// How a person would name this store.
+    fn describe(&self) -> String;
+
+    /// Reads a whole object of bounded length.
+    fn get(&self, key: &str) -> Result<Vec<u8>> {
+        let size = self.size(key)?.ok_or_else(|| Error::Missing { key: key.into() })?;
+        if size > MAX_OBJECT_BYTES {
+            return Err(Error::damaged(key, format!("it is {size} bytes long; no object of the format is")));
+        }
+        let mut bytes = vec![0; usize::try_from(size).expect("bounded above")];
+        self.read_at(key, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Whether an object exists.
+    fn exists(&self, key: &str) -> Result<bool> {
+        Ok(self.size(key)?.is_some())
+    }
+
+    /// Keys below a prefix, sorted. For prefixes with few objects.
+    fn keys(&self, prefix: &str) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        self.list(prefix, &mut |key, _| keys.push(key.to_owned()))?;
+        keys.sort_unstable();
+        Ok(keys)
+    }
+}

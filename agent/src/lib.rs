@@ -4,4 +4,5 @@
 //! `repo-format`; this crate decides which bytes go in and where they come out.
 
 pub mod extents;
+pub mod files;
 pub mod read_at;

@@ -1,0 +1,168 @@
+//! Files inside a disk: one read-only view of any file system, found by its superblock.
+//!
+//! `ext4` reads ext2, ext3 and ext4; other file systems join by implementing [`FileSystem`]. `listing` renders
+//! entries for people and programs, `walk` visits a tree, `restore` writes one into a directory. Nothing here knows
+//! repositories or partition tables: it all stands on [`ReadAt`]. The bytes of the disk are never trusted.
+
+mod error;
+mod escape;
+pub mod ext4;
+mod listing;
+mod path;
+pub mod restore;
+
+mod walk;
+
+pub use error::{FilesError, Result};
+pub use escape::escape_name;
+pub use listing::{ListEntry, list, stat};
+pub use path::{lookup_path, split_path};
+pub use walk::{MAX_DEPTH, WalkEntry, walk};
+
+use std::sync::Arc;
+
+use crate::read_at::ReadAt;
+
+/// Number of a file inside its file system (the inode number).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId(pub u64);
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// A file with content.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A named pipe.
+    Fifo,
+    /// A Unix socket.
+    Socket,
+}
+
+/// A point in time since 1970-01-01 UTC, negative before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timestamp {
+    /// Whole seconds.
+    pub seconds: i64,
+    /// 0..=999_999_999, always forward in time.
+    pub nanoseconds: u32,
+}
+
+/// Number of a device file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct DeviceNumber {
+    /// The driver.
+    pub major: u32,
+    /// The device of that driver.
+    pub minor: u32,
+}
+
+/// Everything but name, content and extended attributes.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    /// The file.
+    pub id: FileId,
+    /// Its kind.
+    pub kind: FileKind,
+    /// The lower twelve bits of the mode: permissions, set-user-id, set-group-id, sticky.
+    pub permissions: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Number of names of this file.
+    pub links: u32,
+    /// Length of the content.
+    pub size_bytes: u64,
+    /// Space it takes on the disk.
+    pub allocated_bytes: u64,
+    /// Last read.
+    pub accessed: Timestamp,
+    /// Last change of the content.
+    pub modified: Timestamp,
+    /// Last change of content or metadata.
+    pub changed: Timestamp,
+    /// When it was made, where the file system records that.
+    pub created: Option<Timestamp>,
+    /// For device files.
+    pub device: Option<DeviceNumber>,
+}
+
+/// One name in a directory; `.` and `..` are never reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name: any bytes; check it before it becomes part of a path.
+    pub name: Vec<u8>,
+    /// The file it names.
+    pub id: FileId,
+}
+
+/// An extended attribute as `setxattr` takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtendedAttribute {
+    /// Full name with its prefix, such as `user.mime_type`.
+    pub name: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// A stretch of a file that holds data; what lies between is holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataExtent {
+    /// Offset in the file.
+    pub offset_bytes: u64,
+    /// Length, not zero.
+    pub length_bytes: u64,
+}
+
+/// The content of one regular file, opened for reading.
+pub trait FileContent {
+    /// Length of the file.
+    fn size_bytes(&self) -> u64;
+
+    /// Stretches with data in ascending order, not overlapping, inside the file. Unwritten space counts as a hole.
+    fn data_extents(&self) -> Box<dyn Iterator<Item = DataExtent> + '_>;
+
+    /// Fills `buf` from `offset_bytes`; holes read as zeros. The window must lie inside the file.
+    fn read_exact_at(&self, buf: &mut [u8], offset_bytes: u64) -> Result<()>;
+}
+
+/// A read-only file system. All calls may block on the disk and may run on any thread.
+pub trait FileSystem: Send + Sync {
+    /// Short name, such as `ext4`.
+    fn name(&self) -> &'static str;
+
+    /// The root directory.
+    fn root(&self) -> FileId;
+
+    /// What a person should know about the state this was read in, such as a journal that was replayed.
+    fn notes(&self) -> &[String];
+
+    /// Facts of one file.
+    fn metadata(&self, id: FileId) -> Result<Metadata>;
+
+    /// All names in a directory, in the order of the disk.
+    fn read_dir(&self, id: FileId) -> Result<Vec<DirEntry>>;
+
+    /// Target of a symbolic link.
+    fn read_link(&self, id: FileId) -> Result<Vec<u8>>;
+
+    /// Extended attributes, POSIX ACLs included.
+    fn extended_attributes(&self, id: FileId) -> Result<Vec<ExtendedAttribute>>;
+
+    /// Opens a regular file.
+    fn open_file(&self, id: FileId) -> Result<Box<dyn FileContent + '_>>;
+}
+
+/// Finds out which file system is on `disk` (a whole disk without partitions, or one partition) and opens it.
+pub fn open<'a>(disk: Arc<dyn ReadAt + 'a>) -> Result<Box<dyn FileSystem + 'a>> {
+    if ext4::probe(&*disk)? { Ok(Box::new(ext4::Ext4::open(disk)?)) } else { Err(FilesError::NotRecognised) }
+}

@@ -5,4 +5,5 @@
 
 pub mod extents;
 pub mod files;
+mod lengths;
 pub mod read_at;

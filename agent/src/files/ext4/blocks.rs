@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::files::{FilesError, Result};
+use crate::lengths::in_memory;
 use crate::read_at::ReadAt;
 
 const CACHE_BYTES: usize = 8 << 20;
@@ -101,7 +102,7 @@ impl<'a> Blocks<'a> {
         let mut rest = buf;
         while !rest.is_empty() {
             let (block, within) = (at / block_bytes, at % block_bytes);
-            let length = rest.len().min((block_bytes - within) as usize);
+            let length = rest.len().min(in_memory(block_bytes - within));
             let (piece, tail) = rest.split_at_mut(length);
             match self.replayed.get(&block) {
                 None => self.read_disk(at, piece)?,
@@ -117,7 +118,7 @@ impl<'a> Blocks<'a> {
         // The journal's blocks were checked to lie inside the file system when it was replayed.
         self.read_disk(copy.block * u64::from(self.block_bytes) + within, piece)?;
         if copy.escaped {
-            let magic = JOURNAL_MAGIC.get(within as usize..).unwrap_or_default();
+            let magic = JOURNAL_MAGIC.get(in_memory(within)..).unwrap_or_default();
             for (byte, original) in piece.iter_mut().zip(magic) {
                 *byte = *original;
             }

@@ -5,6 +5,7 @@ use super::inode::{BLOCK_AREA_BYTES, Inode};
 use super::mapping::{self, Mapping};
 use super::xattr;
 use crate::files::{DataExtent, FileContent, FilesError, Result};
+use crate::lengths::in_memory;
 
 /// Content of one inode, opened.
 pub(super) struct Content<'v, 'a> {
@@ -34,7 +35,7 @@ impl<'v, 'a> Content<'v, 'a> {
         if self.size_bytes > limit_bytes {
             return Err(FilesError::Limit { what, limit: limit_bytes });
         }
-        let mut bytes = vec![0; self.size_bytes as usize];
+        let mut bytes = vec![0; in_memory(self.size_bytes)];
         self.read_exact_at(&mut bytes, 0)?;
         Ok(bytes)
     }
@@ -51,7 +52,7 @@ impl<'v, 'a> Content<'v, 'a> {
             }
             let from = start.max(offset_bytes);
             let to = (mapping.logical_end() * block_bytes).min(end_bytes);
-            let piece = &mut buf[(from - offset_bytes) as usize..(to - offset_bytes) as usize];
+            let piece = &mut buf[in_memory(from - offset_bytes)..in_memory(to - offset_bytes)];
             self.volume.blocks.read(mapping.physical, from - start, piece)?;
         }
         Ok(())
@@ -88,7 +89,7 @@ impl FileContent for Content<'_, '_> {
         match &self.place {
             Place::Blocks(mappings) => self.read_blocks(mappings, buf, offset_bytes),
             Place::Inline(data) => {
-                let start = offset_bytes as usize;
+                let start = in_memory(offset_bytes);
                 buf.copy_from_slice(&data[start..start + buf.len()]);
                 Ok(())
             }
@@ -103,7 +104,7 @@ fn inline(inode: &Inode) -> Result<Vec<u8>> {
     if inode.size_bytes > data.len() as u64 {
         return Err(FilesError::corrupt(format!("inode {} has less inline data than its size", inode.number)));
     }
-    data.truncate(inode.size_bytes as usize);
+    data.truncate(in_memory(inode.size_bytes));
     Ok(data)
 }
 

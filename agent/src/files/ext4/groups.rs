@@ -4,6 +4,7 @@ use super::blocks::Blocks;
 use super::fields::{Fields, join};
 use super::superblock::Superblock;
 use crate::files::{FilesError, Result};
+use crate::lengths::in_memory;
 
 /// Block and byte offset in it of an inode.
 pub(super) fn locate_inode(superblock: &Superblock, blocks: &Blocks<'_>, inode: u64) -> Result<(u64, usize)> {
@@ -19,13 +20,13 @@ pub(super) fn locate_inode(superblock: &Superblock, blocks: &Blocks<'_>, inode: 
         .checked_add(byte / block_bytes)
         .filter(|block| blocks.contains(*block, 1))
         .ok_or_else(|| FilesError::corrupt(format!("the inode table of group {group} lies outside the disk")))?;
-    Ok((block, (byte % block_bytes) as usize))
+    Ok((block, in_memory(byte % block_bytes)))
 }
 
 fn inode_table(superblock: &Superblock, blocks: &Blocks<'_>, group: u64) -> Result<u64> {
     let per_block = u64::from(superblock.block_bytes / superblock.descriptor_bytes);
     let block = blocks.block(descriptor_block(superblock, group / per_block))?;
-    let at = (group % per_block) as usize * superblock.descriptor_bytes as usize;
+    let at = in_memory(group % per_block) * superblock.descriptor_bytes as usize;
     let descriptor = Fields::new(&block, "group descriptor");
     let high = if superblock.descriptor_bytes >= 64 { descriptor.le32(at + 0x28)? } else { 0 };
     Ok(join(high, descriptor.le32(at + 0x08)?))

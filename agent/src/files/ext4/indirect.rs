@@ -3,6 +3,7 @@
 use super::fields::Fields;
 use super::mapping::{Collector, Mapping};
 use crate::files::Result;
+use crate::lengths::in_memory;
 
 const DIRECT: usize = 12;
 /// Pointer blocks that lead to no data are freed by every writer; more than this many of them is an attack on our time.
@@ -52,7 +53,7 @@ fn visit(collector: &mut Collector<'_, '_>, cursor: &mut Cursor, pointer: u32, d
         }
     }
     let f = Fields::new(&block, "pointer block");
-    for index in 0..pointers as usize {
+    for index in 0..in_memory(pointers) {
         visit(collector, cursor, f.le32(index * 4)?, depth - 1)?;
     }
     Ok(())

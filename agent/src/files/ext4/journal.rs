@@ -262,10 +262,9 @@ impl<'v, 'a> Journal<'v, 'a> {
 
     /// The log is a ring between `first` and `end`.
     fn after(&self, at: u32, blocks: u32) -> u32 {
-        let length = u64::from(self.end - self.first);
-        let offset = (u64::from(at - self.first) + u64::from(blocks)) % length;
-        // Smaller than `length`, so it fits.
-        self.first + offset as u32
+        let to_end = self.end - at;
+        let blocks = blocks % (self.end - self.first);
+        if blocks < to_end { at + blocks } else { self.first + (blocks - to_end) }
     }
 
     fn physical(&self, logical: u32) -> Result<u64> {

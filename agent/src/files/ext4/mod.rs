@@ -32,6 +32,7 @@ use self::superblock::Superblock;
 use crate::files::{
     DirEntry, ExtendedAttribute, FileContent, FileId, FileKind, FileSystem, FilesError, Metadata, Result,
 };
+use crate::lengths::in_memory;
 use crate::read_at::ReadAt;
 
 const ROOT_INODE: u64 = 2;
@@ -133,7 +134,7 @@ impl FileSystem for Ext4<'_> {
         inode.refuse_encrypted()?;
         let is_fast = inode.size_bytes < BLOCK_AREA_BYTES as u64 && !inode.has_inline_data() && !inode.has_extents();
         if is_fast {
-            return Ok(inode.block_area[..inode.size_bytes as usize].to_vec());
+            return Ok(inode.block_area[..in_memory(inode.size_bytes)].to_vec());
         }
         Content::open(&self.volume, &inode)?.read_all(MAX_LINK_TARGET_BYTES, "target of a symbolic link")
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::Restorer;
 use crate::files::{FileContent, FilesError, Result};
+use crate::lengths::in_memory;
 
 const PIECE_BYTES: u64 = 1 << 20;
 
@@ -20,7 +21,7 @@ impl Restorer<'_> {
             let mut at = extent.offset_bytes;
             while at < end {
                 let length = PIECE_BYTES.min(end - at);
-                buf.resize(length as usize, 0);
+                buf.resize(in_memory(length), 0);
                 content.read_exact_at(&mut buf, at)?;
                 file.write_all_at(&buf, at).map_err(failed)?;
                 at += length;

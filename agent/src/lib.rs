@@ -6,4 +6,5 @@
 pub mod extents;
 pub mod files;
 mod lengths;
+pub mod facts;
 pub mod read_at;

@@ -7,16 +7,29 @@
 
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod claims;
 pub mod codec;
+pub mod condemned;
+pub mod config;
 pub mod entropy;
 pub mod error;
+pub mod forget;
 pub mod id;
+pub mod index;
 pub mod key_slot;
 pub mod keys;
 pub mod kit;
+pub mod lease;
+pub mod manifest;
 pub mod pack;
+pub mod pack_cache;
+pub mod reader;
+pub mod reconcile;
 pub mod record;
+pub mod repository;
 pub mod seal;
+pub mod session;
 pub mod sign;
 pub mod store;
 pub mod tree;

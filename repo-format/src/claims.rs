@@ -1,0 +1,182 @@
+//! "Is this chunk known?": the one place where a session decides whether something must be stored.
+
+use crate::error::Result;
+use crate::id::{EntryId, EntryKey, PackId, WriterId};
+use crate::index::IndexedPack;
+use crate::pack::{PackInfo, PackKind};
+use crate::reader::Reader;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+/// A session's knowledge of what is stored. Shared by its worker threads.
+///
+/// An entry is known when this session stored it, or when a pack holds it that is confirmed by its own footer, is not condemned, and
+/// was stored by a writer this one trusts or verified by the operator.
+pub struct Claims<'r> {
+    reader: &'r Reader<'r>,
+    writer: WriterId,
+    condemned: HashSet<PackId>,
+    verified: HashSet<PackId>,
+    /// Claimed and not yet in the index.
+    pending: Mutex<HashSet<EntryKey>>,
+    /// Packs of earlier sessions that this one relies on.
+    relied: Mutex<HashSet<PackId>>,
+    filter: OnceLock<Filter>,
+    look_ups: AtomicUsize,
+}
+
+/// After this many look-ups a filter is worth the scan that fills it.
+const LOOK_UPS_BEFORE_FILTER: usize = 4096;
+
+impl<'r> Claims<'r> {
+    /// Knowledge at the start of a session. `condemned` was read after the session's lease was durable.
+    pub fn new(reader: &'r Reader<'r>, condemned: HashSet<PackId>, verified: HashSet<PackId>) -> Self {
+        Self {
+            reader,
+            writer: reader.repository().keys().writer().writer,
+            condemned,
+            verified,
+            pending: Mutex::default(),
+            relied: Mutex::default(),
+            filter: OnceLock::new(),
+            look_ups: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether the caller must store the entry. Of several callers with the same new entry exactly one is told so.
+    pub fn claim(&self, id: &EntryId, kind: PackKind) -> Result<bool> {
+        let key = id.key();
+        if self.pending.lock().expect("no panic while held").contains(&key) || self.is_stored(id, kind)? {
+            return Ok(false);
+        }
+        let claimed = self.pending.lock().expect("no panic while held").insert(key);
+        if let Some(filter) = self.filter.get() {
+            filter.insert(&key);
+        }
+        Ok(claimed)
+    }
+
+    fn is_stored(&self, id: &EntryId, kind: PackKind) -> Result<bool> {
+        let key = id.key();
+        if !self.filter()?.is_none_or(|filter| filter.may_contain(&key)) {
+            return Ok(false);
+        }
+        for place in self.reader.index().places(&key)? {
+            if let Some((pack, _)) = self.reader.confirm(id, kind, place)?.filter(|(pack, _)| self.may_rely_on(pack)) {
+                self.relied.lock().expect("no panic while held").insert(pack.id);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn may_rely_on(&self, pack: &IndexedPack) -> bool {
+        let trusted = match pack.kind {
+            // Another's trees are sealed with another's map key.
+            PackKind::Tree => pack.writer == self.writer,
+            PackKind::Data => {
+                pack.signer == WriterId::OPERATOR
+                    || self.reader.repository().signers().trusts(self.writer, pack.writer)
+                    || self.verified.contains(&pack.id)
+            }
+        };
+        trusted && !self.condemned.contains(&pack.id)
+    }
+
+    fn filter(&self) -> Result<Option<&Filter>> {
+        if let Some(filter) = self.filter.get() {
+            return Ok(filter.useful());
+        }
+        if self.look_ups.fetch_add(1, Ordering::Relaxed) != LOOK_UPS_BEFORE_FILTER {
+            return Ok(None);
+        }
+        // Claims that other threads make during the scan are entered under the lock that `claim` inserts under.
+        let filter = Filter::new(self.reader.index().entry_count()?);
+        if filter.useful().is_some() {
+            let pending = self.pending.lock().expect("no panic while held");
+            self.reader.index().each_key(&mut |key| filter.insert(&key))?;
+            pending.iter().for_each(|key| filter.insert(key));
+            // Set under the lock: whoever claims after it sees the filter and enters its own key.
+            return Ok(self.filter.get_or_init(|| filter).useful());
+        }
+        Ok(self.filter.get_or_init(|| filter).useful())
+    }
+
+    /// Says that a pack of this session is durable and in the index.
+    pub fn settle(&self, info: &PackInfo) {
+        let mut pending = self.pending.lock().expect("no panic while held");
+        info.rows.iter().for_each(|row| {
+            pending.remove(&row.id.key());
+        });
+    }
+
+    /// Packs of earlier sessions that entries of this one lie in.
+    pub fn relied(&self) -> Vec<PackId> {
+        self.relied.lock().expect("no panic while held").iter().copied().collect()
+    }
+}
+
+/// A Bloom filter over entry keys (Bloom 1970), four bits a key. Says "surely not" without a look into SQLite.
+struct Filter {
+    bits: Vec<AtomicU64>,
+}
+
+/// Largest filter: 32 MiB.
+const MAX_FILTER_BITS: u64 = 256 << 20;
+const BITS_PER_KEY: u64 = 12;
+/// Room for what the session adds.
+const ROOM: u64 = 1 << 20;
+
+impl Filter {
+    /// A filter for this many keys and some more; without bits when it would be too large to help.
+    fn new(keys: u64) -> Self {
+        let wanted = (keys.saturating_add(ROOM)).saturating_mul(BITS_PER_KEY).next_power_of_two();
+        let words = if wanted > MAX_FILTER_BITS { 0 } else { wanted / 64 };
+        Self { bits: (0..words).map(|_| AtomicU64::new(0)).collect() }
+    }
+
+    fn useful(&self) -> Option<&Self> {
+        (!self.bits.is_empty()).then_some(self)
+    }
+
+    /// Places of a key. Its bytes are a keyed hash: uniform already.
+    fn places(&self, key: &EntryKey) -> [(usize, u64); 4] {
+        let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| key.0[at + i])) as usize;
+        let mask = self.bits.len() * 64 - 1;
+        [0, 4, 8, 12].map(|at| {
+            let bit = word(at) & mask;
+            (bit / 64, 1 << (bit % 64))
+        })
+    }
+
+    fn insert(&self, key: &EntryKey) {
+        if !self.bits.is_empty() {
+            self.places(key).iter().for_each(|(word, bit)| {
+                self.bits[*word].fetch_or(*bit, Ordering::Relaxed);
+            });
+        }
+    }
+
+    fn may_contain(&self, key: &EntryKey) -> bool {
+        self.places(key).iter().all(|(word, bit)| self.bits[*word].load(Ordering::Relaxed) & bit != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::{SeededEntropy, random};
+
+    #[test]
+    fn the_filter_never_denies_what_it_was_given_and_rarely_affirms_the_rest() {
+        let entropy = SeededEntropy::new(4);
+        let filter = Filter::new(0);
+        let keys: Vec<_> = (0..10_000).map(|_| EntryKey(random(&entropy))).collect();
+        keys.iter().for_each(|key| filter.insert(key));
+        assert!(keys.iter().all(|key| filter.may_contain(key)));
+        let wrong = (0..10_000).filter(|_| filter.may_contain(&EntryKey(random(&entropy)))).count();
+        assert!(wrong < 100, "{wrong}");
+        assert!(Filter::new(u64::MAX).useful().is_none());
+    }
+}

@@ -1,0 +1,166 @@
+//! Condemned packs, rescues and verifications: the small records that prune, sessions and the operator leave for each other.
+
+use crate::entropy::random;
+use crate::error::{Error, Result};
+use crate::id::{LeaseId, PackId, RescueId, RunId};
+use crate::pack::PackKind;
+use crate::record::{self, Magic, MaySign};
+use crate::repository::Repository;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// A pack by kind and name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct PackRef {
+    /// What it holds.
+    #[serde(with = "kind_text")]
+    pub kind: PackKind,
+    /// Its name.
+    pub pack: PackId,
+}
+
+mod kind_text {
+    use crate::pack::PackKind;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(kind: &PackKind, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(kind.prefix().trim_end_matches('/'))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PackKind, D::Error> {
+        match std::borrow::Cow::<'de, str>::deserialize(deserializer)?.as_ref() {
+            "data" => Ok(PackKind::Data),
+            "tree" => Ok(PackKind::Tree),
+            other => Err(D::Error::custom(format!("{other:?} is no kind of pack"))),
+        }
+    }
+}
+
+/// Most packs one list names, so that its record stays within its limit.
+pub const MAX_LISTED: usize = 100_000;
+
+#[derive(Serialize, Deserialize)]
+struct ListBody {
+    run: RunId,
+    created_at: Timestamp,
+    packs: Vec<PackRef>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LeasesBody {
+    run: RunId,
+    leases: Vec<LeaseId>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PacksBody {
+    created_at: Timestamp,
+    packs: Vec<PackRef>,
+}
+
+/// Packs that one run of prune found dead.
+#[derive(Clone, Debug)]
+pub struct Condemned {
+    /// The run.
+    pub run: RunId,
+    /// When.
+    pub created_at: Timestamp,
+    /// The packs.
+    pub packs: Vec<PackRef>,
+    /// Leases that lived just after the list was written; `None` when the run was cut before it wrote them.
+    pub leases: Option<Vec<LeaseId>>,
+}
+
+fn list_key(run: &RunId) -> String {
+    format!("condemned/{run}-list")
+}
+
+fn leases_key(run: &RunId) -> String {
+    format!("condemned/{run}-leases")
+}
+
+fn put<T: Serialize>(repo: &Repository, key: &str, magic: Magic, body: &T) -> Result<()> {
+    let bytes = record::encode_json(magic, &repo.config().repository, &repo.keys().highest_signer(), body)?;
+    repo.store().put(key, &bytes)
+}
+
+/// Writes a list of dead packs. From now on new sessions do not rely on them.
+pub fn condemn(repo: &Repository, packs: Vec<PackRef>, now: Timestamp) -> Result<RunId> {
+    let run = RunId(random(repo.entropy()));
+    put(repo, &list_key(&run), record::CONDEMNED, &ListBody { run, created_at: now, packs })?;
+    Ok(run)
+}
+
+/// Writes which leases live. Only leases that were listed after [`condemn`] returned may be given.
+pub fn record_leases(repo: &Repository, run: RunId, leases: Vec<LeaseId>) -> Result<()> {
+    put(repo, &leases_key(&run), record::CONDEMNED_LEASES, &LeasesBody { run, leases })
+}
+
+/// Removes a list that was carried out or came to nothing. The leases go last: without them nothing is ever deleted.
+pub fn clear(repo: &Repository, run: RunId) -> Result<()> {
+    repo.store().delete(&list_key(&run))?;
+    repo.store().delete(&leases_key(&run))
+}
+
+/// All lists.
+pub fn list(repo: &Repository) -> Result<Vec<Condemned>> {
+    let mut lists = Vec::new();
+    for key in repo.store().keys("condemned/")? {
+        let Some(name) = key.strip_prefix("condemned/").and_then(|name| name.strip_suffix("-list")) else { continue };
+        let run: RunId = name.parse().map_err(|_| Error::damaged(&key, "it is no list's name"))?;
+        let Some(body) = repo.read_record::<ListBody>(&key, record::CONDEMNED, MaySign::Writers)? else { continue };
+        let leases: Option<LeasesBody> =
+            repo.read_record(&leases_key(&run), record::CONDEMNED_LEASES, MaySign::Writers)?;
+        if body.run != run || leases.as_ref().is_some_and(|leases| leases.run != run) {
+            return Err(Error::damaged(key, "it belongs to another run"));
+        }
+        lists.push(Condemned { run, created_at: body.created_at, packs: body.packs, leases: leases.map(|l| l.leases) });
+    }
+    Ok(lists)
+}
+
+/// Keeps packs that a committing session needs from being deleted.
+pub fn rescue(repo: &Repository, packs: Vec<PackRef>, now: Timestamp) -> Result<()> {
+    let rescue = RescueId(random(repo.entropy()));
+    let bytes = record::encode_json(
+        record::RESCUE,
+        &repo.config().repository,
+        repo.signer(),
+        &PacksBody { created_at: now, packs },
+    )?;
+    repo.store().put(&format!("rescues/{rescue}"), &bytes)
+}
+
+/// All rescues: their keys, times and packs.
+pub fn rescues(repo: &Repository) -> Result<Vec<(String, Timestamp, Vec<PackRef>)>> {
+    let mut found = Vec::new();
+    for key in repo.store().keys("rescues/")? {
+        if let Some(body) = repo.read_record::<PacksBody>(&key, record::RESCUE, MaySign::Writers)? {
+            found.push((key, body.created_at, body.packs));
+        }
+    }
+    Ok(found)
+}
+
+/// Records that a holder of the private key opened every entry of these packs and found it to be what its id says.
+pub fn record_verified(repo: &Repository, packs: &[PackRef], now: Timestamp) -> Result<()> {
+    repo.keys().master_for("recording a verification")?;
+    for packs in packs.chunks(MAX_LISTED) {
+        let run = RunId(random(repo.entropy()));
+        let body = PacksBody { created_at: now, packs: packs.to_vec() };
+        put(repo, &format!("verified/{run}"), record::VERIFIED, &body)?;
+    }
+    Ok(())
+}
+
+/// Packs with a verification by the operator.
+pub fn verified(repo: &Repository) -> Result<HashSet<PackId>> {
+    let mut found = HashSet::new();
+    for key in repo.store().keys("verified/")? {
+        if let Some(body) = repo.read_record::<PacksBody>(&key, record::VERIFIED, MaySign::Operator)? {
+            found.extend(body.packs.into_iter().map(|pack| pack.pack));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,135 @@
+//! Forgetting points and undoing it: tombstones, pardons, executions (FORMAT.md, "Delete order").
+
+use crate::error::{Error, Result};
+use crate::id::{ManifestId, NameId};
+use crate::lease::{self, Purpose};
+use crate::manifest::PointKey;
+use crate::record::{self, Magic, MaySign};
+use crate::repository::Repository;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A forgotten point stays in the store, and can be had back, for at least this long.
+pub const UNDO_TIME: SignedDuration = SignedDuration::from_hours(24 * 7);
+
+/// Body of a tombstone. It outlives the manifest, so that the chain of points stays checkable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tombstone {
+    /// The forgotten point.
+    pub manifest: ManifestId,
+    /// Its name.
+    pub name: NameId,
+    /// Its place.
+    pub sequence: u64,
+    /// When it was forgotten.
+    pub forgotten_at: Timestamp,
+    /// From when on prune may delete it.
+    pub delete_after: Timestamp,
+    /// Why, for people.
+    pub reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    manifest: ManifestId,
+    at: Timestamp,
+}
+
+fn tombstone_key(manifest: &ManifestId) -> String {
+    format!("tombstones/{manifest}")
+}
+
+fn pardon_key(manifest: &ManifestId) -> String {
+    format!("pardons/{manifest}")
+}
+
+fn execution_key(manifest: &ManifestId) -> String {
+    format!("executions/{manifest}")
+}
+
+fn put_mark(repo: &Repository, key: &str, magic: Magic, manifest: ManifestId, now: Timestamp) -> Result<()> {
+    let signer = repo.keys().highest_signer();
+    repo.store().put(key, &record::encode_json(magic, &repo.config().repository, &signer, &Mark { manifest, at: now })?)
+}
+
+/// Forgets a point: it disappears from lists at once and from the store when prune runs after `undo_time`.
+pub fn forget(repo: &Repository, at: &PointKey, reason: &str, now: Timestamp, undo_time: SignedDuration) -> Result<()> {
+    let master = repo.keys().master_for("forgetting a recovery point")?;
+    if repo.is_forgotten(&at.manifest)? {
+        return Ok(());
+    }
+    if !repo.store().exists(&at.key())? {
+        return Err(Error::NoSuch(format!("there is no recovery point {}", at.manifest)));
+    }
+    let delete_after =
+        now.checked_add(undo_time).map_err(|_| Error::Refused("the undo time is out of range".into()))?;
+    let stone = Tombstone {
+        manifest: at.manifest,
+        name: at.name,
+        sequence: at.sequence,
+        forgotten_at: now,
+        delete_after,
+        reason: reason.into(),
+    };
+    let bytes = record::encode_json(record::TOMBSTONE, &repo.config().repository, &master.operator_signer(), &stone)?;
+    repo.store().put(&tombstone_key(&at.manifest), &bytes)
+}
+
+/// All tombstones, with whether the manifest is still there to be had back.
+pub fn tombstones(repo: &Repository) -> Result<Vec<(bool, Tombstone)>> {
+    let mut found = Vec::new();
+    for key in repo.store().keys("tombstones/")? {
+        let Some(stone) = repo.read_record::<Tombstone>(&key, record::TOMBSTONE, MaySign::Operator)? else { continue };
+        if tombstone_key(&stone.manifest) != key {
+            return Err(Error::damaged(key, "it belongs to another point"));
+        }
+        let at = PointKey { name: stone.name, sequence: stone.sequence, manifest: stone.manifest };
+        found.push((repo.store().exists(&at.key())?, stone));
+    }
+    Ok(found)
+}
+
+/// Takes a point back. Pardon first, then look for an execution: of an undo and a prune at the same time at most one goes through.
+pub fn undo(repo: &Repository, stone: &Tombstone, now: Timestamp) -> Result<()> {
+    repo.keys().master_for("taking back a recovery point")?;
+    let at = PointKey { name: stone.name, sequence: stone.sequence, manifest: stone.manifest };
+    put_mark(repo, &pardon_key(&stone.manifest), record::PARDON, stone.manifest, now)?;
+    if repo.store().exists(&execution_key(&stone.manifest))? {
+        let prune_runs =
+            lease::list(repo)?.iter().any(|lease| lease.purpose == Purpose::Prune && lease.expires_at >= now);
+        if prune_runs {
+            // The pardon stays: a prune that has not deleted the manifest yet will see it.
+            let why = "prune is at work on it at this moment; wait for it to end and try again";
+            return Err(Error::Refused(format!("recovery point {} cannot be had back now: {why}", stone.manifest)));
+        }
+        repo.store().delete(&execution_key(&stone.manifest))?;
+    }
+    if !repo.store().exists(&at.key())? {
+        repo.store().delete(&pardon_key(&stone.manifest))?;
+        return Err(Error::NoSuch(format!(
+            "recovery point {} cannot be had back: prune has deleted it",
+            stone.manifest
+        )));
+    }
+    repo.store().delete(&tombstone_key(&stone.manifest))?;
+    repo.store().delete(&pardon_key(&stone.manifest))
+}
+
+/// Deletes the manifests of points whose undo time is over; the caller holds a prune lease. Returns the points that are gone now.
+pub(crate) fn execute(repo: &Repository, now: Timestamp) -> Result<Vec<PointKey>> {
+    let mut gone = Vec::new();
+    for (exists, stone) in tombstones(repo)? {
+        if !exists || stone.delete_after > now {
+            continue;
+        }
+        let at = PointKey { name: stone.name, sequence: stone.sequence, manifest: stone.manifest };
+        put_mark(repo, &execution_key(&stone.manifest), record::EXECUTION, stone.manifest, now)?;
+        let pardoned = repo.store().exists(&pardon_key(&stone.manifest))?;
+        if !pardoned && repo.is_forgotten(&stone.manifest)? {
+            repo.store().delete(&at.key())?;
+            gone.push(at);
+        }
+        repo.store().delete(&execution_key(&stone.manifest))?;
+    }
+    Ok(gone)
+}

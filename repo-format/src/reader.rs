@@ -1,0 +1,248 @@
+//! Reading: nodes and chunks by their ids, each checked against its id. Never trusts the index, only uses it to find packs.
+
+use crate::codec::Decoder;
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, EntryId, EntryKey, NodeId, PackId};
+use crate::index::{Index, IndexedPack, PackNumber, Place};
+use crate::pack::PackKind;
+use crate::pack_cache::{CachedPack, PackCache};
+use crate::repository::Repository;
+use crate::tree::NodeSource;
+use crate::tree::node::Node;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+/// Nodes that are kept; at most 4 KiB each.
+const MAX_NODES: usize = 4096;
+
+/// Reads from one repository through one index. Shared by all threads.
+pub struct Reader<'r> {
+    repo: &'r Repository,
+    index: &'r Index,
+    packs: PackCache,
+    numbers: Mutex<HashMap<PackNumber, IndexedPack>>,
+    nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
+}
+
+/// A chunk that is wanted, and where the caller wants it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// The caller's position, given back with the chunk.
+    pub position: u64,
+    /// The chunk.
+    pub chunk: ChunkId,
+    /// Its length.
+    pub length: u32,
+}
+
+/// Neighbouring entries of one pack that are read at once.
+pub struct ReadRun {
+    pack: PackId,
+    from: u32,
+    bytes: usize,
+    /// Entry number and what it is wanted for, ascending.
+    entries: Vec<(u32, Wanted)>,
+}
+
+impl ReadRun {
+    /// Bytes that will be read.
+    pub fn stored_bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// Longest single read.
+const MAX_RUN_BYTES: usize = 8 << 20;
+/// A gap up to this length is read over.
+const MAX_GAP_BYTES: u32 = 256 << 10;
+
+impl<'r> Reader<'r> {
+    /// A reader. The index should be reconciled with the store.
+    pub fn new(repo: &'r Repository, index: &'r Index) -> Self {
+        Self { repo, index, packs: PackCache::default(), numbers: Mutex::default(), nodes: Mutex::default() }
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &'r Repository {
+        self.repo
+    }
+
+    /// The index.
+    pub fn index(&self) -> &'r Index {
+        self.index
+    }
+
+    /// A pack of the index by its number; `None` when it was removed meanwhile.
+    pub fn pack(&self, number: PackNumber) -> Result<Option<IndexedPack>> {
+        if let Some(pack) = self.numbers.lock().expect("no panic while held").get(&number) {
+            return Ok(Some(pack.clone()));
+        }
+        let pack = self.index.pack(number)?;
+        if let Some(pack) = &pack {
+            self.numbers.lock().expect("no panic while held").insert(number, pack.clone());
+        }
+        Ok(pack)
+    }
+
+    /// Confirms in the pack's own footer that an entry lies where the index says. `None` when it does not.
+    pub fn confirm(
+        &self,
+        id: &EntryId,
+        kind: PackKind,
+        place: Place,
+    ) -> Result<Option<(IndexedPack, Arc<CachedPack>)>> {
+        let Some(pack) = self.pack(place.pack)?.filter(|pack| pack.kind == kind) else { return Ok(None) };
+        let cached = match self.packs.get(self.repo, kind, pack.id) {
+            Err(error) if error.is_damage() => return Ok(None),
+            other => other?,
+        };
+        let confirmed = cached.info().rows.get(place.entry as usize).is_some_and(|row| row.id == *id);
+        Ok(confirmed.then_some((pack, cached)))
+    }
+
+    /// All confirmed places of an entry.
+    fn places(&self, id: &EntryId, kind: PackKind) -> Result<Vec<(Place, IndexedPack, Arc<CachedPack>)>> {
+        let key: EntryKey = id.key();
+        let mut found = Vec::new();
+        for place in self.index.places(&key)? {
+            if let Some((pack, cached)) = self.confirm(id, kind, place)? {
+                found.push((place, pack, cached));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads and opens one entry, trying each of its places until one is sound.
+    fn read_entry(&self, id: &EntryId, kind: PackKind, sound: &dyn Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
+        let what = if kind == PackKind::Data { "chunk" } else { "tree node" };
+        let mut error = Error::Missing { key: format!("{what} {id}") };
+        let mut decoder = Decoder::new()?;
+        for (place, pack, cached) in self.places(id, kind)? {
+            let CachedPack::Open(open) = &*cached else {
+                error = Error::KeyNeeded(format!("reading {what} {id} needs the passphrase or key file"));
+                continue;
+            };
+            let row = &open.info.rows[place.entry as usize];
+            let mut sealed = vec![0; row.stored_bytes as usize];
+            let mut plain = Vec::new();
+            let read = self
+                .repo
+                .store()
+                .read_at(&kind.key(&pack.id), row.offset.into(), &mut sealed)
+                .and_then(|()| open.open(place.entry, &mut sealed, &mut decoder, &mut plain));
+            match read {
+                Ok(()) if sound(&plain) => return Ok(plain),
+                Ok(()) => {
+                    error = Error::damaged(kind.key(&pack.id), format!("what opens as {what} {id} has another id"))
+                }
+                Err(failed) => error = failed,
+            }
+        }
+        Err(error)
+    }
+
+    /// Reads one chunk. `length` is its length by the disk's size.
+    pub fn chunk(&self, chunk: &ChunkId, length: u32) -> Result<Vec<u8>> {
+        let ids = self.repo.keys().ids();
+        self.read_entry(&(*chunk).into(), PackKind::Data, &|plain| {
+            plain.len() == length as usize && ids.chunk(plain) == *chunk
+        })
+    }
+
+    /// Groups wanted chunks into reads, in the order in which they lie in the packs. Chunks of which no place is known are an error.
+    pub fn plan(&self, wanted: &[Wanted]) -> Result<Vec<ReadRun>> {
+        let mut by_pack: BTreeMap<PackNumber, (IndexedPack, Arc<CachedPack>, Vec<(u32, Wanted)>)> = BTreeMap::new();
+        for want in wanted {
+            let id: EntryId = want.chunk.into();
+            let (place, pack, cached) = self
+                .places(&id, PackKind::Data)?
+                .into_iter()
+                .next()
+                .ok_or_else(|| Error::Missing { key: format!("chunk {}", want.chunk) })?;
+            by_pack.entry(place.pack).or_insert_with(|| (pack, cached, Vec::new())).2.push((place.entry, *want));
+        }
+        let mut runs = Vec::new();
+        for (_, (pack, cached, mut entries)) in by_pack {
+            entries.sort_unstable_by_key(|(entry, want)| (*entry, want.position));
+            split_runs(pack.id, &cached, entries, &mut runs);
+        }
+        Ok(runs)
+    }
+
+    /// Reads a run and gives each wanted chunk, checked, to `each`. A chunk that fails is tried at its other places.
+    pub fn read_run(
+        &self,
+        run: &ReadRun,
+        (decoder, buffer): (&mut Decoder, &mut Vec<u8>),
+        each: &mut dyn FnMut(Wanted, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let cached = self.packs.get(self.repo, PackKind::Data, run.pack)?;
+        let CachedPack::Open(open) = &*cached else {
+            return Err(Error::KeyNeeded("reading stored data needs the repository's passphrase or key file".into()));
+        };
+        buffer.resize(run.bytes, 0);
+        let read = self.repo.store().read_at(&PackKind::Data.key(&run.pack), run.from.into(), buffer);
+        let ids = self.repo.keys().ids();
+        let mut plain = Vec::new();
+        let mut opened = None;
+        for (entry, want) in &run.entries {
+            if opened != Some(*entry) {
+                let extent = open.info.rows[*entry as usize].extent();
+                let sealed = &mut buffer[extent.start - run.from as usize..extent.end - run.from as usize];
+                let sound = read.is_ok()
+                    && open.open(*entry, sealed, decoder, &mut plain).is_ok()
+                    && ids.chunk(&plain) == want.chunk;
+                if !sound {
+                    plain = self.chunk(&want.chunk, want.length)?;
+                }
+                opened = Some(*entry);
+            }
+            if plain.len() != want.length as usize {
+                let what = format!("it is {} bytes long where {} belong", plain.len(), want.length);
+                return Err(Error::damaged(format!("chunk {}", want.chunk), what));
+            }
+            each(*want, &plain)?;
+        }
+        Ok(())
+    }
+}
+
+fn split_runs(pack: PackId, cached: &CachedPack, entries: Vec<(u32, Wanted)>, runs: &mut Vec<ReadRun>) {
+    let mut end = 0;
+    let first_new = runs.len();
+    for (entry, want) in entries {
+        let extent = cached.info().rows[entry as usize].extent();
+        let joins = runs.len() > first_new
+            && runs.last().is_some_and(|run| {
+                extent.start.saturating_sub(end) <= MAX_GAP_BYTES as usize
+                    && extent.end - run.from as usize <= MAX_RUN_BYTES
+            });
+        if !joins {
+            let from = u32::try_from(extent.start).expect("packs are far below 4 GiB");
+            runs.push(ReadRun { pack, from, bytes: 0, entries: Vec::new() });
+        }
+        let run = runs.last_mut().expect("pushed above when there was none");
+        run.bytes = extent.end - run.from as usize;
+        run.entries.push((entry, want));
+        end = extent.end;
+    }
+}
+
+impl NodeSource for Reader<'_> {
+    fn node(&self, id: &NodeId, level: u8) -> Result<Arc<Node>> {
+        let cached = self.nodes.lock().expect("no panic while held").get(id).cloned();
+        if let Some(node) = cached.filter(|node| node.level == level) {
+            return Ok(node);
+        }
+        let ids = self.repo.keys().ids();
+        let encoded = self.read_entry(&(*id).into(), PackKind::Tree, &|plain| ids.node(plain) == *id)?;
+        let node = Arc::new(Node::decode(&format!("tree node {id}"), level, &encoded)?);
+        let mut nodes = self.nodes.lock().expect("no panic while held");
+        if nodes.len() >= MAX_NODES {
+            // Walks go forward: what was read long ago is not read again. Starting anew is as good as any order.
+            nodes.clear();
+        }
+        nodes.insert(*id, node.clone());
+        Ok(node)
+    }
+}

@@ -1,0 +1,345 @@
+//! A repository: its store, configuration, keys and recovery points. Opening and creating; what exists. Writing is `session`.
+
+use crate::config::{CONFIG_KEY, Config};
+use crate::entropy::{Entropy, random};
+use crate::error::{Error, Result};
+use crate::id::{ManifestId, NameId, RepositoryId, SlotId, WriterId};
+use crate::key_slot::{KeySlot, SlotKind, Unlock};
+use crate::keys::{Keys, MasterSecret, WriterKeys};
+use crate::manifest::{self, Manifest, PointKey, StoredManifest};
+use crate::record::{self, Magic, MaySign};
+use crate::sign::{KnownWriter, Signer, Signers};
+use crate::store::Store;
+use crate::writer_key::WriterRecord;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a process opens a repository with.
+pub enum Access<'a> {
+    /// A passphrase or key file that opens a key slot.
+    Unlock(Unlock<'a>),
+    /// The master secret itself, from a recovery kit.
+    Master(MasterSecret),
+    /// A writer key file.
+    Writer(Box<WriterKeys>),
+}
+
+/// An open repository. Shared by all threads of a process.
+pub struct Repository {
+    store: Arc<dyn Store>,
+    entropy: Arc<dyn Entropy>,
+    config: Config,
+    keys: Keys,
+    signers: Signers,
+    signer: Signer,
+}
+
+/// How a new repository is made.
+pub struct InitOptions<'a> {
+    /// Size of a chunk.
+    pub chunk_bytes: u32,
+    /// How the first key slot's key is made.
+    pub slot_kind: SlotKind,
+    /// What opens the first key slot.
+    pub unlock: Unlock<'a>,
+    /// What a person calls it.
+    pub label: &'a str,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// Creates a repository in an empty store. The configuration is written last: a cut leaves no half repository that opens.
+pub fn init(store: Arc<dyn Store>, options: &InitOptions<'_>, entropy: Arc<dyn Entropy>) -> Result<Repository> {
+    if store.exists(CONFIG_KEY)? {
+        return Err(Error::RepositoryExists);
+    }
+    let master = MasterSecret::generate(&*entropy);
+    let repository = RepositoryId(random(&*entropy));
+    let config = Config::new((repository, WriterId(random(&*entropy))), &master, options.chunk_bytes, options.now)?;
+    let seal = (options.slot_kind.clone(), &options.unlock);
+    let slot = KeySlot::seal(&repository, &master, seal, options.label, options.now, &*entropy)?;
+    put_slot(&*store, &repository, &master, &slot)?;
+    let writer = Signer::new(config.builtin_writer, &master.builtin_writer_seed(config.builtin_writer));
+    let writer = WriterRecord::new(&writer, "built-in", None, options.now);
+    put_writer(&*store, &repository, &master, &writer, 0)?;
+    store.put(CONFIG_KEY, &config.encode(&master)?)?;
+    Repository::open(store, Access::Master(master), entropy)
+}
+
+fn put_slot(store: &dyn Store, repository: &RepositoryId, master: &MasterSecret, slot: &KeySlot) -> Result<()> {
+    let bytes = record::encode_json(record::KEY_SLOT, repository, &master.operator_signer(), slot)?;
+    store.put(&format!("keys/{}", slot.slot), &bytes)
+}
+
+fn put_writer(
+    store: &dyn Store,
+    repository: &RepositoryId,
+    master: &MasterSecret,
+    writer: &WriterRecord,
+    revision: u32,
+) -> Result<()> {
+    let bytes = record::encode_json(record::WRITER, repository, &master.operator_signer(), writer)?;
+    store.put(&format!("writers/{}-{revision:08x}", writer.writer), &bytes)
+}
+
+/// Reads the configuration without any key.
+pub fn read_config(store: &dyn Store) -> Result<Config> {
+    match store.get(CONFIG_KEY) {
+        Err(Error::Missing { .. }) => Err(Error::NoRepository),
+        other => Config::decode(&other?),
+    }
+}
+
+impl Repository {
+    /// Opens a repository.
+    pub fn open(store: Arc<dyn Store>, access: Access<'_>, entropy: Arc<dyn Entropy>) -> Result<Self> {
+        let config = read_config(&*store)?;
+        let mut signers = Signers { operator: config.operator()?, writers: HashMap::new() };
+        let keys = match access {
+            Access::Unlock(unlock) => operator_keys(unlock_master(&*store, &config, &signers, &unlock)?, &config),
+            Access::Master(master) => operator_keys(master, &config),
+            Access::Writer(keys) => Keys::Writer(keys),
+        };
+        check_keys(&keys, &config, &signers)?;
+        let writers = read_writers(&*store, &config.repository, &signers)?;
+        for (_, writer) in &writers {
+            let known = KnownWriter {
+                verify_key: writer.key()?,
+                trust_group: writer.trust_group.clone(),
+                revoked: writer.revoked_at.is_some(),
+            };
+            signers.writers.insert(writer.writer, known);
+        }
+        let signer = keys.writer().signer();
+        Ok(Self { store, entropy, config, keys, signers, signer })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Source of randomness.
+    pub fn entropy(&self) -> &dyn Entropy {
+        &*self.entropy
+    }
+
+    /// Configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Who may sign.
+    pub fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
+    /// Signs what this process stores as a writer.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// Decodes and verifies a JSON record of this repository that fills `bytes`.
+    pub fn decode_record<T: DeserializeOwned>(
+        &self,
+        object: &str,
+        magic: Magic,
+        bytes: &[u8],
+        may: MaySign,
+    ) -> Result<T> {
+        record::decode(object, magic, bytes)?
+            .alone(object, bytes)?
+            .verified(object, &self.config.repository, &self.signers, may)?
+            .json(object)
+    }
+
+    /// Reads, decodes and verifies a JSON record; `None` when it does not exist.
+    pub fn read_record<T: DeserializeOwned>(&self, object: &str, magic: Magic, may: MaySign) -> Result<Option<T>> {
+        match self.store.get(object) {
+            Err(Error::Missing { .. }) => Ok(None),
+            other => self.decode_record(object, magic, &other?, may).map(Some),
+        }
+    }
+
+    /// All points, by name and order. Objects that are no manifests are an error: they may hide one.
+    pub fn points(&self) -> Result<Vec<PointKey>> {
+        self.list_points("manifests/")
+    }
+
+    /// The points of one name, oldest first.
+    pub fn points_of(&self, name: &NameId) -> Result<Vec<PointKey>> {
+        self.list_points(&PointKey::prefix(name))
+    }
+
+    fn list_points(&self, prefix: &str) -> Result<Vec<PointKey>> {
+        let keys = self.store.keys(prefix)?;
+        let mut points = Vec::with_capacity(keys.len());
+        for key in keys {
+            points.push(PointKey::parse(&key).ok_or_else(|| Error::damaged(&key, "it is no recovery point's name"))?);
+        }
+        points.sort_unstable();
+        Ok(points)
+    }
+
+    /// Reads a manifest and verifies its signatures.
+    pub fn load(&self, at: PointKey) -> Result<StoredManifest> {
+        manifest::decode(at, &self.store.get(&at.key())?, &self.config.repository, &self.signers)
+    }
+
+    /// Reads and opens a manifest.
+    pub fn open_point(&self, at: PointKey) -> Result<(StoredManifest, Manifest)> {
+        let stored = self.load(at)?;
+        let manifest = stored.open(&self.keys)?;
+        Ok((stored, manifest))
+    }
+
+    /// The newest point of a name that is neither forgotten nor of another writer, opened.
+    pub fn latest_of(&self, name: &str) -> Result<Option<(StoredManifest, Manifest)>> {
+        for at in self.points_of(&self.keys.ids().name(name))?.into_iter().rev() {
+            if self.is_forgotten(&at.manifest)? {
+                continue;
+            }
+            let stored = self.load(at)?;
+            if self.keys.map_key(stored.writer).is_some() {
+                let manifest = stored.open(&self.keys)?;
+                return Ok(Some((stored, manifest)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a tombstone stands on a point.
+    pub fn is_forgotten(&self, manifest: &ManifestId) -> Result<bool> {
+        self.store.exists(&format!("tombstones/{manifest}"))
+    }
+
+    /// All key slots.
+    pub fn slots(&self) -> Result<Vec<KeySlot>> {
+        read_slots(&*self.store, &self.config.repository, &self.signers)
+    }
+
+    /// Adds a key slot for the same master secret.
+    pub fn add_slot(&self, (kind, unlock): (SlotKind, &Unlock<'_>), label: &str, now: Timestamp) -> Result<SlotId> {
+        let master = self.keys.master_for("adding a key")?;
+        let slot = KeySlot::seal(&self.config.repository, master, (kind, unlock), label, now, &*self.entropy)?;
+        put_slot(&*self.store, &self.config.repository, master, &slot)?;
+        Ok(slot.slot)
+    }
+
+    /// Removes a key slot; never the last one.
+    pub fn remove_slot(&self, slot: &SlotId) -> Result<()> {
+        self.keys.master_for("removing a key")?;
+        let slots = self.slots()?;
+        if !slots.iter().any(|known| known.slot == *slot) {
+            return Err(Error::NoSuch(format!("there is no key slot {slot}; `icecore key list` shows them")));
+        }
+        if slots.len() == 1 {
+            return Err(Error::Refused(
+                "this is the last key slot; without it nothing could be read. Add another one first".into(),
+            ));
+        }
+        self.store.delete(&format!("keys/{slot}"))
+    }
+
+    /// All writers in their newest revision.
+    pub fn writers(&self) -> Result<Vec<WriterRecord>> {
+        let writers = read_writers(&*self.store, &self.config.repository, &self.signers)?;
+        Ok(writers.into_iter().map(|(_, writer)| writer).collect())
+    }
+
+    /// Makes a new writer and records it; its keys exist only in what is returned.
+    pub fn create_writer(&self, label: &str, trust_group: Option<String>, now: Timestamp) -> Result<WriterKeys> {
+        let master = self.keys.master_for("making a writer key")?;
+        let keys = crate::writer_key::create(self.config.repository, master, &*self.entropy);
+        let record = WriterRecord::new(&keys.signer(), label, trust_group, now);
+        put_writer(&*self.store, &self.config.repository, master, &record, 0)?;
+        Ok(keys)
+    }
+
+    /// Forbids a writer any new session. What it stored stays.
+    pub fn revoke_writer(&self, writer: &WriterId, now: Timestamp) -> Result<()> {
+        let master = self.keys.master_for("revoking a writer")?;
+        let writers = read_writers(&*self.store, &self.config.repository, &self.signers)?;
+        let (revision, mut record) = writers
+            .into_iter()
+            .find(|(_, known)| known.writer == *writer)
+            .ok_or_else(|| Error::NoSuch(format!("there is no writer {writer}; `icecore key list` shows them")))?;
+        if record.writer == self.config.builtin_writer {
+            return Err(Error::Refused("the built-in writer cannot be revoked; change the passphrase instead".into()));
+        }
+        record.revoked_at = record.revoked_at.or(Some(now));
+        put_writer(&*self.store, &self.config.repository, master, &record, revision + 1)
+    }
+}
+
+fn operator_keys(master: MasterSecret, config: &Config) -> Keys {
+    Keys::operator(master, config.repository, config.builtin_writer)
+}
+
+fn unlock_master(store: &dyn Store, config: &Config, signers: &Signers, unlock: &Unlock<'_>) -> Result<MasterSecret> {
+    let mut damage = None;
+    for slot in read_slot_objects(store, &config.repository, signers)? {
+        match slot.and_then(|slot| slot.open(&config.repository, unlock)) {
+            Ok(Some(master)) => return Ok(master),
+            Ok(None) => {}
+            Err(error) => damage = Some(error),
+        }
+    }
+    Err(damage.unwrap_or(Error::WrongPassphrase))
+}
+
+fn check_keys(keys: &Keys, config: &Config, signers: &Signers) -> Result<()> {
+    let own = keys.writer();
+    if own.repository != config.repository {
+        let (found, expected) = (own.repository.to_string(), config.repository.to_string());
+        return Err(Error::ForeignRepository { object: "the key file".into(), found, expected });
+    }
+    if own.operator != signers.operator || own.public.bytes() != config.public()?.bytes() {
+        return Err(Error::damaged(
+            CONFIG_KEY,
+            "its keys are not those of this repository: it was exchanged or the key is another repository's",
+        ));
+    }
+    Ok(())
+}
+
+/// Slots one by one, so that a damaged one does not hide the others.
+fn read_slot_objects(store: &dyn Store, repository: &RepositoryId, signers: &Signers) -> Result<Vec<Result<KeySlot>>> {
+    let read = |object: &String| -> Result<KeySlot> {
+        let bytes = store.get(object)?;
+        record::decode(object, record::KEY_SLOT, &bytes)?
+            .alone(object, &bytes)?
+            .verified(object, repository, signers, MaySign::Operator)?
+            .json(object)
+    };
+    Ok(store.keys("keys/")?.iter().map(read).collect())
+}
+
+fn read_slots(store: &dyn Store, repository: &RepositoryId, signers: &Signers) -> Result<Vec<KeySlot>> {
+    read_slot_objects(store, repository, signers)?.into_iter().collect()
+}
+
+/// Writers in their newest revision, with its number.
+fn read_writers(store: &dyn Store, repository: &RepositoryId, signers: &Signers) -> Result<Vec<(u32, WriterRecord)>> {
+    let mut writers: Vec<(u32, WriterRecord)> = Vec::new();
+    for object in store.keys("writers/")? {
+        let revision = object.rsplit('-').next().and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let revision = revision.ok_or_else(|| Error::damaged(&object, "it is no writer's name"))?;
+        let bytes = store.get(&object)?;
+        let writer: WriterRecord = record::decode(&object, record::WRITER, &bytes)?
+            .alone(&object, &bytes)?
+            .verified(&object, repository, signers, MaySign::Operator)?
+            .json(&object)?;
+        // Keys are sorted: the later revision of a writer replaces the earlier one.
+        writers.retain(|(_, known)| known.writer != writer.writer);
+        writers.push((revision, writer));
+    }
+    Ok(writers)
+}

@@ -1,0 +1,323 @@
+//! Writing: one session stores chunks and trees and commits one recovery point.
+//!
+//! The types enforce the order: only an open [`Session`] takes chunks and nodes; [`Session::close`] returns a [`ClosedSession`]
+//! once every pack is durable; only that can commit a manifest. Packs are stored in the order they were filled, trees after the
+//! chunks they reference, and nothing is stored after a failure.
+
+use crate::claims::Claims;
+use crate::codec::Kind;
+use crate::condemned::{self, PackRef};
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, ManifestId, NodeId, PackId};
+use crate::index::Index;
+use crate::lease::{Lease, PinnedRoot, Purpose};
+use crate::manifest::{self, Manifest, PointKey, StoredManifest};
+use crate::pack::{FinishedPack, PackBuilder, PackKind};
+use crate::reader::Reader;
+use crate::repository::Repository;
+use crate::tree::NodeSink;
+use crossbeam_channel::{Sender, bounded};
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
+
+/// Begins a session: takes its lease, then learns what is condemned and verified.
+pub struct SessionStart<'r> {
+    lease: Lease,
+    claims: Claims<'r>,
+}
+
+impl<'r> SessionStart<'r> {
+    /// Takes the lease. The writer must not be revoked.
+    pub fn begin(reader: &'r Reader<'r>, now: Timestamp) -> Result<Self> {
+        let repo = reader.repository();
+        repo.config().check_writable()?;
+        let writer = repo.keys().writer().writer;
+        match repo.signers().writers.get(&writer) {
+            None => return Err(Error::KeyNeeded(format!("writer {writer} is not known to this repository"))),
+            Some(known) if known.revoked => return Err(Error::KeyNeeded(format!("writer {writer} was revoked"))),
+            Some(_) => {}
+        }
+        let lease = Lease::take(repo, Purpose::Backup, now)?;
+        let condemned: HashSet<PackId> =
+            condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack).collect();
+        let claims = Claims::new(reader, condemned, condemned::verified(repo)?);
+        Ok(Self { lease, claims })
+    }
+
+    /// Pins the trees of a parent. False when it was forgotten meanwhile and must not be used.
+    pub fn pin_parent(
+        &mut self,
+        reader: &Reader<'_>,
+        stored: &StoredManifest,
+        parent: &Manifest,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let repo = reader.repository();
+        let pins = pinned_roots(stored, parent);
+        self.lease.pin(repo, stored.at.manifest, pins, now)?;
+        Ok(!repo.is_forgotten(&stored.at.manifest)? && repo.store().exists(&stored.at.key())?)
+    }
+
+    /// What the workers ask.
+    pub fn claims(&self) -> &Claims<'r> {
+        &self.claims
+    }
+
+    /// Starts storing. The uploading thread lives in `scope`.
+    pub fn open<'scope>(
+        &'scope mut self,
+        scope: &'scope Scope<'scope, '_>,
+        reader: &'scope Reader<'r>,
+    ) -> Session<'scope, 'r> {
+        let (sender, packs) = bounded::<FinishedPack>(1);
+        let stored_bytes = Arc::new(AtomicU64::new(0));
+        let (claims, lease) = (&self.claims, &mut self.lease);
+        let counter = stored_bytes.clone();
+        let upload = scope.spawn(move || {
+            for pack in packs {
+                store_pack(reader.repository(), reader.index(), claims, pack, &counter)?;
+            }
+            Ok(())
+        });
+        Session {
+            reader,
+            claims,
+            lease,
+            data: None,
+            tree: None,
+            uploads: Some(Uploads { sender, thread: upload }),
+            stored_bytes,
+        }
+    }
+
+    /// Gives the lease back without a commit.
+    pub fn abandon(self, repo: &Repository) -> Result<()> {
+        self.lease.release(repo)
+    }
+}
+
+/// The trees of a point, as a lease pins them.
+pub fn pinned_roots(stored: &StoredManifest, manifest: &Manifest) -> Vec<PinnedRoot> {
+    let trees = manifest.disks.iter().map(|disk| disk.tree(manifest.chunk_bytes));
+    trees.filter_map(|tree| Some(PinnedRoot { root: tree.root?, level: tree.level(), writer: stored.writer })).collect()
+}
+
+/// Durable first, then known.
+fn store_pack(
+    repo: &Repository,
+    index: &Index,
+    claims: &Claims<'_>,
+    pack: FinishedPack,
+    stored: &AtomicU64,
+) -> Result<()> {
+    repo.store().put(&pack.info.header.kind.key(&pack.id), &pack.bytes)?;
+    index.insert(&[(pack.id, &pack.info)])?;
+    claims.settle(&pack.info);
+    stored.fetch_add(pack.info.pack_bytes, Ordering::Relaxed);
+    Ok(())
+}
+
+struct Uploads<'scope> {
+    sender: Sender<FinishedPack>,
+    thread: ScopedJoinHandle<'scope, Result<()>>,
+}
+
+/// An open session. One thread owns it and feeds it in disk order.
+pub struct Session<'scope, 'r> {
+    reader: &'scope Reader<'r>,
+    claims: &'scope Claims<'r>,
+    lease: &'scope mut Lease,
+    data: Option<PackBuilder>,
+    tree: Option<PackBuilder>,
+    /// `None` once a failure was taken from the uploading thread.
+    uploads: Option<Uploads<'scope>>,
+    stored_bytes: Arc<AtomicU64>,
+}
+
+impl<'scope, 'r> Session<'scope, 'r> {
+    fn repo(&self) -> &'r Repository {
+        self.reader.repository()
+    }
+
+    /// Stores a chunk that [`Claims::claim`] told this session to store.
+    pub fn add_chunk(&mut self, chunk: ChunkId, kind: Kind, plain_bytes: u32, payload: &[u8]) -> Result<()> {
+        if self.data.as_ref().is_some_and(PackBuilder::is_full) {
+            self.flush_data()?;
+        }
+        let builder = match &mut self.data {
+            Some(builder) => builder,
+            None => {
+                let repo = self.reader.repository();
+                let (config, keys) = (repo.config(), repo.keys().writer());
+                let by = (keys.writer, keys.writer);
+                self.data.insert(PackBuilder::data(
+                    config.repository,
+                    by,
+                    &keys.public,
+                    config.chunk_bytes,
+                    repo.entropy(),
+                )?)
+            }
+        };
+        builder.add(chunk.into(), kind, plain_bytes, payload)
+    }
+
+    /// What the workers ask.
+    pub fn claims(&self) -> &'scope Claims<'r> {
+        self.claims
+    }
+
+    /// Renews the lease when it is time to; call it now and then.
+    pub fn renew_if_due(&mut self, now: Timestamp) -> Result<()> {
+        let repo = self.repo();
+        self.lease.renew_if_due(repo, now)
+    }
+
+    /// Bytes of packs that are durable so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes.load(Ordering::Relaxed)
+    }
+
+    fn send(&mut self, builder: PackBuilder) -> Result<()> {
+        let pack = builder.finish(self.repo().signer());
+        let failed = match &self.uploads {
+            Some(uploads) => uploads.sender.send(pack).is_err(),
+            None => true,
+        };
+        if failed { self.upload_result() } else { Ok(()) }
+    }
+
+    /// Waits until everything sent is durable; the failure if there was one.
+    fn upload_result(&mut self) -> Result<()> {
+        let Some(uploads) = self.uploads.take() else {
+            return Err(Error::Refused("the session failed before".into()));
+        };
+        drop(uploads.sender);
+        uploads.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    fn flush_data(&mut self) -> Result<()> {
+        self.data.take().filter(|builder| !builder.is_empty()).map_or(Ok(()), |builder| self.send(builder))
+    }
+
+    /// Sends the tree pack behind all chunks its nodes may reference.
+    fn flush_tree(&mut self) -> Result<()> {
+        let Some(builder) = self.tree.take() else { return Ok(()) };
+        self.flush_data()?;
+        self.send(builder)
+    }
+
+    /// Makes everything durable.
+    pub fn close(mut self) -> Result<ClosedSession<'scope, 'r>> {
+        self.flush_data()?;
+        self.flush_tree()?;
+        self.upload_result()?;
+        let stored_bytes = self.stored_bytes();
+        Ok(ClosedSession { reader: self.reader, claims: self.claims, lease: self.lease, stored_bytes })
+    }
+}
+
+impl NodeSink for Session<'_, '_> {
+    fn put(&mut self, _level: u8, encoded: Vec<u8>) -> Result<NodeId> {
+        let repo = self.repo();
+        let id = repo.keys().ids().node(&encoded);
+        if !self.claims.claim(&id.into(), PackKind::Tree)? {
+            return Ok(id);
+        }
+        if self.tree.as_ref().is_some_and(PackBuilder::is_full) {
+            self.flush_tree()?;
+        }
+        let keys = repo.keys().writer();
+        let by = (keys.writer, keys.writer);
+        let builder =
+            self.tree.get_or_insert_with(|| PackBuilder::tree(repo.config().repository, by, &keys.map, repo.entropy()));
+        let plain_bytes = u32::try_from(encoded.len()).expect("a node is at most 4 KiB and a header");
+        builder.add(id.into(), Kind::Raw, plain_bytes, &encoded)?;
+        Ok(id)
+    }
+}
+
+/// A session whose packs are all durable.
+pub struct ClosedSession<'scope, 'r> {
+    reader: &'scope Reader<'r>,
+    claims: &'scope Claims<'r>,
+    lease: &'scope mut Lease,
+    stored_bytes: u64,
+}
+
+/// Tries to find a free place in the sequence of a name; only a listing that is wrong again and again uses them up.
+const MAX_ATTEMPTS: u32 = 8;
+
+impl ClosedSession<'_, '_> {
+    /// Bytes of all packs of this session.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+
+    /// Commits the point: rescue what is needed and condemned, see that the lease stands, write the manifest, see again.
+    pub fn commit(self, manifest: &Manifest, now: Timestamp) -> Result<PointKey> {
+        let repo = self.reader.repository();
+        self.rescue_condemned(now)?;
+        self.lease.check(repo)?;
+        let at = put_manifest(repo, manifest, now)?;
+        if let Err(lost) = self.lease.check(repo) {
+            // Prune may have worked while this process stood still. The point stays only if all it needs is there.
+            if let Err(error) = crate::check::prove_point(self.reader, at) {
+                if error.is_damage() {
+                    repo.store().delete(&at.key())?;
+                    return Err(lost);
+                }
+                return Err(error);
+            }
+        }
+        Ok(at)
+    }
+
+    fn rescue_condemned(&self, now: Timestamp) -> Result<()> {
+        let repo = self.reader.repository();
+        let relied: HashSet<PackId> = self.claims.relied().into_iter().collect();
+        let lists = condemned::list(repo)?;
+        let needed: Vec<PackRef> =
+            lists.into_iter().flat_map(|list| list.packs).filter(|pack| relied.contains(&pack.pack)).collect();
+        if !needed.is_empty() {
+            condemned::rescue(repo, needed, now)?;
+        }
+        for pack in relied {
+            let found = [PackKind::Data, PackKind::Tree]
+                .iter()
+                .any(|kind| repo.store().exists(&kind.key(&pack)).unwrap_or(true));
+            if !found {
+                return Err(Error::LeaseLost);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the manifest as the next of its name.
+fn put_manifest(repo: &Repository, manifest: &Manifest, now: Timestamp) -> Result<PointKey> {
+    let keys = repo.keys().writer();
+    let name = keys.ids.name(&manifest.name);
+    for _ in 0..MAX_ATTEMPTS {
+        let newest = repo.points_of(&name)?.into_iter().next_back();
+        let buried = newest_buried(repo, &name)?;
+        let sequence = newest.map_or(0, |point| point.sequence).max(buried) + 1;
+        let previous: Option<ManifestId> = newest.map(|point| point.manifest);
+        let (at, object) =
+            manifest::encode(keys, manifest, (previous, sequence), now, (repo.signer(), repo.entropy()))?;
+        if !repo.store().exists(&at.key())? {
+            repo.store().put(&at.key(), &object)?;
+            return Ok(at);
+        }
+    }
+    Err(Error::Refused("no free place for the recovery point's manifest was found".into()))
+}
+
+/// Highest sequence number among forgotten points of a name whose manifests may be gone: numbers are never used again.
+fn newest_buried(repo: &Repository, name: &crate::id::NameId) -> Result<u64> {
+    let tombstones = crate::forget::tombstones(repo)?;
+    Ok(tombstones.iter().filter(|(_, stone)| stone.name == *name).map(|(_, stone)| stone.sequence).max().unwrap_or(0))
+}

@@ -1,0 +1,282 @@
+//! A repository on a simulated file system with a clock that the test turns, for all tests of this crate.
+
+use jiff::{SignedDuration, Timestamp};
+use repo_format::claims::Claims;
+use repo_format::codec::{Encoder, is_zero};
+use repo_format::entropy::{Entropy, SeededEntropy};
+use repo_format::id::ChunkId;
+use repo_format::index::Index;
+use repo_format::key_slot::{SlotKind, Unlock};
+use repo_format::manifest::{Consistency, Disk, DiskIdentity, Manifest, PointKey, PointKind, Stats};
+use repo_format::pack::PackKind;
+use repo_format::reader::{Reader, Wanted};
+use repo_format::reconcile::{self, reconcile};
+use repo_format::repository::{Access, InitOptions, Repository, init};
+use repo_format::session::{Session, SessionStart};
+use repo_format::store::Store;
+use repo_format::store::dir::DirStore;
+use repo_format::store::sim::SimFs;
+use repo_format::tree::{Tree, TreeEditor, TreeWalk};
+use repo_format::{Error, Result};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+pub const CHUNK: usize = 65536;
+pub const ROOT: &str = "/repository";
+pub const PASSPHRASE: &str = "correct horse";
+
+/// A repository, its index and a clock.
+pub struct Bench {
+    pub fs: SimFs,
+    store: Arc<dyn Store>,
+    entropy: Arc<dyn Entropy>,
+    repo: Repository,
+    pub index: Index,
+    seconds: Arc<AtomicI64>,
+}
+
+/// A disk of `chunks` chunks by `seed`: every fifth zero, every seventh a repetition, the last one short.
+pub fn disk(seed: u64, chunks: usize) -> Vec<u8> {
+    let entropy = SeededEntropy::new(seed);
+    let mut bytes = vec![0; chunks * CHUNK - 1000];
+    for (i, chunk) in bytes.chunks_mut(CHUNK).enumerate() {
+        match i {
+            _ if i % 5 == 4 => {}
+            _ if i % 7 == 6 => chunk.fill(0x5A),
+            _ if i % 2 == 0 => entropy.fill(chunk),
+            _ => chunk.iter_mut().enumerate().for_each(|(at, byte)| *byte = u8::try_from((at / 50 + i) % 251).unwrap()),
+        }
+    }
+    bytes
+}
+
+pub fn open_store(fs: &SimFs, entropy: &Arc<dyn Entropy>) -> Arc<dyn Store> {
+    Arc::new(DirStore::with_fs(fs.clone(), ROOT, entropy.clone()))
+}
+
+fn fresh_index(repo: &Repository) -> Index {
+    let index = Index::in_memory().unwrap();
+    let options = reconcile::Options { threads: 2, progress: &|_| {}, cancel: &AtomicBool::new(false) };
+    reconcile(repo, &index, &options).unwrap();
+    index
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::seeded(1)
+    }
+
+    pub fn seeded(seed: u64) -> Self {
+        let fs = SimFs::new(Path::new(ROOT));
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
+        let store = open_store(&fs, &entropy);
+        let options = InitOptions {
+            chunk_bytes: 65536,
+            slot_kind: SlotKind::Passphrase { memory_kib: 64, passes: 1, lanes: 1 },
+            unlock: Unlock::Passphrase(PASSPHRASE),
+            label: "first",
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let repo = init(store.clone(), &options, entropy.clone()).unwrap();
+        let index = fresh_index(&repo);
+        Self { fs, store, entropy, repo, index, seconds: Arc::new(AtomicI64::new(1_800_000_000)) }
+    }
+
+    /// The same store and clock, opened with other keys and a new index.
+    pub fn reopen(&self, access: Access<'_>) -> Self {
+        self.try_on(&self.fs, access).unwrap()
+    }
+
+    /// Another file system with the same clock: what a cut left behind.
+    pub fn try_on(&self, fs: &SimFs, access: Access<'_>) -> Result<Self> {
+        let store = open_store(fs, &self.entropy);
+        let repo = Repository::open(store.clone(), access, self.entropy.clone())?;
+        let index = Index::in_memory()?;
+        let options = reconcile::Options { threads: 2, progress: &|_| {}, cancel: &AtomicBool::new(false) };
+        let found = reconcile(&repo, &index, &options)?;
+        if let Some((_, error)) = found.damaged.into_iter().next() {
+            return Err(error);
+        }
+        Ok(Self { fs: fs.clone(), store, entropy: self.entropy.clone(), repo, index, seconds: self.seconds.clone() })
+    }
+
+    pub fn with_new_index(&self) -> Self {
+        self.reopen(self.passphrase())
+    }
+
+    pub fn passphrase(&self) -> Access<'static> {
+        Access::Unlock(Unlock::Passphrase(PASSPHRASE))
+    }
+
+    pub fn repo(&self) -> &Repository {
+        &self.repo
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    pub fn entropy(&self) -> Arc<dyn Entropy> {
+        self.entropy.clone()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.seconds.load(Ordering::SeqCst)).unwrap()
+    }
+
+    pub fn pass_time(&self, time: SignedDuration) {
+        self.seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
+    }
+
+    /// Bytes of all data packs.
+    pub fn data_bytes(&self) -> u64 {
+        let mut total = 0;
+        self.store.list("data/", &mut |_, size| total += size).unwrap();
+        total
+    }
+
+    /// Backs up `content`. With `changed`, only these positions are looked at and the rest is the parent's.
+    pub fn backup(&self, name: &str, content: &[u8], changed: Option<&[u64]>) -> Result<PointKey> {
+        self.backup_with(name, content, changed, &mut |_| {})
+    }
+
+    /// The same, with a call between closing the packs and the commit.
+    pub fn backup_with(
+        &self,
+        name: &str,
+        content: &[u8],
+        changed: Option<&[u64]>,
+        before_commit: &mut dyn FnMut(&Self),
+    ) -> Result<PointKey> {
+        let reader = Reader::new(&self.repo, &self.index);
+        let mut start = SessionStart::begin(&reader, self.now())?;
+        let parent = self.repo.latest_of(name)?;
+        let chunks = (content.len() as u64).div_ceil(CHUNK as u64);
+        let mut base = Tree::empty(chunks);
+        let mut parent_id = None;
+        if let Some((stored, manifest)) = &parent {
+            if start.pin_parent(&reader, stored, manifest, self.now())? {
+                parent_id = Some(stored.at.manifest);
+                if changed.is_some() {
+                    base = manifest.disks[0].tree(65536);
+                }
+            }
+        }
+        let positions: Vec<u64> = match (changed, parent_id) {
+            (Some(list), Some(_)) => list.to_vec(),
+            _ => (0..chunks).collect(),
+        };
+        let result = std::thread::scope(|scope| {
+            let session = start.open(scope, &reader);
+            let incremental = changed.is_some() && parent_id.is_some();
+            self.fill(session, &reader, (name, content), (base, &positions), (incremental, parent_id), before_commit)
+        });
+        let released = start.abandon(&self.repo);
+        result.and_then(|at| released.map(|()| at))
+    }
+
+    fn fill(
+        &self,
+        mut session: Session<'_, '_>,
+        reader: &Reader<'_>,
+        (name, content): (&str, &[u8]),
+        (base, positions): (Tree, &[u64]),
+        (incremental, parent): (bool, Option<repo_format::id::ManifestId>),
+        before_commit: &mut dyn FnMut(&Self),
+    ) -> Result<PointKey> {
+        let mut encoder = Encoder::new(1)?;
+        let mut editor = TreeEditor::new(base, reader);
+        for position in positions {
+            let start = usize::try_from(*position).unwrap() * CHUNK;
+            let plain = &content[start..content.len().min(start + CHUNK)];
+            let chunk = store_chunk(&self.repo, &mut session, &mut encoder, plain)?;
+            editor.set(*position, chunk, &mut session)?;
+        }
+        let tree = editor.finish(&mut session)?;
+        let closed = session.close()?;
+        before_commit(self);
+        let stats = Stats { bytes_stored: closed.stored_bytes(), ..Stats::default() };
+        closed.commit(&self.manifest(name, content.len() as u64, tree, (incremental, parent), stats), self.now())
+    }
+
+    fn manifest(
+        &self,
+        name: &str,
+        size_bytes: u64,
+        tree: Tree,
+        (incremental, parent): (bool, Option<repo_format::id::ManifestId>),
+        stats: Stats,
+    ) -> Manifest {
+        Manifest {
+            name: name.into(),
+            host: "bench".into(),
+            created_at: self.now(),
+            kind: match (incremental, parent) {
+                (true, _) => PointKind::Incremental,
+                (false, None) => PointKind::Full,
+                (false, Some(_)) => PointKind::FullRead,
+            },
+            full_read_reason: None,
+            consistency: Consistency::Offline,
+            provider: "direct".into(),
+            parent,
+            chunk_bytes: 65536,
+            disks: vec![Disk {
+                name: "disk".into(),
+                path: "/disk.img".into(),
+                identity: DiskIdentity { kind: "path".into(), value: "/disk.img".into() },
+                size_bytes,
+                root: tree.root,
+                used_blocks_only: false,
+                excluded_partitions: Vec::new(),
+                tracker: None,
+                facts: serde_json::Value::Null,
+            }],
+            stats,
+            program: "bench".into(),
+        }
+    }
+
+    /// The whole content of a point's only disk.
+    pub fn restore(&self, at: PointKey) -> Result<Vec<u8>> {
+        let reader = Reader::new(&self.repo, &self.index);
+        let (_, manifest) = self.repo.open_point(at)?;
+        let disk = manifest.disk(None)?;
+        let mut content = vec![0; usize::try_from(disk.size_bytes).unwrap()];
+        let tree = disk.tree(manifest.chunk_bytes);
+        let wanted = TreeWalk::new(tree, &reader, 0..tree.chunks)
+            .map(|entry| {
+                entry.map(|(position, chunk)| Wanted { position, chunk, length: disk.chunk_length(65536, position) })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut decoder = repo_format::codec::Decoder::new()?;
+        for run in reader.plan(&wanted)? {
+            reader.read_run(&run, (&mut decoder, &mut Vec::new()), &mut |want, plain| {
+                let start = usize::try_from(want.position).unwrap() * CHUNK;
+                content[start..start + plain.len()].copy_from_slice(plain);
+                Ok::<(), Error>(())
+            })?;
+        }
+        Ok(content)
+    }
+}
+
+fn store_chunk(
+    repo: &Repository,
+    session: &mut Session<'_, '_>,
+    encoder: &mut Encoder,
+    plain: &[u8],
+) -> Result<Option<ChunkId>> {
+    if is_zero(plain) {
+        return Ok(None);
+    }
+    let chunk = repo.keys().ids().chunk(plain);
+    let claims: &Claims<'_> = session.claims();
+    if claims.claim(&chunk.into(), PackKind::Data)? {
+        let mut payload = Vec::new();
+        let kind = encoder.encode(plain, &mut payload)?;
+        session.add_chunk(chunk, kind, u32::try_from(plain.len()).unwrap(), &payload)?;
+    }
+    Ok(Some(chunk))
+}

@@ -135,7 +135,7 @@ fn next_data_of_either(left: &File, right: &File, position: u64) -> Result<Optio
 }
 
 /// The first byte at or after `position` that is not in a hole; `None` when only a hole follows.
-fn next_data(file: &File, position: u64) -> Result<Option<u64>> {
+pub fn next_data(file: &File, position: u64) -> Result<Option<u64>> {
     match lseek(file, i64::try_from(position)?, Whence::SeekData) {
         Ok(found) => Ok(Some(u64::try_from(found)?)),
         Err(Errno::ENXIO) => Ok(None),

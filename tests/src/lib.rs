@@ -25,7 +25,8 @@ mod loop_device;
 mod program;
 
 pub use bytes::{
-    Extent, assert_same_bytes, changed_extents, copy_image, copy_sparse, free_bytes, same_bytes, write_extents,
+    Extent, assert_same_bytes, changed_extents, copy_image, copy_sparse, free_bytes, next_data, same_bytes,
+    write_extents,
 };
 pub use command::{capture, is_root, run_quietly, tool_exists};
 pub use disk::{DiskImage, FileSystem, Partition, PartitionPlan};

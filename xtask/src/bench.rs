@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds in release and hands over to the `bench` program of `tests/`, which does the measuring.
+//! `cargo xtask bench`: builds in release and hands over to the program in `tests/bench`, which does the measuring.
 
 use anyhow::{Context, Result, ensure};
 
@@ -18,7 +18,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     setup::install(setup::Purpose::Bench, options.setup)?;
     let icecore = workspace::build("agent", "icecore", true)?;
-    let bench = workspace::build("e2e", "bench", true)?;
+    let bench = workspace::build("bench", "bench", true)?;
     let mut command = std::process::Command::new(&bench);
     if options.quick {
         command.arg("--quick");

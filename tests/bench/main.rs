@@ -1,2 +1,0 @@
-//! placeholder of the benchmark
-fn main() {}

@@ -10,6 +10,12 @@ pub struct Options {
     /// A 1 GiB image instead of 6 GiB, and one run of each instead of three
     #[arg(long)]
     quick: bool,
+    /// Leave rustic out, which takes many minutes to build
+    #[arg(long)]
+    without_rustic: bool,
+    /// Only make the disks and install the peers
+    #[arg(long)]
+    prepare: bool,
     #[command(flatten)]
     setup: setup::Consent,
 }
@@ -20,9 +26,9 @@ pub fn run(options: &Options) -> Result<()> {
     let icecore = workspace::build("agent", "icecore", true)?;
     let bench = workspace::build("bench", "bench", true)?;
     let mut command = std::process::Command::new(&bench);
-    if options.quick {
-        command.arg("--quick");
-    }
+    let switches =
+        [(options.quick, "--quick"), (options.without_rustic, "--without-rustic"), (options.prepare, "--prepare")];
+    command.args(switches.iter().filter(|(given, _)| *given).map(|(_, switch)| switch));
     command.env("ICECORE_BIN", icecore).env("ICECORE_CACHE", workspace::cache_dir()?).current_dir(workspace::root());
     let status = command.status().with_context(|| format!("cannot start {}", bench.display()))?;
     ensure!(status.success(), "the benchmark did not finish ({status})");

@@ -131,7 +131,7 @@ fn circumstances(options: &Options, recipe: Recipe, bench: &Bench<'_>) -> Result
     }
     let mut versions =
         kinds.into_iter().map(|(label, kind)| bench.tool(label, kind).version()).collect::<Result<Vec<_>>>()?;
-    versions.push(report::said_by(Command::new("zstd").arg("--version")));
+    versions.push(report::said_by(Command::new("zstd").arg("--version")).trim_matches(['*', ' ']).to_owned());
     versions.push(report::said_by(Command::new("qemu-img").arg("--version")));
     let mib = |bytes: u64| bytes / e2e::MIB;
     let disks = format!(

@@ -24,12 +24,17 @@ pub struct Results {
 }
 
 impl Results {
+    /// Keeps a run.
+    pub fn add_silently(&mut self, measurement: Measurement) {
+        self.measurements.push(measurement);
+    }
+
     /// Keeps a run and says so.
     pub fn add(&mut self, measurement: Measurement) {
         let Measurement { scenario, tool, cost, stored_bytes } = &measurement;
         let stored = stored_bytes.map_or(String::new(), |bytes| format!(", stored {} MB", bytes / 1_000_000));
         eprintln!("  {scenario:<28} {tool:<20} {:>8.2} s, peak {} MiB{stored}", cost.seconds, cost.peak_kib / 1024);
-        self.measurements.push(measurement);
+        self.add_silently(measurement);
     }
 
     /// The scenarios in the order in which they were first measured.

@@ -4,7 +4,8 @@
 //! `repo-format`; this crate decides which bytes go in and where they come out.
 
 pub mod extents;
+pub mod facts;
 pub mod files;
 mod lengths;
-pub mod facts;
 pub mod read_at;
+pub mod source;

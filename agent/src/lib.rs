@@ -7,5 +7,7 @@ pub mod extents;
 pub mod facts;
 pub mod files;
 mod lengths;
+pub mod output;
+pub mod progress;
 pub mod read_at;
 pub mod source;

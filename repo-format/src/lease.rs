@@ -46,6 +46,8 @@ pub struct LeaseBody {
     pub lease: LeaseId,
     /// What for.
     pub purpose: Purpose,
+    /// Who holds it.
+    pub writer: WriterId,
     /// When the session began.
     pub started_at: Timestamp,
     /// When it lapses.
@@ -77,6 +79,7 @@ impl Lease {
         let body = LeaseBody {
             lease: LeaseId(random(repo.entropy())),
             purpose,
+            writer: repo.keys().writer().writer,
             started_at: now,
             expires_at: now + LEASE_TTL,
             parent: None,

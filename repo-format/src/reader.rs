@@ -84,6 +84,11 @@ impl<'r> Reader<'r> {
         Ok(pack)
     }
 
+    /// Header and footer of a pack, verified; with its key where the process has it.
+    pub fn footer(&self, kind: PackKind, pack: PackId) -> Result<Arc<CachedPack>> {
+        self.packs.get(self.repo, kind, pack)
+    }
+
     /// Confirms in the pack's own footer that an entry lies where the index says. `None` when it does not.
     pub fn confirm(
         &self,

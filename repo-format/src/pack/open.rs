@@ -198,16 +198,25 @@ impl OpenPack {
         Ok(Self { id, info, key })
     }
 
+    fn damaged(&self, number: u32, what: &str) -> Error {
+        Error::damaged(self.info.header.kind.key(&self.id), format!("entry {number} {what}"))
+    }
+
+    /// Decrypts entry `number`, whose sealed bytes are `sealed`, in place; the payload is still encoded.
+    pub fn payload<'s>(&self, number: u32, sealed: &'s mut [u8]) -> Result<&'s [u8]> {
+        let row = self.info.rows.get(number as usize).ok_or_else(|| self.damaged(number, "does not exist"))?;
+        let aad = entry_aad(&self.info.header.repository, &self.info.header.salt, number, row);
+        let payload = self.key.open(Counter(number.into()), &aad, sealed);
+        payload.map(|payload| &*payload).ok_or_else(|| self.damaged(number, "does not decrypt"))
+    }
+
     /// Opens entry `number`, whose sealed bytes are `sealed`, into `plain` (resized). The id is for the caller to check.
     pub fn open(&self, number: u32, sealed: &mut [u8], decoder: &mut Decoder, plain: &mut Vec<u8>) -> Result<()> {
-        let damaged =
-            |what: &str| Error::damaged(self.info.header.kind.key(&self.id), format!("entry {number} {what}"));
-        let row = self.info.rows.get(number as usize).ok_or_else(|| damaged("does not exist"))?;
+        let payload = self.payload(number, sealed)?;
+        let row = &self.info.rows[number as usize];
         let kind = Kind::from_number(row.kind)
             .ok_or_else(|| Error::UnknownFeature(format!("pack entry kind {}", row.kind)))?;
-        let aad = entry_aad(&self.info.header.repository, &self.info.header.salt, number, row);
-        let payload = self.key.open(Counter(number.into()), &aad, sealed).ok_or_else(|| damaged("does not decrypt"))?;
         plain.resize(row.plain_bytes as usize, 0);
-        decoder.decode(kind, payload, plain).map_err(|_| damaged("does not decompress"))
+        decoder.decode(kind, payload, plain).map_err(|_| self.damaged(number, "does not decompress"))
     }
 }

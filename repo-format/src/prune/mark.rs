@@ -1,0 +1,143 @@
+//! The mark: one bit for each entry of each pack, set when a recovery point or a lease needs it.
+//!
+//! A bit is only set at a place that the pack's own footer confirms. An index that is wrong can make the mark fail; it cannot make it
+//! forget something.
+
+use crate::condemned;
+use crate::error::{Error, Result};
+use crate::id::{ChunkId, EntryId, NodeId, PackId, WriterId};
+use crate::index::{IndexedPack, PackNumber, Place};
+use crate::lease::PinnedRoot;
+use crate::manifest::PointKey;
+use crate::pack::PackKind;
+use crate::reader::Reader;
+use crate::tree::NodeSource;
+use std::collections::{HashMap, HashSet};
+
+/// Which entries are live.
+pub struct Mark {
+    live: HashMap<PackNumber, Vec<u64>>,
+    condemned: HashSet<PackId>,
+    verified: HashSet<PackId>,
+}
+
+impl Mark {
+    /// An empty mark.
+    pub fn new(reader: &Reader<'_>) -> Result<Self> {
+        let repo = reader.repository();
+        let condemned = condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack).collect();
+        Ok(Self { live: HashMap::new(), condemned, verified: condemned::verified(repo)? })
+    }
+
+    /// Marks the trees of a point.
+    pub fn point(&mut self, reader: &Reader<'_>, at: PointKey) -> Result<()> {
+        let (stored, manifest) = reader.repository().open_point(at)?;
+        for disk in &manifest.disks {
+            let tree = disk.tree(manifest.chunk_bytes);
+            if let Some(root) = tree.root {
+                self.node(reader, &root, tree.level(), stored.writer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a tree that a lease pins.
+    pub fn pinned(&mut self, reader: &Reader<'_>, pin: &PinnedRoot) -> Result<()> {
+        self.node(reader, &pin.root, pin.level, pin.writer)
+    }
+
+    fn node(&mut self, reader: &Reader<'_>, id: &NodeId, level: u8, writer: WriterId) -> Result<()> {
+        if !self.entry(reader, &(*id).into(), PackKind::Tree, writer)? {
+            return Ok(());
+        }
+        let node = reader.node(id, level)?;
+        for child in node.children.iter().flatten() {
+            match level {
+                0 => {
+                    self.entry(reader, &ChunkId(*child).into(), PackKind::Data, writer)?;
+                }
+                level => self.node(reader, &NodeId(*child), level - 1, writer)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks one place of an entry that `writer`'s points need. False when one was marked already.
+    fn entry(&mut self, reader: &Reader<'_>, id: &EntryId, kind: PackKind, writer: WriterId) -> Result<bool> {
+        let mut places = Vec::new();
+        for place in reader.index().places(&id.key())? {
+            if let Some((pack, _)) = reader.confirm(id, kind, place)? {
+                places.push((place, pack));
+            }
+        }
+        if places.is_empty() {
+            let what = if kind == PackKind::Data { "chunk" } else { "tree node" };
+            return Err(Error::Missing { key: format!("{what} {id}") });
+        }
+        let (mut trusted, others): (Vec<_>, Vec<_>) =
+            places.into_iter().partition(|(_, pack)| self.is_good_for(reader, pack, writer));
+        if trusted.iter().any(|(place, _)| self.is_marked(*place)) {
+            return Ok(false);
+        }
+        // The same choice in every process, whatever its index numbers are; a place that is not condemned first.
+        trusted.sort_by_key(|(_, pack)| (self.condemned.contains(&pack.id), pack.id));
+        match trusted.first() {
+            Some((place, _)) => Ok(self.set(*place)),
+            // Nothing that can be relied on: keep all there is.
+            None => Ok(others.iter().fold(false, |new, (place, _)| self.set(*place) || new)),
+        }
+    }
+
+    fn is_good_for(&self, reader: &Reader<'_>, pack: &IndexedPack, writer: WriterId) -> bool {
+        match pack.kind {
+            PackKind::Tree => pack.writer == writer,
+            PackKind::Data => {
+                pack.signer == WriterId::OPERATOR
+                    || self.verified.contains(&pack.id)
+                    || reader.repository().signers().trusts(writer, pack.writer)
+            }
+        }
+    }
+
+    fn is_marked(&self, place: Place) -> bool {
+        let (word, bit) = bit(place.entry);
+        self.live.get(&place.pack).and_then(|bits| bits.get(word)).is_some_and(|bits| bits & bit != 0)
+    }
+
+    fn set(&mut self, place: Place) -> bool {
+        let (word, bit) = bit(place.entry);
+        let bits = self.live.entry(place.pack).or_default();
+        if bits.len() <= word {
+            bits.resize(word + 1, 0);
+        }
+        let new = bits[word] & bit == 0;
+        bits[word] |= bit;
+        new
+    }
+
+    /// Whether an entry is live.
+    pub fn is_live(&self, pack: &IndexedPack, entry: u32) -> bool {
+        self.is_marked(Place { pack: pack.number, entry })
+    }
+
+    /// Bytes of a pack's live entries; of a pack without dead ones its whole length, of a dead one zero.
+    pub fn live_bytes(&self, reader: &Reader<'_>, pack: &IndexedPack) -> Result<u64> {
+        let marked: u32 = self.live.get(&pack.number).map_or(0, |bits| bits.iter().map(|word| word.count_ones()).sum());
+        match marked {
+            0 => Ok(0),
+            all if all == pack.entry_count => Ok(pack.pack_bytes),
+            _ => {
+                let cached = reader.footer(pack.kind, pack.id)?;
+                let rows = (0_u32..).zip(&cached.info().rows);
+                Ok(rows
+                    .filter(|(entry, _)| self.is_live(pack, *entry))
+                    .map(|(_, row)| u64::from(row.stored_bytes))
+                    .sum())
+            }
+        }
+    }
+}
+
+fn bit(entry: u32) -> (usize, u64) {
+    ((entry / 64) as usize, 1 << (entry % 64))
+}

@@ -1,0 +1,191 @@
+//! Prune gives back what nothing needs, in two runs with the grace between them, and nothing else.
+
+mod support;
+
+use jiff::SignedDuration;
+use repo_format::forget::{forget, tombstones, undo};
+use repo_format::manifest::PointKey;
+use repo_format::prune::{Options, Outcome, prune};
+use repo_format::repository::Access;
+use std::sync::atomic::AtomicBool;
+use support::{Bench, disk};
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+fn try_run(bench: &Bench, dry_run: bool) -> repo_format::Result<Outcome> {
+    let options = Options {
+        grace: DAY,
+        repack_dead_percent: 25,
+        max_repack_bytes: u64::MAX,
+        dry_run,
+        threads: 2,
+        progress: &|_| {},
+        cancel: &AtomicBool::new(false),
+    };
+    prune(bench.repo(), &bench.index, &options, bench.now())
+}
+
+fn run(bench: &Bench, dry_run: bool) -> Outcome {
+    try_run(bench, dry_run).unwrap()
+}
+
+fn forget_now(bench: &Bench, at: &PointKey) {
+    forget(bench.repo(), at, "test", bench.now(), DAY).unwrap();
+}
+
+fn prune_twice(bench: &Bench) -> (Outcome, Outcome) {
+    bench.pass_time(DAY * 2);
+    let first = run(bench, false);
+    bench.pass_time(DAY * 2);
+    (first, run(bench, false))
+}
+
+#[test]
+fn a_repository_without_waste_stays_as_it_is() {
+    let bench = Bench::new();
+    let content = disk(1, 60);
+    let at = bench.backup("vm", &content, None).unwrap();
+    let before = bench.fs.files();
+    let (first, second) = prune_twice(&bench);
+    assert_eq!((first.packs_condemned, second.packs_deleted), (0, 0));
+    assert_eq!(bench.fs.files(), before);
+    assert_eq!(bench.restore(at).unwrap(), content);
+}
+
+#[test]
+fn a_forgotten_point_gives_back_its_space_after_the_grace_and_leaves_the_others() {
+    let bench = Bench::new();
+    let (first, second) = (disk(1, 60), disk(2, 60));
+    let old = bench.backup("vm", &first, None).unwrap();
+    let new = bench.backup("vm", &second, None).unwrap();
+    let full = bench.data_bytes();
+    forget_now(&bench, &old);
+    assert!(run(&bench, false).points_deleted.is_empty(), "the undo time is not over");
+    bench.pass_time(DAY * 2);
+    let planned = run(&bench, true);
+    let condemning = run(&bench, false);
+    assert_eq!(condemning.points_deleted, [old.manifest]);
+    assert_eq!(planned.points_deleted, condemning.points_deleted);
+    assert!(condemning.packs_condemned >= 1 && condemning.packs_deleted == 0);
+    assert!(run(&bench, false).packs_deleted == 0, "the grace is not over");
+    bench.pass_time(DAY * 2);
+    assert!(run(&bench, false).bytes_freed > full / 3);
+    assert!(bench.data_bytes() < full * 2 / 3);
+    assert_eq!(bench.with_new_index().restore(new).unwrap(), second);
+    assert!(bench.restore(old).is_err());
+}
+
+#[test]
+fn partly_dead_packs_are_repacked_and_the_survivor_restores() {
+    let bench = Bench::new();
+    let first = disk(1, 60);
+    let mut second = first.clone();
+    second[..40 * 65536].copy_from_slice(&disk(2, 41)[..40 * 65536]);
+    let old = bench.backup("vm", &first, None).unwrap();
+    let new = bench.backup("vm", &second, None).unwrap();
+    forget_now(&bench, &old);
+    let (condemning, deleting) = prune_twice(&bench);
+    assert!(condemning.packs_repacked >= 1 && condemning.bytes_rewritten > 0);
+    assert!(deleting.packs_deleted >= 1);
+    assert_eq!(bench.with_new_index().restore(new).unwrap(), second);
+    let next = bench.backup("vm", &second, Some(&[])).unwrap();
+    assert_eq!(bench.restore(next).unwrap(), second);
+}
+
+#[test]
+fn an_undo_in_time_brings_the_point_back() {
+    let bench = Bench::new();
+    let content = disk(1, 30);
+    let at = bench.backup("vm", &content, None).unwrap();
+    bench.backup("vm", &disk(2, 30), None).unwrap();
+    forget_now(&bench, &at);
+    run(&bench, false);
+    let (_, stone) = tombstones(bench.repo()).unwrap().remove(0);
+    undo(bench.repo(), &stone, bench.now()).unwrap();
+    prune_twice(&bench);
+    assert_eq!(bench.restore(at).unwrap(), content);
+}
+
+#[test]
+fn an_undo_after_the_deletion_says_so() {
+    let bench = Bench::new();
+    let at = bench.backup("vm", &disk(1, 30), None).unwrap();
+    forget_now(&bench, &at);
+    bench.pass_time(DAY * 2);
+    run(&bench, false);
+    let (exists, stone) = tombstones(bench.repo()).unwrap().remove(0);
+    assert!(!exists);
+    assert!(undo(bench.repo(), &stone, bench.now()).is_err());
+}
+
+#[test]
+fn what_a_running_session_stored_and_relied_on_survives_two_prunes() {
+    let bench = Bench::new();
+    let content = disk(1, 40);
+    let other = disk(7, 20);
+    let old = bench.backup("old", &content, None).unwrap();
+    // The session begins while the point lives, and finds its chunks known.
+    let at = bench
+        .backup_with("new", &[content.clone(), vec![0; 1000], other].concat(), None, &mut |bench| {
+            forget_now(bench, &old);
+            bench.pass_time(SignedDuration::from_mins(30));
+            run(bench, false);
+        })
+        .unwrap();
+    prune_twice(&bench);
+    prune_twice(&bench);
+    let restored = bench.with_new_index().restore(at).unwrap();
+    assert_eq!(&restored[..content.len()], content);
+}
+
+#[test]
+fn a_lapsed_session_is_refused_and_loses_nothing_of_others() {
+    let bench = Bench::new();
+    let content = disk(1, 40);
+    let survivor = bench.backup("vm", &content, None).unwrap();
+    let mut result = bench.backup_with("late", &disk(3, 40), None, &mut |bench| {
+        bench.pass_time(DAY);
+        run(bench, false);
+    });
+    assert!(matches!(result, Err(repo_format::Error::LeaseLost)), "{result:?}");
+    prune_twice(&bench);
+    assert_eq!(bench.with_new_index().restore(survivor).unwrap(), content);
+    result = bench.backup("late", &disk(3, 40), None);
+    assert_eq!(bench.restore(result.unwrap()).unwrap(), disk(3, 40));
+}
+
+#[test]
+fn without_the_private_key_only_wholly_dead_packs_go() {
+    let bench = Bench::new();
+    let keys = bench.repo().create_writer("laptop", None, bench.now()).unwrap();
+    let writer = bench.reopen(Access::Writer(Box::new(keys)));
+    let first = disk(1, 60);
+    let mut second = first.clone();
+    second[..40 * 65536].copy_from_slice(&disk(2, 41)[..40 * 65536]);
+    let old = writer.backup("vm", &first, None).unwrap();
+    let new = writer.backup("vm", &second, None).unwrap();
+    forget_now(&bench, &old);
+    writer.pass_time(DAY * 2);
+    let outcome = run(&writer, false);
+    assert_eq!(outcome.packs_repacked, 0);
+    assert!(!outcome.left.is_empty());
+    prune_twice(&writer);
+    assert_eq!(bench.with_new_index().restore(new).unwrap(), second);
+    let at = bench.with_new_index().backup("foreign", &first, None).unwrap();
+    assert!(try_run(&writer, false).is_err(), "another's trees cannot be marked");
+    assert_eq!(bench.with_new_index().restore(at).unwrap(), first);
+}
+
+#[test]
+fn a_missing_chunk_stops_prune_before_it_deletes() {
+    let bench = Bench::new();
+    let old = bench.backup("vm", &disk(1, 30), None).unwrap();
+    let before = bench.store().keys("data/").unwrap();
+    bench.backup("vm", &disk(2, 30), None).unwrap();
+    forget_now(&bench, &old);
+    bench.pass_time(DAY * 2);
+    let lost = bench.store().keys("data/").unwrap().into_iter().find(|key| !before.contains(key)).unwrap();
+    bench.store().delete(&lost).unwrap();
+    assert!(matches!(try_run(&bench, false), Err(repo_format::Error::Missing { .. })));
+    assert_eq!(bench.store().keys("data/").unwrap(), before);
+}

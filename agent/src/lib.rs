@@ -9,5 +9,6 @@ pub mod files;
 mod lengths;
 pub mod output;
 pub mod progress;
+pub mod mount;
 pub mod read_at;
 pub mod source;

@@ -9,6 +9,7 @@ mod facts;
 mod hostile;
 mod images;
 mod journal;
+mod mount;
 mod population;
 mod restore;
 mod truth;

@@ -29,6 +29,7 @@ pub mod reader;
 pub mod reconcile;
 pub mod record;
 pub mod repository;
+pub mod retention;
 pub mod seal;
 pub mod session;
 pub mod sign;

@@ -187,6 +187,31 @@ fn xfs_keeps_every_file() {
 }
 
 #[test]
+fn xfs_free_space_trees_of_several_levels_are_walked_from_leaf_to_leaf() {
+    // Only a mounted file system gets that fragmented; without root the trees of the other tests have one level.
+    if !is_root() {
+        return;
+    }
+    let image = Image::sparse(700 * MIB);
+    run("mkfs.xfs", &["-q", "-f", "-b", "size=1024", "-d", "agcount=2", image.str()]);
+    let mounted = image.mount("rw");
+    for i in 0..3000 {
+        fs::write(mounted.at.join(format!("f{i}")), [7; 900]).unwrap();
+        if i % 100 == 99 {
+            nix::unistd::sync();
+        }
+    }
+    (0..3000).step_by(2).for_each(|i| fs::remove_file(mounted.at.join(format!("f{i}"))).unwrap());
+    drop(mounted);
+    let level = run("xfs_db", &["-r", "-f", "-c", "agf 0", "-c", "p bnolevel", image.str()]);
+    assert!(!level.trim().ends_with("= 1"), "the tree has several levels: {level}");
+    let used = only(&image);
+    assert_eq!(700 * MIB - used.total_bytes(), xfs_free_bytes(&image));
+    spoil_unused(&image, &used);
+    run("xfs_repair", &["-n", "-f", image.str()]);
+}
+
+#[test]
 fn xfs_of_version_4_is_understood() {
     // Many kernels no longer mount it, so it holds nothing but its own metadata here.
     check_xfs(&["-m", "crc=0"], false);

@@ -230,6 +230,7 @@ impl Bench {
                 root: tree.root,
                 used_blocks_only: false,
                 excluded_partitions: Vec::new(),
+                zeroed_extents: Vec::new(),
                 tracker: None,
                 facts: serde_json::Value::Null,
             }],

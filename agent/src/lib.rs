@@ -11,6 +11,8 @@ pub mod files;
 mod lengths;
 pub mod mount;
 pub mod output;
+pub mod point_disk;
 pub mod progress;
 pub mod read_at;
+pub mod restore;
 pub mod source;

@@ -20,6 +20,19 @@ enum Op {
     MakeDir(PathBuf),
 }
 
+impl Op {
+    fn words(&self) -> String {
+        match self {
+            Self::Write(path, bytes) => format!("write {} ({} bytes)", path.display(), bytes.len()),
+            Self::SyncFile(path) => format!("sync {}", path.display()),
+            Self::Rename(from, to) => format!("rename {} {}", from.display(), to.display()),
+            Self::SyncDir(path) => format!("sync-dir {}", path.display()),
+            Self::Remove(path) => format!("remove {}", path.display()),
+            Self::MakeDir(path) => format!("make-dir {}", path.display()),
+        }
+    }
+}
+
 /// What a cut does to what was not synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cut {
@@ -120,6 +133,11 @@ impl SimFs {
         self.0.lock().expect("no panic while held")
     }
 
+    /// What the operations so far did, in words: kind and path.
+    pub fn journal(&self) -> Vec<String> {
+        self.lock().journal.iter().map(Op::words).collect()
+    }
+
     /// Operations so far that changed something.
     pub fn journal_len(&self) -> usize {
         self.lock().journal.len()
@@ -178,6 +196,8 @@ struct Replay {
     durable: BTreeMap<PathBuf, usize>,
     pending: Vec<(PathBuf, Option<usize>)>,
     dirs: BTreeSet<PathBuf>,
+    /// Directories whose own names are not durable yet.
+    pending_dirs: Vec<PathBuf>,
     cut: Cut,
     rng: u64,
 }
@@ -187,7 +207,9 @@ impl Replay {
         let inodes = files.values().map(|bytes| Inode { bytes: bytes.clone(), synced: true }).collect();
         let names: BTreeMap<_, _> = files.keys().cloned().zip(0..).collect();
         let rng = if let Cut::Torn(seed) = cut { seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 } else { 1 };
-        Self { inodes, visible: names.clone(), durable: names, pending: Vec::new(), dirs: dirs.clone(), cut, rng }
+        let dirs = dirs.clone();
+        let (pending, pending_dirs) = (Vec::new(), Vec::new());
+        Self { inodes, visible: names.clone(), durable: names, pending, dirs, pending_dirs, cut, rng }
     }
 
     fn link(&mut self, path: &Path, inode: Option<usize>) {
@@ -219,11 +241,12 @@ impl Replay {
                     std::mem::take(&mut self.pending).into_iter().partition(|(path, _)| parent(path) == *dir);
                 self.pending = later;
                 self.commit(now);
+                let made = std::mem::take(&mut self.pending_dirs);
+                let (now, later): (Vec<_>, _) = made.into_iter().partition(|made| parent(made) == *dir);
+                self.pending_dirs = later;
+                self.dirs.extend(now);
             }
-            // An empty directory more or less changes nothing for the store, which makes its directories anew.
-            Op::MakeDir(dir) => {
-                self.dirs.insert(dir.clone());
-            }
+            Op::MakeDir(dir) => self.pending_dirs.push(dir.clone()),
         }
     }
 
@@ -234,6 +257,19 @@ impl Replay {
                 None => self.durable.remove(&path),
             };
         }
+    }
+
+    /// Whatever lies in a directory that is lost is lost with it.
+    fn drop_unreachable(&mut self) {
+        // The root of the store is the first in order and always there.
+        let Some(root) = self.dirs.first().cloned() else { return };
+        let all = self.dirs.clone();
+        let reachable = |path: &Path| {
+            path.starts_with(&root)
+                && path.ancestors().skip(1).take_while(|dir| dir.starts_with(&root)).all(|dir| all.contains(dir))
+        };
+        self.dirs.retain(|dir| reachable(dir));
+        self.durable.retain(|path, _| reachable(path));
     }
 
     /// xorshift64*: enough to choose what is lost.
@@ -256,14 +292,21 @@ impl Replay {
 
     fn finish(mut self) -> SimFs {
         let pending = std::mem::take(&mut self.pending);
+        let pending_dirs = std::mem::take(&mut self.pending_dirs);
         match self.cut {
             Cut::Dropped => {}
-            Cut::Kept => self.commit(pending),
+            Cut::Kept => {
+                self.commit(pending);
+                self.dirs.extend(pending_dirs);
+            }
             Cut::Torn(_) => {
                 let kept = pending.into_iter().filter(|_| self.draw(2) == 0).collect();
                 self.commit(kept);
+                let kept: Vec<_> = pending_dirs.into_iter().filter(|_| self.draw(2) == 0).collect();
+                self.dirs.extend(kept);
             }
         }
+        self.drop_unreachable();
         let mut files = BTreeMap::new();
         for (path, inode) in std::mem::take(&mut self.durable) {
             let Inode { bytes, synced } = self.inodes[inode].clone();
@@ -367,6 +410,20 @@ mod tests {
                 assert!(size.is_none() || size == Some(7), "{at} {cut:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_is_lost_with_the_directory_that_was_not_made_durable() {
+        let fs = SimFs::new(Path::new("/r"));
+        let start = fs.fork();
+        let (dir, file) = (Path::new("/r/d"), Path::new("/r/d/x"));
+        fs.make_dir(dir).unwrap();
+        fs.write_new(file, b"content").unwrap();
+        fs.sync_file(file).unwrap();
+        fs.sync_dir(dir).unwrap();
+        assert_eq!(fs.crash(&start, 4, Cut::Dropped).size(file).unwrap(), None);
+        fs.sync_dir(Path::new("/r")).unwrap();
+        assert_eq!(fs.crash(&start, 5, Cut::Dropped).size(file).unwrap(), Some(7));
     }
 
     #[test]

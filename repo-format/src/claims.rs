@@ -131,7 +131,8 @@ const ROOM: u64 = 1 << 20;
 impl Filter {
     /// A filter for this many keys and some more; without bits when it would be too large to help.
     fn new(keys: u64) -> Self {
-        let wanted = (keys.saturating_add(ROOM)).saturating_mul(BITS_PER_KEY).next_power_of_two();
+        let wanted =
+            keys.saturating_add(ROOM).saturating_mul(BITS_PER_KEY).checked_next_power_of_two().unwrap_or(u64::MAX);
         let words = if wanted > MAX_FILTER_BITS { 0 } else { wanted / 64 };
         Self { bits: (0..words).map(|_| AtomicU64::new(0)).collect() }
     }

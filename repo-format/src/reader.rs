@@ -51,9 +51,6 @@ impl ReadRun {
     }
 }
 
-/// A pack and which of its entries are wanted.
-type WantedOfPack = (IndexedPack, Arc<CachedPack>, Vec<(u32, Wanted)>);
-
 /// Longest single read.
 const MAX_RUN_BYTES: usize = 8 << 20;
 /// A gap up to this length is read over.
@@ -159,7 +156,7 @@ impl<'r> Reader<'r> {
 
     /// Groups wanted chunks into reads, in the order in which they lie in the packs. Chunks of which no place is known are an error.
     pub fn plan(&self, wanted: &[Wanted]) -> Result<Vec<ReadRun>> {
-        let mut by_pack: BTreeMap<PackNumber, WantedOfPack> = BTreeMap::new();
+        let mut by_pack: BTreeMap<PackNumber, (IndexedPack, Arc<CachedPack>, Vec<_>)> = BTreeMap::new();
         for want in wanted {
             let id: EntryId = want.chunk.into();
             let (place, pack, cached) = self

@@ -64,6 +64,8 @@ pub fn reconcile(repo: &Repository, index: &Index, options: &Options<'_>) -> Res
     }
     done.removed = known.len() as u64;
     index.remove(&known.values().map(|pack| pack.number).collect::<Vec<_>>())?;
+    // Who finds an entry in the index relies on it: a pack whose writer was killed before it was durable must become so first.
+    repo.store().persist(&missing.iter().map(|(kind, id)| kind.key(id)).collect::<Vec<_>>())?;
     missing.sort_unstable_by_key(|(kind, id)| (*kind == PackKind::Data, *id));
     read_footers(repo, index, &missing, options, &mut done)?;
     Ok(done)

@@ -55,6 +55,7 @@ pub fn init(store: Arc<dyn Store>, options: &InitOptions<'_>, entropy: Arc<dyn E
     if store.exists(CONFIG_KEY)? {
         return Err(Error::RepositoryExists);
     }
+    clear_cut_init(&*store)?;
     let master = MasterSecret::generate(&*entropy);
     let repository = RepositoryId(random(&*entropy));
     let config = Config::new((repository, WriterId(random(&*entropy))), &master, options.chunk_bytes, options.now)?;
@@ -66,6 +67,25 @@ pub fn init(store: Arc<dyn Store>, options: &InitOptions<'_>, entropy: Arc<dyn E
     put_writer(&*store, &repository, &master, &writer, 0)?;
     store.put(CONFIG_KEY, &config.encode(&master)?)?;
     Repository::open(store, Access::Master(master), entropy)
+}
+
+/// Removes what an interrupted init left: keys and writers that no configuration names. With anything more there, it was a
+/// repository whose configuration is lost, and nothing of it is touched.
+fn clear_cut_init(store: &dyn Store) -> Result<()> {
+    for prefix in ["data/", "tree/", "manifests/", "tombstones/", "leases/"] {
+        let mut found = None;
+        store.list(prefix, &mut |key, _| found = Some(key.to_owned()))?;
+        if let Some(key) = found {
+            return Err(Error::Refused(format!(
+                "there is no config object here, but {key}: a repository that lost its configuration. Nothing was changed; \
+                 put the config object back from a copy, or choose an empty place"
+            )));
+        }
+    }
+    for key in [store.keys("keys/")?, store.keys("writers/")?].concat() {
+        store.delete(&key)?;
+    }
+    Ok(())
 }
 
 fn put_slot(store: &dyn Store, repository: &RepositoryId, master: &MasterSecret, slot: &KeySlot) -> Result<()> {

@@ -7,6 +7,7 @@
 use crate::claims::Claims;
 use crate::codec::Kind;
 use crate::condemned::{self, PackRef};
+use crate::config::CONFIG_KEY;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, ManifestId, NodeId, PackId};
 use crate::index::Index;
@@ -40,6 +41,8 @@ impl<'r> SessionStart<'r> {
             Some(known) if known.revoked => return Err(Error::KeyNeeded(format!("writer {writer} was revoked"))),
             Some(_) => {}
         }
+        // An init that was killed just before its last sync looks finished; nothing may be built on what a power cut can take.
+        repo.store().persist(&[CONFIG_KEY.into(), "keys/-".into(), "writers/-".into()])?;
         let lease = Lease::take(repo, Purpose::Backup, now)?;
         let condemned: HashSet<PackId> =
             condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack).collect();

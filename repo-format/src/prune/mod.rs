@@ -194,10 +194,11 @@ impl Run<'_> {
                 None if self.own.is_some() => {
                     condemned::record_leases(self.repo, list.run, alive.iter().copied().collect())?;
                 }
-                Some(recorded) if recorded.iter().all(|lease| !alive.contains(lease)) => {
-                    if self.now.duration_since(list.created_at) >= self.options.grace {
-                        eligible.push(list);
-                    }
+                Some(recorded)
+                    if recorded.iter().all(|lease| !alive.contains(lease))
+                        && self.now.duration_since(list.created_at) >= self.options.grace =>
+                {
+                    eligible.push(list);
                 }
                 _ => {}
             }

@@ -5,7 +5,7 @@ use super::fs::{Fs, OsFs, parent};
 use crate::entropy::{Entropy, SystemEntropy, random};
 use crate::error::{Error, Result};
 use crate::id::hex;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -125,6 +125,23 @@ impl<F: Fs> Store for DirStore<F> {
             other => other.map_err(store_error(key))?,
         }
         self.fs.sync_dir(&parent(&path)).map_err(store_error(key))
+    }
+
+    fn persist(&self, keys: &[String]) -> Result<()> {
+        // Content is synced before it gets its name, so the names are what may be in the air.
+        let mut dirs = BTreeSet::new();
+        for key in keys {
+            let path = self.path(key)?;
+            dirs.extend(path.ancestors().skip(1).take_while(|dir| dir.starts_with(&self.root)).map(Path::to_path_buf));
+        }
+        for dir in dirs {
+            match self.fs.sync_dir(&dir) {
+                // Nothing is in the air on a file system that takes no writes; and what is gone needs no name.
+                Err(e) if matches!(e.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound) => {}
+                other => other.map_err(store_error(&dir.display().to_string()))?,
+            }
+        }
+        Ok(())
     }
 
     fn sweep(&self) -> Result<u64> {

@@ -30,6 +30,9 @@ pub trait Store: Send + Sync {
     /// Deletes an object, durably. No error when there is none.
     fn delete(&self, key: &str) -> Result<()>;
 
+    /// Makes objects durable that were found, not put: their writer may have died, or may be, just before it saw to that.
+    fn persist(&self, keys: &[String]) -> Result<()>;
+
     /// Removes what interrupted writes left behind. Only safe while nothing else writes.
     fn sweep(&self) -> Result<u64> {
         Ok(0)

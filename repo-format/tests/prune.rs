@@ -1,36 +1,18 @@
 //! Prune gives back what nothing needs, in two runs with the grace between them, and nothing else.
 
-mod support;
-
+use crate::support::{Bench, DAY, disk};
 use jiff::SignedDuration;
-use repo_format::forget::{forget, tombstones, undo};
+use repo_format::forget::{tombstones, undo};
 use repo_format::manifest::PointKey;
-use repo_format::prune::{Options, Outcome, prune};
+use repo_format::prune::Outcome;
 use repo_format::repository::Access;
-use std::sync::atomic::AtomicBool;
-use support::{Bench, disk};
-
-const DAY: SignedDuration = SignedDuration::from_hours(24);
-
-fn try_run(bench: &Bench, dry_run: bool) -> repo_format::Result<Outcome> {
-    let options = Options {
-        grace: DAY,
-        repack_dead_percent: 25,
-        max_repack_bytes: u64::MAX,
-        dry_run,
-        threads: 2,
-        progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-    };
-    prune(bench.repo(), &bench.index, &options, bench.now())
-}
 
 fn run(bench: &Bench, dry_run: bool) -> Outcome {
-    try_run(bench, dry_run).unwrap()
+    bench.prune(dry_run).unwrap()
 }
 
 fn forget_now(bench: &Bench, at: &PointKey) {
-    forget(bench.repo(), at, "test", bench.now(), DAY).unwrap();
+    bench.forget(at).unwrap();
 }
 
 fn prune_twice(bench: &Bench) -> (Outcome, Outcome) {
@@ -172,7 +154,7 @@ fn without_the_private_key_only_wholly_dead_packs_go() {
     prune_twice(&writer);
     assert_eq!(bench.with_new_index().restore(new).unwrap(), second);
     let at = bench.with_new_index().backup("foreign", &first, None).unwrap();
-    assert!(try_run(&writer, false).is_err(), "another's trees cannot be marked");
+    assert!(writer.prune(false).is_err(), "another's trees cannot be marked");
     assert_eq!(bench.with_new_index().restore(at).unwrap(), first);
 }
 
@@ -186,6 +168,6 @@ fn a_missing_chunk_stops_prune_before_it_deletes() {
     bench.pass_time(DAY * 2);
     let lost = bench.store().keys("data/").unwrap().into_iter().find(|key| !before.contains(key)).unwrap();
     bench.store().delete(&lost).unwrap();
-    assert!(matches!(try_run(&bench, false), Err(repo_format::Error::Missing { .. })));
+    assert!(matches!(bench.prune(false), Err(repo_format::Error::Missing { .. })));
     assert_eq!(bench.store().keys("data/").unwrap(), before);
 }

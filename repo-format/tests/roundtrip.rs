@@ -1,10 +1,8 @@
 //! A point that is stored comes back, whoever asks and however the index came to be.
 
-mod support;
-
+use crate::support::{Bench, disk};
 use repo_format::manifest::PointKind;
 use repo_format::repository::{Access, Repository};
-use support::{Bench, disk};
 
 #[test]
 fn what_is_backed_up_comes_back() {

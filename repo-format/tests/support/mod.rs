@@ -4,11 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use repo_format::claims::Claims;
 use repo_format::codec::{Encoder, is_zero};
 use repo_format::entropy::{Entropy, SeededEntropy};
+use repo_format::forget;
 use repo_format::id::ChunkId;
 use repo_format::index::Index;
 use repo_format::key_slot::{SlotKind, Unlock};
 use repo_format::manifest::{Consistency, Disk, DiskIdentity, Manifest, PointKey, PointKind, Stats};
 use repo_format::pack::PackKind;
+use repo_format::prune::{self, Outcome};
 use repo_format::reader::{Reader, Wanted};
 use repo_format::reconcile::{self, reconcile};
 use repo_format::repository::{Access, InitOptions, Repository, init};
@@ -24,6 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 pub const CHUNK: usize = 65536;
 pub const ROOT: &str = "/repository";
+pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 pub const PASSPHRASE: &str = "correct horse";
 
 /// A repository, its index and a clock.
@@ -31,6 +34,8 @@ pub struct Bench {
     pub fs: SimFs,
     store: Arc<dyn Store>,
     entropy: Arc<dyn Entropy>,
+    /// Names temporary files. Apart from `entropy`, so that what is drawn there does not depend on which thread was faster.
+    names: Arc<dyn Entropy>,
     repo: Repository,
     pub index: Index,
     seconds: Arc<AtomicI64>,
@@ -51,15 +56,28 @@ pub fn disk(seed: u64, chunks: usize) -> Vec<u8> {
     bytes
 }
 
-pub fn open_store(fs: &SimFs, entropy: &Arc<dyn Entropy>) -> Arc<dyn Store> {
-    Arc::new(DirStore::with_fs(fs.clone(), ROOT, entropy.clone()))
+pub fn open_store(fs: &SimFs, names: &Arc<dyn Entropy>) -> Arc<dyn Store> {
+    Arc::new(DirStore::with_fs(fs.clone(), ROOT, names.clone()))
 }
 
-fn fresh_index(repo: &Repository) -> Index {
-    let index = Index::in_memory().unwrap();
+/// A new repository in a store, its passphrase slot as cheap as can be.
+pub fn init_repository(store: Arc<dyn Store>, entropy: Arc<dyn Entropy>) -> Result<Repository> {
+    let options = InitOptions {
+        chunk_bytes: 65536,
+        slot_kind: SlotKind::Passphrase { memory_kib: 64, passes: 1, lanes: 1 },
+        unlock: Unlock::Passphrase(PASSPHRASE),
+        label: "first",
+        now: Timestamp::UNIX_EPOCH,
+    };
+    init(store, &options, entropy)
+}
+
+/// An index of what the store holds. A pack that cannot be used is an error.
+fn fresh_index(repo: &Repository) -> Result<Index> {
+    let index = Index::in_memory()?;
     let options = reconcile::Options { threads: 2, progress: &|_| {}, cancel: &AtomicBool::new(false) };
-    reconcile(repo, &index, &options).unwrap();
-    index
+    let found = reconcile(repo, &index, &options)?;
+    found.damaged.into_iter().next().map_or(Ok(index), |(_, error)| Err(error))
 }
 
 impl Bench {
@@ -69,36 +87,36 @@ impl Bench {
 
     pub fn seeded(seed: u64) -> Self {
         let fs = SimFs::new(Path::new(ROOT));
+        let names: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(!seed));
+        let store = open_store(&fs, &names);
+        Self::made_in(fs, store, seed, names)
+    }
+
+    /// A new repository in a store on `fs`.
+    fn made_in(fs: SimFs, store: Arc<dyn Store>, seed: u64, names: Arc<dyn Entropy>) -> Self {
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
-        let store = open_store(&fs, &entropy);
-        let options = InitOptions {
-            chunk_bytes: 65536,
-            slot_kind: SlotKind::Passphrase { memory_kib: 64, passes: 1, lanes: 1 },
-            unlock: Unlock::Passphrase(PASSPHRASE),
-            label: "first",
-            now: Timestamp::UNIX_EPOCH,
-        };
-        let repo = init(store.clone(), &options, entropy.clone()).unwrap();
-        let index = fresh_index(&repo);
-        Self { fs, store, entropy, repo, index, seconds: Arc::new(AtomicI64::new(1_800_000_000)) }
+        let repo = init_repository(store.clone(), entropy.clone()).unwrap();
+        let index = fresh_index(&repo).unwrap();
+        Self { fs, store, entropy, names, repo, index, seconds: Arc::new(AtomicI64::new(1_800_000_000)) }
     }
 
     /// The same store and clock, opened with other keys and a new index.
     pub fn reopen(&self, access: Access<'_>) -> Self {
-        self.try_on(&self.fs, access).unwrap()
+        Self { seconds: self.seconds.clone(), ..self.try_on(&self.fs, access).unwrap() }
     }
 
-    /// Another file system with the same clock: what a cut left behind.
+    /// Another file system, what a cut left behind, with a clock of its own that goes on from now.
     pub fn try_on(&self, fs: &SimFs, access: Access<'_>) -> Result<Self> {
-        let store = open_store(fs, &self.entropy);
+        self.through(fs, open_store(fs, &self.names), access)
+    }
+
+    /// The same through a store of the test's own.
+    pub fn through(&self, fs: &SimFs, store: Arc<dyn Store>, access: Access<'_>) -> Result<Self> {
         let repo = Repository::open(store.clone(), access, self.entropy.clone())?;
-        let index = Index::in_memory()?;
-        let options = reconcile::Options { threads: 2, progress: &|_| {}, cancel: &AtomicBool::new(false) };
-        let found = reconcile(&repo, &index, &options)?;
-        if let Some((_, error)) = found.damaged.into_iter().next() {
-            return Err(error);
-        }
-        Ok(Self { fs: fs.clone(), store, entropy: self.entropy.clone(), repo, index, seconds: self.seconds.clone() })
+        let index = fresh_index(&repo)?;
+        let (entropy, names) = (self.entropy.clone(), self.names.clone());
+        let seconds = Arc::new(AtomicI64::new(self.seconds.load(Ordering::SeqCst)));
+        Ok(Self { fs: fs.clone(), store, entropy, names, repo, index, seconds })
     }
 
     pub fn with_new_index(&self) -> Self {
@@ -117,6 +135,10 @@ impl Bench {
         self.store.clone()
     }
 
+    pub fn names(&self) -> Arc<dyn Entropy> {
+        self.names.clone()
+    }
+
     pub fn entropy(&self) -> Arc<dyn Entropy> {
         self.entropy.clone()
     }
@@ -127,6 +149,25 @@ impl Bench {
 
     pub fn pass_time(&self, time: SignedDuration) {
         self.seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
+    }
+
+    /// Prunes with a grace and an undo time of one day.
+    pub fn prune(&self, dry_run: bool) -> Result<Outcome> {
+        let options = prune::Options {
+            grace: DAY,
+            repack_dead_percent: prune::REPACK_DEAD_PERCENT,
+            max_repack_bytes: u64::MAX,
+            dry_run,
+            threads: 2,
+            progress: &|_| {},
+            cancel: &AtomicBool::new(false),
+        };
+        prune::prune(&self.repo, &self.index, &options, self.now())
+    }
+
+    /// Forgets a point; prune may have it after a day.
+    pub fn forget(&self, at: &PointKey) -> Result<()> {
+        forget::forget(&self.repo, at, "test", self.now(), DAY)
     }
 
     /// Bytes of all data packs.
@@ -155,12 +196,12 @@ impl Bench {
         let chunks = (content.len() as u64).div_ceil(CHUNK as u64);
         let mut base = Tree::empty(chunks);
         let mut parent_id = None;
-        if let Some((stored, manifest)) = &parent {
-            if start.pin_parent(&reader, stored, manifest, self.now())? {
-                parent_id = Some(stored.at.manifest);
-                if changed.is_some() {
-                    base = manifest.disks[0].tree(65536);
-                }
+        if let Some((stored, manifest)) = &parent
+            && start.pin_parent(&reader, stored, manifest, self.now())?
+        {
+            parent_id = Some(stored.at.manifest);
+            if changed.is_some() {
+                base = manifest.disks[0].tree(65536);
             }
         }
         let positions: Vec<u64> = match (changed, parent_id) {
@@ -230,7 +271,6 @@ impl Bench {
                 root: tree.root,
                 used_blocks_only: false,
                 excluded_partitions: Vec::new(),
-                zeroed_extents: Vec::new(),
                 tracker: None,
                 facts: serde_json::Value::Null,
             }],

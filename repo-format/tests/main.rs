@@ -1,0 +1,18 @@
+//! One program of all tests of the crate: they share a bench, and one program links faster than ten.
+
+mod crash;
+mod prune;
+mod roundtrip;
+mod support;
+
+/// A file that is forgotten here would never run.
+#[test]
+fn every_file_of_tests_is_part_of_this_program() {
+    let main = include_str!("main.rs");
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") {
+            assert!(main.lines().any(|line| line == format!("mod {module};")), "{name} is not named in main.rs");
+        }
+    }
+}

@@ -8,6 +8,7 @@ pub mod extents;
 pub mod facts;
 pub mod files;
 mod lengths;
+pub mod open;
 pub mod output;
 pub mod progress;
 pub mod mount;

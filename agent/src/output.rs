@@ -36,6 +36,11 @@ pub fn ratio_text(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.1}x"))
 }
 
+/// A point in time in the local time zone, to the minute.
+pub fn time(at: jiff::Timestamp) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
 /// A name for a terminal: control characters, and what would change the direction of the text, are escaped.
 pub fn name(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -47,6 +52,13 @@ pub fn name(text: &str) -> String {
         }
     }
     shown
+}
+
+/// A message for a terminal: like [`name`], but lines stay lines (indented) and a backslash stays one.
+pub fn lines(text: &str) -> String {
+    let shown: Vec<String> =
+        text.lines().map(|line| line.split('\\').map(name).collect::<Vec<_>>().join("\\")).collect();
+    shown.join("\n       ")
 }
 
 /// Format characters that a terminal does not show but obeys: bidirectional marks, zero widths, separators, tags.

@@ -1,0 +1,205 @@
+//! What every verb works with: the global options, the repository they open, the index, time and signals.
+
+use super::console::Console;
+use super::failure::{Code, Failure};
+use super::secrets::{self, Credential, KeyOptions};
+use super::signals;
+use agent::open;
+use agent::progress::{self, Progress};
+use anyhow::Context as _;
+use jiff::Timestamp;
+use repo_format::Error;
+use repo_format::index::Index;
+use repo_format::key_slot::Unlock;
+use repo_format::manifest::{Manifest, StoredManifest};
+use repo_format::repository::{Access, Repository, read_config};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Options that every verb has.
+#[derive(clap::Args)]
+pub struct Globals {
+    /// Directory of the repository
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ICECORE_REPO",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub repo: Option<PathBuf>,
+    /// Write only JSON to standard output; an error is a JSON object on standard error
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+    /// No progress and no notes, only results, warnings and errors
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub quiet: bool,
+    /// Directory for indexes [default: icecore in the user's cache]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ICECORE_INDEX_DIR",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub index_dir: Option<PathBuf>,
+    /// Take this as the time now (RFC 3339); for tests and demonstrations only
+    #[arg(long, global = true, value_name = "TIME", env = "ICECORE_NOW", hide = true)]
+    pub now: Option<Timestamp>,
+    #[command(flatten)]
+    pub keys: KeyOptions,
+}
+
+fn open_with(dir: &Path, credential: &Credential) -> anyhow::Result<Repository> {
+    if let Credential::Kit(repository, _) = credential {
+        let config = read_config(&*open::store(dir))?;
+        if *repository != config.repository {
+            let what = format!("the recovery kit is for repository {repository}, this one is {}", config.repository);
+            return Err(Failure::new(Code::Key, what).next("use the kit of this repository").into());
+        }
+    }
+    Ok(open::repository(dir, credential.access())?)
+}
+
+/// What a verb gets.
+pub struct Context {
+    globals: Globals,
+    /// Output.
+    pub console: Console,
+}
+
+impl Context {
+    /// From the options; touches nothing.
+    pub fn new(globals: Globals, console: Console) -> Self {
+        Self { globals, console }
+    }
+
+    /// Time now.
+    pub fn now(&self) -> Timestamp {
+        self.globals.now.unwrap_or_else(Timestamp::now)
+    }
+
+    /// The repository's directory.
+    pub fn repo_dir(&self) -> anyhow::Result<&Path> {
+        match self.globals.repo.as_deref() {
+            Some(dir) if !dir.as_os_str().is_empty() => Ok(dir),
+            _ => Err(Failure::new(Code::Usage, "no repository was named")
+                .next("give --repo DIR or set ICECORE_REPO")
+                .into()),
+        }
+    }
+
+    /// Key options.
+    pub fn key_options(&self) -> &KeyOptions {
+        &self.globals.keys
+    }
+
+    /// Opens the repository with whatever key was given, asking for a passphrase on a terminal.
+    pub fn open(&self) -> anyhow::Result<Repository> {
+        self.open_and_tell(&mut |_| {})
+    }
+
+    /// The same; `used` hears what opened a key slot.
+    pub fn open_and_tell(&self, used: &mut dyn FnMut(&Unlock<'_>)) -> anyhow::Result<Repository> {
+        let dir = self.repo_dir()?;
+        let opened = || {
+            // Before anybody is asked for a passphrase.
+            read_config(&*open::store(dir))?;
+            match secrets::given(&self.globals.keys, self.console)? {
+                Some(credential) => {
+                    let repo = open_with(dir, &credential)?;
+                    credential.unlock().iter().for_each(used);
+                    Ok(repo)
+                }
+                None => secrets::asking(&mut |passphrase| match open::repository(
+                    dir,
+                    Access::Unlock(Unlock::Passphrase(passphrase)),
+                ) {
+                    Err(Error::WrongPassphrase) => Ok(None),
+                    other => {
+                        let repo = other?;
+                        used(&Unlock::Passphrase(passphrase));
+                        Ok(Some(repo))
+                    }
+                }),
+            }
+        };
+        opened().with_context(|| format!("cannot open the repository in {}", dir.display()))
+    }
+
+    /// Opens the repository with a recovery kit, whatever other keys were named.
+    pub fn open_with_kit(&self, file: &Path) -> anyhow::Result<Repository> {
+        let dir = self.repo_dir()?;
+        let opened = || {
+            read_config(&*open::store(dir))?;
+            open_with(dir, &secrets::kit_file(file, self.console)?)
+        };
+        opened().with_context(|| format!("cannot open the repository in {}", dir.display()))
+    }
+
+    /// Opens the index and makes it say what the store holds. Damaged packs are a warning: they cost chunks, not the verb.
+    pub fn index(&self, repo: &Repository) -> anyhow::Result<Index> {
+        let dir = self.index_place()?;
+        let index = open::index(dir.as_deref(), repo).or_else(|error| match error {
+            Error::Index { .. } => {
+                self.console.warn(&format!("{error}\nGoing on with an index in memory"));
+                Index::in_memory()
+            }
+            other => Err(other),
+        })?;
+        let progress = self.progress();
+        let done = open::bring_up_to_date(repo, &index, &*progress, &*self.cancel()?)?;
+        for (object, error) in &done.damaged {
+            self.console.warn(&format!("{object} cannot be used: {error}"));
+        }
+        if !done.damaged.is_empty() {
+            self.console.warn("the repository is damaged; `icecore check --read-data` says which points are affected");
+        }
+        Ok(index)
+    }
+
+    /// Where this repository's index lies; `None` when there is no place for it but memory.
+    pub fn index_place(&self) -> anyhow::Result<Option<PathBuf>> {
+        let store_dir = self.repo_dir()?;
+        Ok(self.index_base().map(|base| open::index_dir_of(&base, store_dir)))
+    }
+
+    fn index_base(&self) -> Option<PathBuf> {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(dir) = &self.globals.index_dir {
+            return Some(dir.clone());
+        }
+        if let Some(cache) = variable("XDG_CACHE_HOME") {
+            return Some(cache.join("icecore"));
+        }
+        let system = Path::new("/var/cache/icecore");
+        if nix::unistd::geteuid().is_root() && std::fs::create_dir_all(system).is_ok() {
+            return Some(system.to_owned());
+        }
+        Some(variable("HOME")?.join(".cache/icecore"))
+    }
+
+    /// Progress for a long job.
+    pub fn progress(&self) -> Box<dyn Progress + Send> {
+        progress::for_stderr(self.console.quiet())
+    }
+
+    /// Becomes true at SIGINT or SIGTERM; a second signal ends the process.
+    pub fn cancel(&self) -> anyhow::Result<Arc<AtomicBool>> {
+        signals::cancel()
+    }
+
+    /// Reads under a lease that pins `points`.
+    pub fn reading<R>(
+        &self,
+        repo: &Repository,
+        points: &[(&StoredManifest, &Manifest)],
+        read: impl FnOnce() -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
+        let (clock, warn) = (|| self.now(), |line: &str| self.console.warn(line));
+        open::reading(repo, points, (&clock, &warn), read)
+    }
+}

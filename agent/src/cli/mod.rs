@@ -1,0 +1,152 @@
+//! The command line: verbs, global options, and what happens around every verb (output, errors, exit code).
+//!
+//! One file a verb or group of verbs; each has `Args` and `run`. Nothing is read or opened before the arguments are parsed.
+
+mod console;
+mod context;
+mod diff;
+mod failure;
+mod forget;
+mod generate;
+mod help;
+mod index;
+mod init;
+mod key;
+mod list;
+mod point;
+mod secrets;
+mod show;
+mod signals;
+mod status;
+mod undo;
+mod writer;
+
+use clap::{Parser, Subcommand};
+use console::Console;
+use context::{Context, Globals};
+use failure::{Code, NobodyReads, Report};
+use std::process::ExitCode;
+
+/// The page of exit codes, also shown by `icecore help exit-codes`.
+const EXIT_CODES: &str = include_str!("../../../docs/exit-codes.md");
+/// What `--version` prints.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (repository format 1)");
+const AFTER_HELP: &str = "\
+Every verb takes --json and then writes only JSON to standard output.
+`icecore VERB --help` explains a verb, `icecore help exit-codes` the exit codes.
+
+A POINT is the first digits (4 or more) of its id, `latest`, `latest:NAME` or `NAME@SEQUENCE`.
+
+A first backup:
+  export ICECORE_REPO=/srv/backup
+  icecore init
+  icecore backup /dev/sda
+  icecore list";
+
+/// Incremental backups of Linux disks: deduplicated, compressed, encrypted.
+#[derive(Parser)]
+#[command(name = "icecore", version = VERSION, disable_help_subcommand = true, after_help = AFTER_HELP, max_term_width = 110)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a new repository
+    Init(init::Args),
+    /// List the recovery points
+    #[command(visible_alias = "points")]
+    List(list::Args),
+    /// Show one recovery point: disks, partitions, counts
+    Show(show::Args),
+    /// Show which bytes differ between two recovery points
+    Diff(diff::Args),
+    /// Forget recovery points; `undo` takes it back, `prune` frees the space later
+    Forget(forget::Args),
+    /// Take back forgotten recovery points
+    Undo(undo::Args),
+    /// Show what the repository holds: points, space, ratios, sessions
+    Status(status::Args),
+    /// Work on the local index, a cache that can always be made again
+    Index(index::Args),
+    /// Passphrases, key files, recovery kits and writer keys
+    Key(key::Args),
+    /// Print completions for a shell
+    Completions(generate::CompletionsArgs),
+    /// Write manual pages into a directory
+    Man(generate::ManArgs),
+    /// Print the version and the repository format
+    Version,
+    /// Explain a verb or a topic (`exit-codes`)
+    Help(help::Args),
+}
+
+/// Parses, runs, reports.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let console = Console::new(cli.globals.json, cli.globals.quiet);
+    match run(cli, console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.chain().any(|cause| cause.is::<NobodyReads>()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let report = Report::of(&error);
+            console.error(&report);
+            signals::exit_code(report.code)
+        }
+    }
+}
+
+/// What clap says: help and version to standard output, errors to standard error (as JSON when that was asked for).
+fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && json {
+        let text = error.render().to_string();
+        let text = text.trim_start_matches("error: ").trim_end();
+        Console::new(true, false).error(&Report::of(&failure::Failure::new(Code::Usage, text).into()));
+    } else {
+        // Nobody reads it: nothing to do about it.
+        let _ = error.print();
+    }
+    if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS }
+}
+
+fn run(cli: Cli, console: Console) -> anyhow::Result<()> {
+    let context = Context::new(cli.globals, console);
+    match &cli.verb {
+        Verb::Init(args) => init::run(args, &context),
+        Verb::List(args) => list::run(args, &context),
+        Verb::Show(args) => show::run(args, &context),
+        Verb::Diff(args) => diff::run(args, &context),
+        Verb::Forget(args) => forget::run(args, &context),
+        Verb::Undo(args) => undo::run(args, &context),
+        Verb::Status(args) => status::run(args, &context),
+        Verb::Index(args) => index::run(args, &context),
+        Verb::Key(args) => key::run(args, &context),
+        Verb::Completions(args) => generate::completions(args, console),
+        Verb::Man(args) => generate::man(args, console),
+        Verb::Version => help::version(console),
+        Verb::Help(args) => help::run(args, console),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_format_that_is_written() {
+        assert!(VERSION.ends_with(&format!("(repository format {})", repo_format::record::FORMAT_VERSION)));
+    }
+}

@@ -1,0 +1,152 @@
+//! Opening a repository for a job: its store, where its index lies, and the lease that keeps prune away while it is read.
+//!
+//! Which key opens it is the caller's business ([`Access`]); this file asks nobody and reads no environment.
+
+use crate::progress::{Counts, Progress, Unit};
+use crossbeam_channel::{RecvTimeoutError, bounded};
+use repo_format::entropy::{Entropy, SystemEntropy};
+use repo_format::index::Index;
+use repo_format::lease::{Lease, PinnedRoot, Purpose};
+use repo_format::manifest::{Manifest, StoredManifest};
+use repo_format::reconcile::{self, Reconciled, reconcile};
+use repo_format::repository::{Access, Repository};
+use repo_format::store::Store;
+use repo_format::store::dir::DirStore;
+use repo_format::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Threads that read footers when the index is brought up to date; the work is waiting for the disk.
+const FOOTER_THREADS: usize = 8;
+/// How often a session looks whether its lease is due.
+const LEASE_LOOK: Duration = Duration::from_secs(60);
+
+/// The store in a directory.
+pub fn store(dir: &Path) -> Arc<dyn Store> {
+    Arc::new(DirStore::open(dir))
+}
+
+/// The system's randomness.
+pub fn entropy() -> Arc<dyn Entropy> {
+    Arc::new(SystemEntropy)
+}
+
+/// Opens the repository in a directory.
+pub fn repository(dir: &Path, access: Access<'_>) -> Result<Repository> {
+    Repository::open(store(dir), access, entropy())
+}
+
+/// Directory of the index of a store: below `index_dir`, one for each place a store lies at, so that two copies of one
+/// repository never share an index.
+pub fn index_dir_of(index_dir: &Path, store_dir: &Path) -> PathBuf {
+    let place = store_dir.canonicalize().unwrap_or_else(|_| store_dir.to_owned());
+    let hash = blake3::hash(std::os::unix::ffi::OsStrExt::as_bytes(place.as_os_str()));
+    index_dir.join(&hash.to_hex()[..16])
+}
+
+/// Opens the index in its own directory, or one in memory when there is no directory.
+pub fn index(dir: Option<&Path>, repo: &Repository) -> Result<Index> {
+    match dir {
+        Some(dir) => Index::open(dir, &repo.config().repository),
+        None => Index::in_memory(),
+    }
+}
+
+/// Makes the index say what the store holds.
+pub fn bring_up_to_date(
+    repo: &Repository,
+    index: &Index,
+    progress: &dyn Progress,
+    cancel: &AtomicBool,
+) -> Result<Reconciled> {
+    let (begun, last) = (AtomicBool::new(false), AtomicU64::new(0));
+    let report = |now: reconcile::Progress| {
+        // Nothing to read is the usual case and nothing to show.
+        if now.packs_total == 0 {
+            return;
+        }
+        if !begun.swap(true, Ordering::Relaxed) {
+            progress.begin_counted("index", Unit::Packs, Some(now.packs_total));
+        }
+        let before = last.swap(now.packs_done, Ordering::Relaxed);
+        progress.advance(Counts { done: now.packs_done.saturating_sub(before), ..Counts::default() });
+    };
+    let options = reconcile::Options { threads: FOOTER_THREADS, progress: &report, cancel };
+    let done = reconcile(repo, index, &options);
+    if begun.load(Ordering::Relaxed) {
+        progress.end();
+    }
+    done
+}
+
+/// What to do about a lease that cannot be had: reading goes on, and a person hears why prune may disturb it.
+pub type Warn<'w> = &'w (dyn Fn(&str) + Sync);
+
+/// Runs `read` under a lease, renewed in the background, that pins the trees of `points`.
+///
+/// A store that cannot be written gives no lease; reading works all the same. A point that prune deletes between its
+/// opening and the pin is [`Error::NoSuch`].
+pub fn reading<R, E: From<Error>>(
+    repo: &Repository,
+    points: &[(&StoredManifest, &Manifest)],
+    (clock, warn): (&(dyn Fn() -> jiff::Timestamp + Sync), Warn<'_>),
+    read: impl FnOnce() -> Result<R, E>,
+) -> Result<R, E> {
+    let lease = match take_read_lease(repo, points, clock()) {
+        Ok(lease) => lease,
+        Err(error) => {
+            warn(&format!("no lease could be written ({error}); do not prune this repository until this is done"));
+            return read();
+        }
+    };
+    for (stored, _) in points {
+        if !repo.store().exists(&stored.at.key())? {
+            let _ = lease.release(repo);
+            return Err(
+                Error::NoSuch(format!("recovery point {} was just deleted by prune", stored.at.manifest)).into()
+            );
+        }
+    }
+    let (stop, stopped) = bounded::<()>(0);
+    std::thread::scope(|scope| {
+        scope.spawn(move || keep_lease(repo, lease, &stopped, (clock, warn)));
+        let result = read();
+        drop(stop);
+        result
+    })
+}
+
+fn take_read_lease(repo: &Repository, points: &[(&StoredManifest, &Manifest)], now: jiff::Timestamp) -> Result<Lease> {
+    let mut lease = Lease::take(repo, Purpose::Read, now)?;
+    for (stored, manifest) in points {
+        let roots = manifest.disks.iter().filter_map(|disk| {
+            let level = disk.tree(manifest.chunk_bytes).level();
+            disk.root.map(|root| PinnedRoot { root, level, writer: stored.writer })
+        });
+        lease.pin(repo, stored.at.manifest, roots.collect(), now)?;
+    }
+    Ok(lease)
+}
+
+fn keep_lease(
+    repo: &Repository,
+    mut lease: Lease,
+    stopped: &crossbeam_channel::Receiver<()>,
+    (clock, warn): (&(dyn Fn() -> jiff::Timestamp + Sync), Warn<'_>),
+) {
+    while stopped.recv_timeout(LEASE_LOOK) == Err(RecvTimeoutError::Timeout) {
+        match lease.renew_if_due(repo, clock()) {
+            Ok(()) => {}
+            Err(Error::LeaseLost) => {
+                return warn("the lease lapsed and was revoked; what prune deletes now may be missing here");
+            }
+            Err(error) => warn(&format!("the lease could not be renewed: {error}")),
+        }
+    }
+    // A lease that cannot be deleted lapses by itself.
+    if let Err(error) = lease.release(repo) {
+        warn(&format!("the lease could not be given back ({error}); it lapses within the hour"));
+    }
+}

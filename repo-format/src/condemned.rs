@@ -143,6 +143,32 @@ pub fn rescues(repo: &Repository) -> Result<Vec<(String, Timestamp, Vec<PackRef>
     Ok(found)
 }
 
+/// Checks one object below `condemned/`, `rescues/` or `verified/`.
+pub(crate) fn check_object(repo: &Repository, key: &str, bytes: &[u8]) -> Result<()> {
+    let wrong = || Error::damaged(key, "it belongs to another run, or its name is none");
+    let (prefix, name) = key.split_once('/').ok_or_else(wrong)?;
+    let run = |suffix: &str| name.strip_suffix(suffix).and_then(|run| run.parse::<RunId>().ok());
+    let belongs = match prefix {
+        "condemned" if name.ends_with("-list") => {
+            let body: ListBody = repo.decode_record(key, record::CONDEMNED, bytes, MaySign::Writers)?;
+            run("-list") == Some(body.run)
+        }
+        "condemned" => {
+            let body: LeasesBody = repo.decode_record(key, record::CONDEMNED_LEASES, bytes, MaySign::Writers)?;
+            run("-leases") == Some(body.run)
+        }
+        "rescues" => {
+            let _: PacksBody = repo.decode_record(key, record::RESCUE, bytes, MaySign::Writers)?;
+            name.parse::<RescueId>().is_ok()
+        }
+        _ => {
+            let _: PacksBody = repo.decode_record(key, record::VERIFIED, bytes, MaySign::Operator)?;
+            name.parse::<RunId>().is_ok()
+        }
+    };
+    if belongs { Ok(()) } else { Err(wrong()) }
+}
+
 /// Records that a holder of the private key opened every entry of these packs and found it to be what its id says.
 pub fn record_verified(repo: &Repository, packs: &[PackRef], now: Timestamp) -> Result<()> {
     repo.keys().master_for("recording a verification")?;

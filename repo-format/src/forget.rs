@@ -75,6 +75,25 @@ pub fn forget(repo: &Repository, at: &PointKey, reason: &str, now: Timestamp, un
     repo.store().put(&tombstone_key(&at.manifest), &bytes)
 }
 
+/// Checks one tombstone.
+pub(crate) fn check_tombstone(repo: &Repository, key: &str, bytes: &[u8]) -> Result<Tombstone> {
+    let stone: Tombstone = repo.decode_record(key, record::TOMBSTONE, bytes, MaySign::Operator)?;
+    if tombstone_key(&stone.manifest) == key {
+        Ok(stone)
+    } else {
+        Err(Error::damaged(key, "it belongs to another point"))
+    }
+}
+
+/// Checks one pardon or execution.
+pub(crate) fn check_mark(repo: &Repository, key: &str, bytes: &[u8]) -> Result<()> {
+    let is_pardon = key.starts_with("pardons/");
+    let magic = if is_pardon { record::PARDON } else { record::EXECUTION };
+    let mark: Mark = repo.decode_record(key, magic, bytes, MaySign::Writers)?;
+    let belongs_at = if is_pardon { pardon_key(&mark.manifest) } else { execution_key(&mark.manifest) };
+    if belongs_at == key { Ok(()) } else { Err(Error::damaged(key, "it belongs to another point")) }
+}
+
 /// All tombstones, with whether the manifest is still there to be had back.
 pub fn tombstones(repo: &Repository) -> Result<Vec<(bool, Tombstone)>> {
     let mut found = Vec::new();

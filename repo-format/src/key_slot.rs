@@ -104,6 +104,17 @@ impl KeySlot {
         Ok(Self { slot, label: label.into(), created_at, kind, salt: hex(&salt), sealed: hex(&sealed) })
     }
 
+    /// Checks all that can be checked without what opens it.
+    pub(crate) fn check_object(&self, key: &str) -> Result<()> {
+        if format!("keys/{}", self.slot) != key {
+            return Err(Error::damaged(key, "it belongs to another slot"));
+        }
+        match (unhex::<32>(&self.salt), unhex::<48>(&self.sealed)) {
+            (Some(_), Some(_)) => Ok(()),
+            _ => Err(Error::damaged(key, "its salt or sealed secret is malformed")),
+        }
+    }
+
     /// The master secret, or `None` when `unlock` is not what opens this slot.
     pub fn open(&self, repository: &RepositoryId, unlock: &Unlock<'_>) -> Result<Option<MasterSecret>> {
         let damaged = || Error::damaged(format!("keys/{}", self.slot), "its salt or sealed secret is malformed");

@@ -175,6 +175,13 @@ fn load(repo: &Repository, objects: &[String]) -> Result<Option<Vec<LeaseBody>>>
     Ok(Some(leases))
 }
 
+/// Checks one object of a lease.
+pub(crate) fn check_object(repo: &Repository, key: &str, bytes: &[u8]) -> Result<()> {
+    let (lease, _) = parse(key).ok_or_else(|| Error::damaged(key, "it is no lease's name"))?;
+    let body: LeaseBody = repo.decode_record(key, record::LEASE, bytes, MaySign::Writers)?;
+    if body.lease == lease { Ok(()) } else { Err(Error::damaged(key, "it belongs to another lease")) }
+}
+
 /// Deletes the objects of every lease that has expired by `now`. Returns how many leases that were.
 pub fn revoke_expired(repo: &Repository, now: Timestamp) -> Result<usize> {
     let expired: Vec<LeaseId> = list(repo)?.iter().filter(|lease| lease.expires_at < now).map(|l| l.lease).collect();

@@ -24,6 +24,7 @@ pub mod lease;
 pub mod manifest;
 pub mod pack;
 pub mod pack_cache;
+pub mod place_set;
 pub mod prune;
 pub mod reader;
 pub mod reconcile;

@@ -140,15 +140,7 @@ impl PackInfo {
         if blake3::hash(bytes).as_bytes() != &pack.0 {
             return Err(Error::damaged(key, "its bytes do not have the hash that is its name"));
         }
-        let header: &[u8; HEADER_BYTES] = bytes
-            .first_chunk()
-            .filter(|_| bytes.len() >= HEADER_BYTES + TRAILER_BYTES)
-            .ok_or_else(|| Error::damaged(&key, "it is too short"))?;
-        let size = bytes.len() as u64;
-        let table = usize::try_from(table_bytes(&key, bytes, size)?).expect("bounded by the pack's length");
-        let footer = &bytes[bytes.len() - TRAILER_BYTES - table..];
-        let info =
-            Self::decode(&key, kind, header, footer, size)?.verified(&key, header, footer, repository, signers)?;
+        let info = Self::footer_of(&key, kind, bytes, repository, signers)?;
         for row in &info.rows {
             if sealed_hash(&bytes[row.extent()]) != row.sealed_hash {
                 return Err(Error::damaged(
@@ -158,6 +150,24 @@ impl PackInfo {
             }
         }
         Ok(info)
+    }
+
+    /// Header and footer in a pack's whole bytes, verified. Says nothing of its name and its entries.
+    pub(crate) fn footer_of(
+        key: &str,
+        kind: PackKind,
+        bytes: &[u8],
+        repository: &RepositoryId,
+        signers: &Signers,
+    ) -> Result<Self> {
+        let header: &[u8; HEADER_BYTES] = bytes
+            .first_chunk()
+            .filter(|_| bytes.len() >= HEADER_BYTES + TRAILER_BYTES)
+            .ok_or_else(|| Error::damaged(key, "it is too short"))?;
+        let size = bytes.len() as u64;
+        let table = usize::try_from(table_bytes(key, bytes, size)?).expect("bounded by the pack's length");
+        let footer = &bytes[bytes.len() - TRAILER_BYTES - table..];
+        Self::decode(key, kind, header, footer, size)?.verified(key, header, footer, repository, signers)
     }
 }
 

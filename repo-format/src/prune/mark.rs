@@ -6,17 +6,18 @@
 use crate::condemned;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, EntryId, NodeId, PackId, WriterId};
-use crate::index::{IndexedPack, PackNumber, Place};
+use crate::index::{IndexedPack, Place};
 use crate::lease::PinnedRoot;
 use crate::manifest::PointKey;
 use crate::pack::PackKind;
+use crate::place_set::PlaceSet;
 use crate::reader::Reader;
 use crate::tree::NodeSource;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// Which entries are live.
 pub struct Mark {
-    live: HashMap<PackNumber, Vec<u64>>,
+    live: PlaceSet,
     condemned: HashSet<PackId>,
     verified: HashSet<PackId>,
 }
@@ -26,7 +27,7 @@ impl Mark {
     pub fn new(reader: &Reader<'_>) -> Result<Self> {
         let repo = reader.repository();
         let condemned = condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack).collect();
-        Ok(Self { live: HashMap::new(), condemned, verified: condemned::verified(repo)? })
+        Ok(Self { live: PlaceSet::default(), condemned, verified: condemned::verified(repo)? })
     }
 
     /// Marks the trees of a point.
@@ -76,15 +77,15 @@ impl Mark {
         }
         let (mut trusted, others): (Vec<_>, Vec<_>) =
             places.into_iter().partition(|(_, pack)| self.is_good_for(reader, pack, writer));
-        if trusted.iter().any(|(place, _)| self.is_marked(*place)) {
+        if trusted.iter().any(|(place, _)| self.live.contains(*place)) {
             return Ok(false);
         }
         // The same choice in every process, whatever its index numbers are; a place that is not condemned first.
         trusted.sort_by_key(|(_, pack)| (self.condemned.contains(&pack.id), pack.id));
         match trusted.first() {
-            Some((place, _)) => Ok(self.set(*place)),
+            Some((place, _)) => Ok(self.live.insert(*place)),
             // Nothing that can be relied on: keep all there is.
-            None => Ok(others.iter().fold(false, |new, (place, _)| self.set(*place) || new)),
+            None => Ok(others.iter().fold(false, |new, (place, _)| self.live.insert(*place) || new)),
         }
     }
 
@@ -99,31 +100,14 @@ impl Mark {
         }
     }
 
-    fn is_marked(&self, place: Place) -> bool {
-        let (word, bit) = bit(place.entry);
-        self.live.get(&place.pack).and_then(|bits| bits.get(word)).is_some_and(|bits| bits & bit != 0)
-    }
-
-    fn set(&mut self, place: Place) -> bool {
-        let (word, bit) = bit(place.entry);
-        let bits = self.live.entry(place.pack).or_default();
-        if bits.len() <= word {
-            bits.resize(word + 1, 0);
-        }
-        let new = bits[word] & bit == 0;
-        bits[word] |= bit;
-        new
-    }
-
     /// Whether an entry is live.
     pub fn is_live(&self, pack: &IndexedPack, entry: u32) -> bool {
-        self.is_marked(Place { pack: pack.number, entry })
+        self.live.contains(Place { pack: pack.number, entry })
     }
 
     /// Bytes of a pack's live entries; of a pack without dead ones its whole length, of a dead one zero.
     pub fn live_bytes(&self, reader: &Reader<'_>, pack: &IndexedPack) -> Result<u64> {
-        let marked: u32 = self.live.get(&pack.number).map_or(0, |bits| bits.iter().map(|word| word.count_ones()).sum());
-        match marked {
+        match self.live.count_in(pack.number) {
             0 => Ok(0),
             all if all == pack.entry_count => Ok(pack.pack_bytes),
             _ => {
@@ -136,8 +120,4 @@ impl Mark {
             }
         }
     }
-}
-
-fn bit(entry: u32) -> (usize, u64) {
-    ((entry / 64) as usize, 1 << (entry % 64))
 }

@@ -114,7 +114,7 @@ impl<F: Fs> Store for DirStore<F> {
     }
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()> {
-        let dir = self.path(prefix.trim_end_matches('/'))?;
+        let dir = if prefix.is_empty() { self.root.clone() } else { self.path(prefix.trim_end_matches('/'))? };
         self.visit(&dir, prefix, DEPTH, each).map_err(store_error(prefix))
     }
 

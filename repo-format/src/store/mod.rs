@@ -24,7 +24,7 @@ pub trait Store: Send + Sync {
     /// Length of an object, or `None` when there is none.
     fn size(&self, key: &str) -> Result<Option<u64>>;
 
-    /// Calls `each` with key and length of every object below the prefix (a path that ends in `/`), in no order.
+    /// Calls `each` with key and length of every object below the prefix (a path that ends in `/`, or nothing: all there is), in no order.
     fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()>;
 
     /// Deletes an object, durably. No error when there is none.

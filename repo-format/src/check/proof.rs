@@ -1,4 +1,4 @@
-//! Checking a repository, and proving that one point has all it needs.
+//! Proof that one point has all it needs, from the store itself; what a commit asks when its lease was lost.
 
 use crate::error::{Error, Result};
 use crate::id::EntryId;

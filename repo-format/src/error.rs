@@ -111,8 +111,12 @@ impl Error {
         Self::Damaged { object: object.into(), what: what.into() }
     }
 
-    /// Whether the bytes of the repository, and not the circumstances, are at fault.
+    /// Whether the bytes of the repository, and not the circumstances, are at fault: the object cannot be used, another copy may be.
+    /// A version from the future counts, since one flipped bit makes one.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Damaged { .. } | Self::Missing { .. } | Self::ForeignRepository { .. })
+        matches!(
+            self,
+            Self::Damaged { .. } | Self::Missing { .. } | Self::ForeignRepository { .. } | Self::NewerVersion { .. }
+        )
     }
 }

@@ -1,7 +1,6 @@
 //! Checks: whatever is changed, cut, lost or exchanged in a store is found, named, and its meaning for the points is said.
 
-mod support;
-
+use crate::support::{Bench, CHUNK, ROOT, disk};
 use jiff::SignedDuration;
 use repo_format::check::{Depth, Options, Report, Severity, check};
 use repo_format::condemned::{self, PackRef};
@@ -10,11 +9,11 @@ use repo_format::id::ManifestId;
 use repo_format::lease::{Lease, Purpose};
 use repo_format::manifest::PointKey;
 use repo_format::pack::PackKind;
+use repo_format::reconcile;
 use repo_format::record::{self, Magic};
 use repo_format::repository::Access;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use support::{Bench, CHUNK, ROOT, disk};
 
 fn run(bench: &Bench, depth: Depth) -> Report {
     let options = Options {
@@ -399,11 +398,20 @@ fn a_bad_pack_is_never_recorded_as_verified() {
     };
     let report = check(bench.repo(), &bench.index, &options).unwrap();
     assert_eq!((report.packs_verified, report.damaged_packs.len()), (0, 1));
-    assert!(keys_are_empty(&bench, "verified/"));
+    assert!(keys(&bench, "verified/").is_empty());
 }
 
-fn keys_are_empty(bench: &Bench, prefix: &str) -> bool {
-    keys(bench, prefix).is_empty()
+/// A flipped version number read as "made by a newer program" and made the whole index impossible to build.
+#[test]
+fn one_flipped_version_does_not_bar_the_other_packs() {
+    let Full { bench, first, .. } = full();
+    let smallest = keys(&bench, "data/").into_iter().min_by_key(|key| bench.store().size(key).unwrap()).unwrap();
+    bench.fs.corrupt(&path(&smallest), |bytes| bytes[8] ^= 0x40);
+    let index = repo_format::index::Index::in_memory().unwrap();
+    let options = reconcile::Options { threads: 2, progress: &|_| {}, cancel: &AtomicBool::new(false) };
+    let done = reconcile::reconcile(bench.repo(), &index, &options).unwrap();
+    assert_eq!((done.damaged.len(), &done.damaged[0].0), (1, &smallest));
+    assert_eq!(bench.restore(first).unwrap(), disk(1, 12));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 mod check;
 mod crash;
+mod golden;
 mod prune;
+mod reference;
 mod roundtrip;
 mod support;
 

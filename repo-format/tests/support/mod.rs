@@ -5,7 +5,7 @@ use repo_format::claims::Claims;
 use repo_format::codec::{Encoder, is_zero};
 use repo_format::entropy::{Entropy, SeededEntropy};
 use repo_format::forget;
-use repo_format::id::ChunkId;
+use repo_format::id::{ChunkId, ManifestId};
 use repo_format::index::Index;
 use repo_format::key_slot::{SlotKind, Unlock};
 use repo_format::manifest::{Consistency, Disk, DiskIdentity, Manifest, PointKey, PointKind, Stats};
@@ -90,6 +90,11 @@ impl Bench {
         let names: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(!seed));
         let store = open_store(&fs, &names);
         Self::made_in(fs, store, seed, names)
+    }
+
+    /// A new repository in a store that is not on a simulated file system.
+    pub fn in_store(store: Arc<dyn Store>, seed: u64) -> Self {
+        Self::made_in(SimFs::new(Path::new(ROOT)), store, seed, Arc::new(SeededEntropy::new(!seed)))
     }
 
     /// A new repository in a store on `fs`.
@@ -223,30 +228,60 @@ impl Bench {
         reader: &Reader<'_>,
         (name, content): (&str, &[u8]),
         (base, positions): (Tree, &[u64]),
-        (incremental, parent): (bool, Option<repo_format::id::ManifestId>),
+        (incremental, parent): (bool, Option<ManifestId>),
         before_commit: &mut dyn FnMut(&Self),
     ) -> Result<PointKey> {
+        let tree = self.store_tree(&mut session, reader, content, (base, positions))?;
+        let closed = session.close()?;
+        before_commit(self);
+        let stats = Stats { bytes_stored: closed.stored_bytes(), ..Stats::default() };
+        let disks = vec![described("disk", content, tree)];
+        closed.commit(&self.manifest(name, disks, (incremental, parent), stats), self.now())
+    }
+
+    fn store_tree(
+        &self,
+        session: &mut Session<'_, '_>,
+        reader: &Reader<'_>,
+        content: &[u8],
+        (base, positions): (Tree, &[u64]),
+    ) -> Result<Tree> {
         let mut encoder = Encoder::new(1)?;
         let mut editor = TreeEditor::new(base, reader);
         for position in positions {
             let start = usize::try_from(*position).unwrap() * CHUNK;
             let plain = &content[start..content.len().min(start + CHUNK)];
-            let chunk = store_chunk(&self.repo, &mut session, &mut encoder, plain)?;
-            editor.set(*position, chunk, &mut session)?;
+            let chunk = store_chunk(&self.repo, session, &mut encoder, plain)?;
+            editor.set(*position, chunk, session)?;
         }
-        let tree = editor.finish(&mut session)?;
-        let closed = session.close()?;
-        before_commit(self);
-        let stats = Stats { bytes_stored: closed.stored_bytes(), ..Stats::default() };
-        closed.commit(&self.manifest(name, content.len() as u64, tree, (incremental, parent), stats), self.now())
+        editor.finish(session)
+    }
+
+    /// Backs up several disks in full as one point.
+    pub fn backup_disks(&self, name: &str, disks: &[(&str, &[u8])]) -> Result<PointKey> {
+        let reader = Reader::new(&self.repo, &self.index);
+        let mut start = SessionStart::begin(&reader, self.now())?;
+        let result = std::thread::scope(|scope| {
+            let mut session = start.open(scope, &reader);
+            let mut stored = Vec::new();
+            for (disk, content) in disks {
+                let chunks = (content.len() as u64).div_ceil(CHUNK as u64);
+                let positions: Vec<u64> = (0..chunks).collect();
+                let tree = self.store_tree(&mut session, &reader, content, (Tree::empty(chunks), &positions))?;
+                stored.push(described(disk, content, tree));
+            }
+            let closed = session.close()?;
+            closed.commit(&self.manifest(name, stored, (false, None), Stats::default()), self.now())
+        });
+        let released = start.abandon(&self.repo);
+        result.and_then(|at| released.map(|()| at))
     }
 
     fn manifest(
         &self,
         name: &str,
-        size_bytes: u64,
-        tree: Tree,
-        (incremental, parent): (bool, Option<repo_format::id::ManifestId>),
+        disks: Vec<Disk>,
+        (incremental, parent): (bool, Option<ManifestId>),
         stats: Stats,
     ) -> Manifest {
         Manifest {
@@ -263,17 +298,7 @@ impl Bench {
             provider: "direct".into(),
             parent,
             chunk_bytes: 65536,
-            disks: vec![Disk {
-                name: "disk".into(),
-                path: "/disk.img".into(),
-                identity: DiskIdentity { kind: "path".into(), value: "/disk.img".into() },
-                size_bytes,
-                root: tree.root,
-                used_blocks_only: false,
-                excluded_partitions: Vec::new(),
-                tracker: None,
-                facts: serde_json::Value::Null,
-            }],
+            disks,
             stats,
             program: "bench".into(),
         }
@@ -300,6 +325,20 @@ impl Bench {
             })?;
         }
         Ok(content)
+    }
+}
+
+fn described(name: &str, content: &[u8], tree: Tree) -> Disk {
+    Disk {
+        name: name.into(),
+        path: "/disk.img".into(),
+        identity: DiskIdentity { kind: "path".into(), value: "/disk.img".into() },
+        size_bytes: content.len() as u64,
+        root: tree.root,
+        used_blocks_only: false,
+        excluded_partitions: Vec::new(),
+        tracker: None,
+        facts: serde_json::Value::Null,
     }
 }
 

@@ -70,9 +70,18 @@ impl Recipe {
     }
 }
 
+fn dir_of(cache: &Path, recipe: Recipe) -> PathBuf {
+    cache.join(format!("images-v{RECIPE_VERSION}-{}MiB", recipe.disk_bytes / MIB))
+}
+
+/// Whether all images are in `cache`, judged by the one that is made last.
+pub fn are_made(cache: &Path, recipe: Recipe) -> bool {
+    dir_of(cache, recipe).join("huge-changed-only.img").exists()
+}
+
 /// Returns the images, making those that are not in `cache` yet.
 pub fn provide(cache: &Path, recipe: Recipe) -> Result<Images> {
-    let dir = cache.join(format!("images-v{RECIPE_VERSION}-{}MiB", recipe.disk_bytes / MIB));
+    let dir = dir_of(cache, recipe);
     fs::create_dir_all(&dir)?;
     let disk = dir.join("disk.img");
     once(&disk, |path| make_disk(path, recipe))?;

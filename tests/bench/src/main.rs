@@ -61,14 +61,7 @@ fn run(options: &Options) -> Result<()> {
     let recipe = Recipe { disk_bytes: if options.quick { GIB } else { 6 * GIB } };
     let cache = options.cache.join("bench");
     std::fs::create_dir_all(&cache)?;
-    let (free_bytes, needed_bytes) = (e2e::free_bytes(&cache)?, 7 * recipe.disk_bytes);
-    ensure!(
-        free_bytes >= needed_bytes,
-        "the benchmark needs {} GiB in {}, which has {} GiB; set ICECORE_CACHE to a larger disk",
-        needed_bytes / GIB,
-        cache.display(),
-        free_bytes / GIB
-    );
+    ensure_space(&cache, recipe)?;
     let peers = Peers::provide(&options.cache, !options.without_rustic)?;
     let images = image::provide(&cache, recipe)?;
     if options.prepare {
@@ -88,6 +81,20 @@ fn run(options: &Options) -> Result<()> {
     let limits = machine_limits(&images.day.before, work.path())?;
     bench.run_all()?;
     publish(options, &cache, circumstances, limits, bench.results)
+}
+
+/// Repositories and a restored disk take up to four times the disk's size, images that are still to be made three times.
+fn ensure_space(cache: &Path, recipe: Recipe) -> Result<()> {
+    let parts = if image::are_made(cache, recipe) { 4 } else { 7 };
+    let (free_bytes, needed_bytes) = (e2e::free_bytes(cache)?, parts * recipe.disk_bytes);
+    ensure!(
+        free_bytes >= needed_bytes,
+        "the benchmark needs {} GiB in {}, which has {} GiB; set ICECORE_CACHE to a larger disk",
+        needed_bytes / GIB,
+        cache.display(),
+        free_bytes / GIB
+    );
+    Ok(())
 }
 
 fn publish(

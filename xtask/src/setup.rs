@@ -1,15 +1,16 @@
 //! `cargo xtask setup`: finds out what is missing on this machine and installs it, with the user's consent.
 //!
-//! A package counts as missing when the program it is needed for is not there, so the check also holds on other
+//! A package counts as missing when what it is needed for is not there, so the check also holds on other
 //! distributions; only the installing knows Debian and Ubuntu.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace;
+use Proof::{File, Program, PythonModule};
 
 /// Options of `cargo xtask setup`.
 #[derive(clap::Args)]
@@ -37,37 +38,62 @@ pub enum Purpose {
     Bench,
 }
 
-/// A Debian package, the program that proves it is there, and why it is needed.
+/// What shows that a package is there.
+enum Proof {
+    /// A program on the search path or among the administrative ones.
+    Program(&'static str),
+    /// A file.
+    File(&'static str),
+    /// A module that `python3` can import.
+    PythonModule(&'static str),
+}
+
+impl Proof {
+    fn holds(&self) -> bool {
+        match self {
+            Program(name) => e2e::tool_exists(name),
+            File(path) => Path::new(path).exists(),
+            PythonModule(name) => {
+                let mut python = Command::new("python3");
+                python.args(["-c", &format!("import {name}")]).stdout(Stdio::null()).stderr(Stdio::null());
+                python.status().is_ok_and(|status| status.success())
+            }
+        }
+    }
+}
+
+/// A Debian package and why it is needed.
 struct Need {
     package: &'static str,
-    program: &'static str,
+    proof: Proof,
     why: &'static str,
     purpose: Purpose,
 }
 
-const fn need(purpose: Purpose, package: &'static str, program: &'static str, why: &'static str) -> Need {
-    Need { package, program, why, purpose }
+const fn need(purpose: Purpose, package: &'static str, proof: Proof, why: &'static str) -> Need {
+    Need { package, proof, why, purpose }
 }
 
-const NEEDS: [Need; 18] = [
-    need(Purpose::Tour, "gcc", "gcc", "compile SQLite, zstd and the cryptography library"),
-    need(Purpose::Tour, "libc6-dev", "/usr/include/stdio.h", "the C library's headers for the same"),
-    need(Purpose::Tour, "gdisk", "sgdisk", "write partition tables on sample disks"),
-    need(Purpose::Tour, "e2fsprogs", "mkfs.ext4", "make ext4 file systems"),
-    need(Purpose::Tour, "dosfstools", "mkfs.vfat", "make EFI system partitions"),
-    need(Purpose::Tour, "mount", "losetup", "mount sample disks"),
-    need(Purpose::Test, "fdisk", "sfdisk", "write MBR partition tables in tests"),
-    need(Purpose::Test, "xfsprogs", "mkfs.xfs", "test with xfs"),
-    need(Purpose::Test, "btrfs-progs", "mkfs.btrfs", "test with btrfs"),
-    need(Purpose::Test, "lvm2", "lvm", "test with logical volumes"),
-    need(Purpose::Test, "acl", "setfacl", "test that restored files keep their ACLs"),
-    need(Purpose::Test, "attr", "setfattr", "test that restored files keep their attributes"),
-    need(Purpose::Test, "fuse3", "fusermount3", "test `icecore mount` without root"),
-    need(Purpose::Test, "qemu-utils", "qemu-img", "check exported qcow2 and vmdk images"),
-    need(Purpose::Test, "python3", "python3", "run the independent reference reader"),
-    need(Purpose::Bench, "sqlite3", "sqlite3", "make the database file on the benchmark's disk"),
-    need(Purpose::Bench, "time", "/usr/bin/time", "measure memory and processor time"),
-    need(Purpose::Bench, "zstd", "zstd", "the compressor's own speed, to compare with"),
+const NEEDS: [Need; 19] = [
+    need(Purpose::Tour, "gcc", Program("gcc"), "compile SQLite, zstd and the cryptography library"),
+    need(Purpose::Tour, "libc6-dev", File("/usr/include/stdio.h"), "find the C library's headers for the same"),
+    need(Purpose::Tour, "gdisk", Program("sgdisk"), "write partition tables on sample disks"),
+    need(Purpose::Tour, "e2fsprogs", Program("mkfs.ext4"), "make ext4 file systems"),
+    need(Purpose::Tour, "dosfstools", Program("mkfs.vfat"), "make EFI system partitions"),
+    need(Purpose::Tour, "mount", Program("losetup"), "mount sample disks"),
+    need(Purpose::Test, "fdisk", Program("sfdisk"), "write MBR partition tables in tests"),
+    need(Purpose::Test, "xfsprogs", Program("mkfs.xfs"), "test with xfs"),
+    need(Purpose::Test, "btrfs-progs", Program("mkfs.btrfs"), "test with btrfs"),
+    need(Purpose::Test, "lvm2", Program("lvm"), "test with logical volumes"),
+    need(Purpose::Test, "acl", Program("setfacl"), "test that restored files keep their ACLs"),
+    need(Purpose::Test, "attr", Program("setfattr"), "test that restored files keep their attributes"),
+    need(Purpose::Test, "fuse3", Program("fusermount3"), "test `icecore mount` without root"),
+    need(Purpose::Test, "qemu-utils", Program("qemu-img"), "check exported qcow2 and vmdk images"),
+    need(Purpose::Test, "python3", Program("python3"), "run the independent reference reader"),
+    need(Purpose::Test, "python3-venv", PythonModule("ensurepip"), "give that reader its packages"),
+    need(Purpose::Test, "time", File("/usr/bin/time"), "measure memory and processor time"),
+    need(Purpose::Bench, "sqlite3", Program("sqlite3"), "make the database file on the benchmark's disk"),
+    need(Purpose::Bench, "zstd", Program("zstd"), "measure the compressor alone, to compare with"),
 ];
 
 /// Installs everything that any command needs.
@@ -79,8 +105,7 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Installs what `purpose` needs and is not there; returns quickly when nothing is missing.
 pub fn install(purpose: Purpose, consent: Consent) -> Result<()> {
-    let missing: Vec<&Need> =
-        NEEDS.iter().filter(|need| need.purpose <= purpose && !program_exists(need.program)).collect();
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| need.purpose <= purpose && !need.proof.holds()).collect();
     if !missing.is_empty() {
         eprintln!("These packages are missing:");
         for need in &missing {
@@ -89,18 +114,14 @@ pub fn install(purpose: Purpose, consent: Consent) -> Result<()> {
         let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
         ensure_consent(consent, &packages)?;
         install_packages(&packages)?;
-        if let Some(need) = missing.iter().find(|need| !program_exists(need.program)) {
-            bail!("{} was installed but {} is still not there", need.package, need.program);
+        if let Some(need) = missing.iter().find(|need| !need.proof.holds()) {
+            bail!("{} was installed, but what it should bring is still not there", need.package);
         }
     }
     if purpose >= Purpose::Test && find_tool("cargo-deny")?.is_none() {
         install_tool("cargo-deny")?;
     }
     Ok(())
-}
-
-fn program_exists(program: &str) -> bool {
-    if program.starts_with('/') { std::path::Path::new(program).exists() } else { e2e::tool_exists(program) }
 }
 
 fn ensure_consent(consent: Consent, packages: &[&str]) -> Result<()> {

@@ -3,14 +3,17 @@
 //! It reads disks, restores them and shows what is stored. The chunk repository itself belongs to
 //! `repo-format`; this crate decides which bytes go in and where they come out.
 
+pub mod backup;
 pub mod export;
 pub mod extents;
 pub mod facts;
 pub mod files;
 mod lengths;
+pub mod mount;
 pub mod open;
 pub mod output;
+pub mod point_disk;
 pub mod progress;
-pub mod mount;
 pub mod read_at;
+pub mod restore;
 pub mod source;

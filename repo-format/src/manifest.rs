@@ -84,6 +84,9 @@ pub struct Disk {
     /// Partition numbers whose content was left out and reads as zero.
     #[serde(default)]
     pub excluded_partitions: Vec<u32>,
+    /// What reads as zero although the disk holds something else (excluded partitions, swap content): offset and length in bytes.
+    #[serde(default)]
+    pub zeroed_extents: Vec<(u64, u64)>,
     /// Where change tracking stood.
     #[serde(default)]
     pub tracker: Option<TrackerPlace>,

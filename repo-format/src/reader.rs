@@ -51,6 +51,9 @@ impl ReadRun {
     }
 }
 
+/// A pack and which of its entries are wanted.
+type WantedOfPack = (IndexedPack, Arc<CachedPack>, Vec<(u32, Wanted)>);
+
 /// Longest single read.
 const MAX_RUN_BYTES: usize = 8 << 20;
 /// A gap up to this length is read over.
@@ -156,7 +159,7 @@ impl<'r> Reader<'r> {
 
     /// Groups wanted chunks into reads, in the order in which they lie in the packs. Chunks of which no place is known are an error.
     pub fn plan(&self, wanted: &[Wanted]) -> Result<Vec<ReadRun>> {
-        let mut by_pack: BTreeMap<PackNumber, (IndexedPack, Arc<CachedPack>, Vec<_>)> = BTreeMap::new();
+        let mut by_pack: BTreeMap<PackNumber, WantedOfPack> = BTreeMap::new();
         for want in wanted {
             let id: EntryId = want.chunk.into();
             let (place, pack, cached) = self

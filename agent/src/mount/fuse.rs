@@ -16,7 +16,7 @@ use crate::lengths::in_memory;
 /// Nothing ever changes but the content, so the kernel may keep what it knows.
 const TTL: Duration = Duration::from_secs(3600);
 const FIRST_FILE_INODE: u64 = 2;
-const READAHEAD_BYTES: u32 = 4 << 20;
+const READAHEAD_BYTES: u32 = 1 << 20;
 /// Matches the size of the repository's chunks: smaller reads would unpack one many times.
 const PREFERRED_BLOCK_BYTES: u32 = 64 << 10;
 

@@ -3,7 +3,7 @@
 use agent::files;
 
 use crate::facts;
-use crate::images::{Workshop, disk, require_root};
+use crate::images::{Workshop, disk, require_root, run};
 use crate::population::{Extent, fill};
 
 const SMALL: Extent = Extent { many: 700, attribute_bytes: 200 };
@@ -89,4 +89,24 @@ fn an_unknown_feature_is_refused_by_name() {
     let image = workshop.format("journal.img", 8, &["mkfs.ext4", "-q", "-F", "-O", "journal_dev"]);
     let error = files::open(disk(&image)).err().unwrap();
     assert!(error.to_string().contains("an external journal device"), "{error}");
+}
+
+#[test]
+fn an_encrypted_file_is_refused_by_name_and_its_neighbours_are_read() {
+    let workshop = Workshop::new();
+    let source = workshop.path("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("secret"), "x").unwrap();
+    std::fs::write(source.join("open"), "y").unwrap();
+    let image = workshop.format("disk.img", 8, &["mkfs.ext4", "-q", "-F", "-d", source.to_str().unwrap()]);
+    // Extents and encrypted.
+    let command = "set_inode_field /secret flags 0x80800";
+    run("debugfs", &["-w", "-R", command, image.to_str().unwrap()]);
+    let fs = files::open(disk(&image)).unwrap();
+    let secret = files::lookup_path(&*fs, b"secret").unwrap();
+    assert!(matches!(fs.open_file(secret), Err(files::FilesError::Encrypted { .. })));
+    let open = files::lookup_path(&*fs, b"open").unwrap();
+    let mut content = [0];
+    fs.open_file(open).unwrap().read_exact_at(&mut content, 0).unwrap();
+    assert_eq!(&content, b"y");
 }

@@ -155,8 +155,8 @@ mod tests {
         let nodes = Nodes::default();
         let all: Vec<_> = (0..CHUNKS).map(|p| (p, 1)).collect();
         let base = build(&nodes, Tree::empty(CHUNKS), &all);
-        let before = nodes.0.borrow().len();
+        let before = nodes.0.lock().unwrap().len();
         build(&nodes, base, &[(20_000, 9)]);
-        assert_eq!(nodes.0.borrow().len() - before, usize::from(base.level()) + 1);
+        assert_eq!(nodes.0.lock().unwrap().len() - before, usize::from(base.level()) + 1);
     }
 }

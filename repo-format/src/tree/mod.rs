@@ -36,7 +36,7 @@ impl Tree {
 }
 
 /// Where nodes are read from.
-pub trait NodeSource {
+pub trait NodeSource: Sync {
     /// The node, checked against its id; an error when it is missing, damaged or of another level.
     fn node(&self, id: &NodeId, level: u8) -> Result<Arc<Node>>;
 }
@@ -51,15 +51,15 @@ pub trait NodeSink {
 #[cfg(test)]
 pub(crate) mod memory {
     use super::*;
-    use std::cell::RefCell;
     use std::collections::HashMap;
+    use std::sync::Mutex;
 
     #[derive(Default)]
-    pub struct Nodes(pub RefCell<HashMap<NodeId, Vec<u8>>>);
+    pub struct Nodes(pub Mutex<HashMap<NodeId, Vec<u8>>>);
 
     impl NodeSource for Nodes {
         fn node(&self, id: &NodeId, level: u8) -> Result<Arc<Node>> {
-            let nodes = self.0.borrow();
+            let nodes = self.0.lock().unwrap();
             let missing = || crate::Error::Missing { key: id.to_string() };
             Ok(Arc::new(Node::decode("n", level, nodes.get(id).ok_or_else(missing)?)?))
         }
@@ -68,7 +68,7 @@ pub(crate) mod memory {
     impl NodeSink for &Nodes {
         fn put(&mut self, _: u8, encoded: Vec<u8>) -> Result<NodeId> {
             let id = NodeId(*blake3::hash(&encoded).as_bytes());
-            self.0.borrow_mut().insert(id, encoded);
+            self.0.lock().unwrap().insert(id, encoded);
             Ok(id)
         }
     }

@@ -133,7 +133,7 @@ mod tests {
     fn a_missing_node_is_one_error_and_the_end() {
         let nodes = Nodes::default();
         let tree = build(&nodes, Tree::empty(50_000), &[(1, 1), (40_000, 2)]);
-        nodes.0.borrow_mut().retain(|id, _| Some(*id) == tree.root);
+        nodes.0.lock().unwrap().retain(|id, _| Some(*id) == tree.root);
         let results: Vec<_> = TreeWalk::new(tree, &nodes, 0..50_000).collect();
         assert!(results.len() == 1 && results[0].is_err());
     }

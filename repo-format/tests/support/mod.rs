@@ -337,6 +337,7 @@ fn described(name: &str, content: &[u8], tree: Tree) -> Disk {
         root: tree.root,
         used_blocks_only: false,
         excluded_partitions: Vec::new(),
+        zeroed_extents: Vec::new(),
         tracker: None,
         facts: serde_json::Value::Null,
     }

@@ -1,0 +1,357 @@
+//! One disk through the pipeline: several threads read, hash and compress batches; one takes them in disk order.
+//!
+//! A thread does a whole batch (read → zero? → hash → same as the parent here? → known? → compress), so while one waits for the disk
+//! another computes. How far threads may run ahead of the slowest is bounded, and with it the memory.
+
+use super::Surroundings;
+use super::limit::Limit;
+use super::plan::PlannedDisk;
+use crate::extents::Extent;
+use crate::progress::Counts;
+use crate::read_at::ReadAt;
+use crate::source::aligned::AlignedBuffer;
+use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use repo_format::codec::{Encoder, Kind, is_zero};
+use repo_format::id::ChunkId;
+use repo_format::manifest::Stats;
+use repo_format::pack::PackKind;
+use repo_format::reader::Reader;
+use repo_format::session::Session;
+use repo_format::tree::{Tree, TreeCursor, TreeEditor};
+use repo_format::{Error, claims::Claims};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+
+/// Bytes of one batch.
+const BATCH_BYTES: u64 = 2 << 20;
+/// Batches that may be under way for each thread.
+const AHEAD: u64 = 3;
+
+/// A batch: extents to read, or one extent that becomes a hole.
+enum Batch {
+    Read(Vec<Extent>),
+    Hole(Extent),
+}
+
+/// What became of one chunk.
+enum Stored {
+    /// All zero.
+    Hole,
+    /// In the repository already.
+    Known(ChunkId),
+    /// To be stored; the payload is the next this many bytes of the batch's payloads.
+    New { chunk: ChunkId, kind: Kind, plain_bytes: u32, payload_bytes: usize },
+}
+
+/// A finished batch.
+#[derive(Default)]
+struct Done {
+    chunks: Vec<(u64, Stored)>,
+    payloads: Vec<u8>,
+    holes: Option<Extent>,
+    bytes_read: u64,
+}
+
+/// What all threads of one disk share.
+pub struct Pipeline<'a> {
+    /// Reads the repository.
+    pub reader: &'a Reader<'a>,
+    /// The disk.
+    pub disk: &'a PlannedDisk<'a>,
+    /// zstd level.
+    pub level: i32,
+    /// Speed limit.
+    pub limit: &'a Limit,
+    /// Threads that read and compress.
+    pub threads: usize,
+    /// Clock, progress, cancel.
+    pub around: &'a Surroundings<'a>,
+}
+
+/// Hands out batches in order and keeps threads from running too far ahead.
+struct Tickets<I> {
+    state: Mutex<TicketState<I>>,
+    moved: Condvar,
+    window: u64,
+    stop: AtomicBool,
+}
+
+struct TicketState<I> {
+    batches: I,
+    issued: u64,
+    taken: u64,
+}
+
+impl<I: Iterator<Item = Batch>> Tickets<I> {
+    fn new(batches: I, window: u64) -> Self {
+        let state = Mutex::new(TicketState { batches, issued: 0, taken: 0 });
+        Self { state, moved: Condvar::new(), window, stop: AtomicBool::new(false) }
+    }
+
+    fn next(&self) -> Option<(u64, Batch)> {
+        let state = self.state.lock().expect("no panic while held");
+        let must_wait = |state: &mut TicketState<I>| {
+            !self.stop.load(Ordering::Relaxed) && state.issued >= state.taken + self.window
+        };
+        let mut state = self.moved.wait_while(state, must_wait).expect("no panic while held");
+        if self.stop.load(Ordering::Relaxed) {
+            return None;
+        }
+        let batch = state.batches.next()?;
+        state.issued += 1;
+        Some((state.issued - 1, batch))
+    }
+
+    fn took_one(&self) {
+        self.state.lock().expect("no panic while held").taken += 1;
+        self.moved.notify_all();
+    }
+
+    fn stop(&self) {
+        // Under the lock, so that no thread misses it between its look and its sleep.
+        let _state = self.state.lock().expect("no panic while held");
+        self.stop.store(true, Ordering::Relaxed);
+        self.moved.notify_all();
+    }
+}
+
+impl Pipeline<'_> {
+    /// Reads and stores the disk; returns its new tree.
+    pub fn run(&self, session: &mut Session<'_, '_>, stats: &mut Stats) -> Result<Tree> {
+        let window = self.threads as u64 * AHEAD;
+        let tickets = Tickets::new(self.batches(), window);
+        let (sender, results) = bounded(self.threads);
+        let claims = session.claims();
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads {
+                let (sender, tickets) = (sender.clone(), &tickets);
+                scope.spawn(move || self.work(claims, tickets, &sender));
+            }
+            drop(sender);
+            let result = self.take_in_order(session, &results, &tickets, stats);
+            tickets.stop();
+            // Threads that are sending must not wait for a receiver that is gone.
+            drop(results);
+            result
+        })
+    }
+
+    /// What is to be done, in disk order.
+    fn batches(&self) -> impl Iterator<Item = Batch> + '_ + Send {
+        let mut reads = self.disk.read.iter().flat_map(split).peekable();
+        let mut holes = self.disk.holes.iter().peekable();
+        std::iter::from_fn(move || {
+            let hole_first = match (reads.peek(), holes.peek()) {
+                (Some(read), Some(hole)) => hole.offset_bytes() < read.offset_bytes(),
+                (None, Some(_)) => true,
+                _ => false,
+            };
+            if hole_first {
+                return holes.next().map(Batch::Hole);
+            }
+            let limit = holes.peek().map_or(u64::MAX, |hole| hole.offset_bytes());
+            let mut batch = vec![reads.next()?];
+            let mut bytes = batch[0].length_bytes();
+            while let Some(next) =
+                reads.next_if(|next| bytes + next.length_bytes() <= BATCH_BYTES && next.offset_bytes() < limit)
+            {
+                bytes += next.length_bytes();
+                batch.push(next);
+            }
+            Some(Batch::Read(batch))
+        })
+    }
+
+    fn work<I: Iterator<Item = Batch>>(
+        &self,
+        claims: &Claims<'_>,
+        tickets: &Tickets<I>,
+        results: &Sender<(u64, Result<Done>)>,
+    ) {
+        let mut worker = match Worker::new(self, claims) {
+            Ok(worker) => worker,
+            Err(error) => {
+                let _ = results.send((0, Err(error)));
+                return;
+            }
+        };
+        while let Some((number, batch)) = tickets.next() {
+            if results.send((number, worker.process(batch))).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Puts the batches in order again and stores what is new.
+    fn take_in_order<I: Iterator<Item = Batch>>(
+        &self,
+        session: &mut Session<'_, '_>,
+        results: &Receiver<(u64, Result<Done>)>,
+        tickets: &Tickets<I>,
+        stats: &mut Stats,
+    ) -> Result<Tree> {
+        let mut editor = TreeEditor::new(self.disk.base, self.reader);
+        let mut early: HashMap<u64, Done> = HashMap::new();
+        let mut next = 0;
+        for (number, done) in results {
+            if self.around.cancel.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted.into());
+            }
+            early.insert(number, done?);
+            while let Some(done) = early.remove(&next) {
+                self.store(session, &mut editor, done, stats)?;
+                session.renew_if_due((self.around.clock)())?;
+                tickets.took_one();
+                next += 1;
+            }
+        }
+        Ok(editor.finish(session)?)
+    }
+
+    fn store(
+        &self,
+        session: &mut Session<'_, '_>,
+        editor: &mut TreeEditor<'_>,
+        done: Done,
+        stats: &mut Stats,
+    ) -> Result<()> {
+        let mut counts = Counts { done: done.bytes_read, bytes_read: done.bytes_read, ..Counts::default() };
+        let before = session.stored_bytes();
+        let mut payloads = done.payloads.as_slice();
+        for (position, stored) in done.chunks {
+            let length = self.chunk_length(position);
+            let chunk = match stored {
+                Stored::Hole => {
+                    counts.bytes_zero += length;
+                    None
+                }
+                Stored::Known(chunk) => {
+                    counts.bytes_known += length;
+                    Some(chunk)
+                }
+                Stored::New { chunk, kind, plain_bytes, payload_bytes } => {
+                    let (payload, rest) = payloads.split_at(payload_bytes);
+                    payloads = rest;
+                    session.add_chunk(chunk, kind, plain_bytes, payload)?;
+                    counts.bytes_new += length;
+                    stats.chunks_new += 1;
+                    Some(chunk)
+                }
+            };
+            stats.chunks_read += 1;
+            editor.set(position, chunk, session)?;
+        }
+        if let Some(hole) = done.holes {
+            self.set_holes(session, editor, hole)?;
+            counts.bytes_zero += hole.length_bytes();
+        }
+        counts.bytes_stored = session.stored_bytes() - before;
+        stats.bytes_read += counts.bytes_read;
+        stats.bytes_zero += counts.bytes_zero;
+        stats.bytes_new += counts.bytes_new;
+        self.around.progress.advance(counts);
+        Ok(())
+    }
+
+    fn set_holes(&self, session: &mut Session<'_, '_>, editor: &mut TreeEditor<'_>, hole: Extent) -> Result<()> {
+        let chunk = self.chunk_bytes();
+        for position in hole.offset_bytes() / chunk..hole.end_bytes().div_ceil(chunk) {
+            editor.set(position, None, session)?;
+        }
+        Ok(())
+    }
+
+    fn chunk_bytes(&self) -> u64 {
+        self.reader.repository().config().chunk_bytes.into()
+    }
+
+    fn chunk_length(&self, position: u64) -> u64 {
+        (self.disk.facts.size_bytes - position * self.chunk_bytes()).min(self.chunk_bytes())
+    }
+}
+
+/// Pieces of at most a batch; an extent in whole chunks is cut between chunks, since a batch is a multiple of every chunk size.
+fn split(extent: Extent) -> impl Iterator<Item = Extent> + Send {
+    let pieces = extent.length_bytes().div_ceil(BATCH_BYTES);
+    (0..pieces).filter_map(move |piece| {
+        let start = extent.offset_bytes() + piece * BATCH_BYTES;
+        Extent::from_bounds(start, (start + BATCH_BYTES).min(extent.end_bytes()))
+    })
+}
+
+/// One thread's tools.
+struct Worker<'a> {
+    pipeline: &'a Pipeline<'a>,
+    claims: &'a Claims<'a>,
+    encoder: Encoder,
+    parent: Option<TreeCursor<'a>>,
+    buffer: AlignedBuffer,
+    payload: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(pipeline: &'a Pipeline<'a>, claims: &'a Claims<'a>) -> Result<Self> {
+        let parent = pipeline.disk.parent.map(|tree| TreeCursor::new(tree, pipeline.reader));
+        let buffer = AlignedBuffer::new(usize::try_from(BATCH_BYTES)?);
+        Ok(Self { pipeline, claims, encoder: Encoder::new(pipeline.level)?, parent, buffer, payload: Vec::new() })
+    }
+
+    fn process(&mut self, batch: Batch) -> Result<Done> {
+        let mut done = Done::default();
+        let extents = match batch {
+            Batch::Hole(extent) => return Ok(Done { holes: Some(extent), ..done }),
+            Batch::Read(extents) => extents,
+        };
+        for extent in extents {
+            let length = usize::try_from(extent.length_bytes())?;
+            self.pipeline.limit.wait(extent.length_bytes(), self.pipeline.around.cancel);
+            let disk = self.pipeline.disk;
+            disk.source.read_exact_at(&mut self.buffer[..length], extent.offset_bytes()).with_context(|| {
+                format!(
+                    "reading {length} bytes at offset {} of {}",
+                    extent.offset_bytes(),
+                    disk.source.path().display()
+                )
+            })?;
+            self.blank_zeroed(extent);
+            done.bytes_read += extent.length_bytes();
+            self.chunks(extent, length, &mut done)?;
+        }
+        Ok(done)
+    }
+
+    /// What is excluded reads as zero.
+    fn blank_zeroed(&mut self, extent: Extent) {
+        for zeroed in self.pipeline.disk.zeroed.iter().filter_map(|zeroed| zeroed.intersect(extent)) {
+            let at = |offset: u64| usize::try_from(offset - extent.offset_bytes()).expect("inside a batch");
+            self.buffer[at(zeroed.offset_bytes())..at(zeroed.end_bytes())].fill(0);
+        }
+    }
+
+    fn chunks(&mut self, extent: Extent, length: usize, done: &mut Done) -> Result<()> {
+        let chunk_bytes = self.pipeline.chunk_bytes();
+        let first = extent.offset_bytes() / chunk_bytes;
+        for (position, plain) in (first..).zip(self.buffer[..length].chunks(usize::try_from(chunk_bytes)?)) {
+            if is_zero(plain) {
+                done.chunks.push((position, Stored::Hole));
+                continue;
+            }
+            let chunk = self.pipeline.reader.repository().keys().ids().chunk(plain);
+            let same = match &mut self.parent {
+                Some(parent) => parent.get(position)? == Some(chunk),
+                None => false,
+            };
+            if same || !self.claims.claim(&chunk.into(), PackKind::Data)? {
+                done.chunks.push((position, Stored::Known(chunk)));
+                continue;
+            }
+            let kind = self.encoder.encode(plain, &mut self.payload)?;
+            done.payloads.extend_from_slice(&self.payload);
+            let plain_bytes = u32::try_from(plain.len())?;
+            done.chunks.push((position, Stored::New { chunk, kind, plain_bytes, payload_bytes: self.payload.len() }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! What a backup is asked to do, what it tells afterwards, and what it refuses.
+
+use crate::source::Source;
+use anyhow::{Result, bail};
+use repo_format::codec::LEVELS;
+use repo_format::id::ManifestId;
+use repo_format::manifest::{MAX_DISKS, MAX_NAME_BYTES, PointKey, PointKind, Stats};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// What to back up, and how.
+#[derive(Clone, Debug)]
+pub struct BackupRequest {
+    /// Block devices and image files; all of them become one recovery point.
+    pub sources: Vec<PathBuf>,
+    /// Name of the points; by default the host and the absolute paths.
+    pub name: Option<String>,
+    /// Name of this machine.
+    pub host: String,
+    /// What changed since a point, when somebody knows.
+    pub changed: Option<ChangedList>,
+    /// Read everything even so, and report every difference outside the list.
+    pub full_read: bool,
+    /// zstd level.
+    pub level: i32,
+    /// Most bytes read in a second.
+    pub limit_bytes_per_s: Option<u64>,
+    /// Read only what file systems use; the rest is stored as zero.
+    pub used_blocks_only: bool,
+    /// Partitions whose content is stored as zero.
+    pub exclude_partitions: Vec<u32>,
+    /// Back up a source that is being written to.
+    pub allow_live: bool,
+    /// Places that must not lie on a source: the repository, the index.
+    pub guarded: Vec<Guarded>,
+}
+
+/// A place that a backup writes to.
+#[derive(Clone, Debug)]
+pub struct Guarded {
+    /// `the repository`, `the index`.
+    pub what: &'static str,
+    /// Where.
+    pub path: PathBuf,
+}
+
+/// A list of changed extents.
+#[derive(Clone, Debug)]
+pub struct ChangedList {
+    /// File of `offset length` lines.
+    pub file: PathBuf,
+    /// Since which point; the latest of the same name unless given.
+    pub since: Option<PointKey>,
+}
+
+/// Why a backup was refused before it touched anything. A person can lift each of them knowingly.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The repository would back up itself.
+    #[error(
+        "{what} lies on {source}, which is to be backed up: {chain}. A repository on the disk it backs up is lost with it, and grows while it reads itself. Choose a place on another disk (--repo, --index-dir), or back up only the other partitions"
+    )]
+    RepositoryOnSource {
+        /// The repository or the index.
+        what: &'static str,
+        /// Disk.
+        r#source: String,
+        /// Devices in between.
+        chain: String,
+    },
+    /// Somebody writes to the source.
+    #[error(
+        "{source} is in use: {uses}. What is read from it would be of many different moments. Unmount it (or mount it read-only), or add --allow-live; the recovery point is then marked \"not consistent\""
+    )]
+    Live {
+        /// Disk.
+        r#source: String,
+        /// By what.
+        uses: String,
+    },
+    /// A changed list with nothing to apply it to.
+    #[error(
+        "a list of changed extents needs a recovery point of the same disk to start from: {why}. Run one backup without the list first"
+    )]
+    ListWithoutPoint {
+        /// What is missing.
+        why: String,
+    },
+}
+
+/// A committed point.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackupOutcome {
+    /// Its id.
+    pub id: ManifestId,
+    /// Its place among the points of its name.
+    pub sequence: u64,
+    /// Its name.
+    pub name: String,
+    /// How it came to be.
+    pub kind: PointKind,
+    /// Why everything was read.
+    pub full_read_reason: Option<String>,
+    /// Counts; `bytes_stored` includes the manifest here.
+    #[serde(flatten)]
+    pub stats: Stats,
+    /// What an audit found; none without `full_read` and a list.
+    pub audit: Option<Audit>,
+}
+
+/// Differences that the list of changed extents did not name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Audit {
+    /// Bytes of the chunks that differ outside the list.
+    pub bytes_differing: u64,
+    /// The first of them: disk, offset, length in bytes.
+    pub extents: Vec<(String, u64, u64)>,
+}
+
+impl Audit {
+    /// Differences that are listed one by one; the rest is only counted.
+    pub const MAX_LISTED: usize = 1000;
+
+    /// Enters a differing chunk; neighbours become one extent.
+    pub fn add(&mut self, disk: &str, offset_bytes: u64, length_bytes: u64) {
+        self.bytes_differing += length_bytes;
+        if let Some((last, offset, length)) = self.extents.last_mut()
+            && last == disk
+            && *offset + *length == offset_bytes
+        {
+            *length += length_bytes;
+        } else if self.extents.len() < Self::MAX_LISTED {
+            self.extents.push((disk.into(), offset_bytes, length_bytes));
+        }
+    }
+}
+
+impl BackupRequest {
+    /// Refuses values that cannot be meant.
+    pub fn check(&self) -> Result<()> {
+        if self.sources.is_empty() {
+            bail!("name at least one disk or image file to back up");
+        }
+        if self.sources.len() > MAX_DISKS {
+            bail!("a recovery point holds at most {MAX_DISKS} disks; make several backups");
+        }
+        if !LEVELS.contains(&self.level) {
+            bail!("--level is {}; allowed is {} to {}", self.level, LEVELS.start(), LEVELS.end());
+        }
+        if self.limit_bytes_per_s == Some(0) {
+            bail!("--limit 0 would never end; leave it out for no limit");
+        }
+        if let Some(name) = &self.name
+            && (name.is_empty() || name.len() > MAX_NAME_BYTES)
+        {
+            bail!("a name has 1 to {MAX_NAME_BYTES} bytes");
+        }
+        Ok(())
+    }
+
+    /// The name of the points: as given, or host and absolute paths.
+    pub fn point_name(&self, sources: &[(String, Source)]) -> String {
+        let paths = || sources.iter().map(|(_, s)| s.path().to_string_lossy()).collect::<Vec<_>>().join(",");
+        let mut name = self.name.clone().unwrap_or_else(|| format!("{}:{}", self.host, paths()));
+        while name.len() > MAX_NAME_BYTES {
+            name.pop();
+        }
+        name
+    }
+}

@@ -1,0 +1,263 @@
+//! What a restore writes to: a new image file, an existing one, a block device. Refuses what would destroy something by mistake.
+//!
+//! A new file is written under `NAME.partial` and gets its name when it is complete; a partial file that is found is gone on with.
+
+use super::RestoreRequest;
+use crate::facts::DiskFacts;
+use crate::read_at::FileDisk;
+use crate::source::Location;
+use crate::source::in_use::in_use;
+use crate::source::sys::SysRoot;
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{FallocateFlags, fallocate};
+use repo_format::Error;
+use repo_format::codec::is_zero;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// Why a target was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Something uses it.
+    #[error("{target} is in use: {uses}. Nothing was written. Unmount or stop what uses it, then try again")]
+    InUse {
+        /// Target.
+        target: String,
+        /// By what.
+        uses: String,
+    },
+    /// It holds something.
+    #[error(
+        "{target} is not empty: {holds}. Nothing was written. Add --overwrite to replace it, or --delta to write only what differs"
+    )]
+    NotEmpty {
+        /// Target.
+        target: String,
+        /// What was found.
+        holds: String,
+    },
+    /// It is too small.
+    #[error(
+        "{target} has {has_bytes} bytes and {needed_bytes} are needed. Nothing was written. Choose a target of at least that size"
+    )]
+    TooSmall {
+        /// Target.
+        target: String,
+        /// Its size.
+        has_bytes: u64,
+        /// Size of what is restored.
+        needed_bytes: u64,
+    },
+}
+
+/// An open target.
+pub struct Target {
+    /// `None` in a dry run to a file that does not exist.
+    file: Option<File>,
+    path: PathBuf,
+    /// Final name of a new file.
+    rename_to: Option<PathBuf>,
+    compare: bool,
+    known_zero: bool,
+    dry: bool,
+}
+
+const ZEROES: [u8; 1 << 16] = [0; 1 << 16];
+/// How much of a device is looked at to tell whether it is empty, at its start and its end.
+const PROBE_BYTES: u64 = 1 << 20;
+
+impl Target {
+    /// Opens and judges the target.
+    pub fn open(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
+        let path = &request.target;
+        match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::new_file(request, needed_bytes),
+            Err(error) => Err(error).with_context(|| format!("looking at the target {}", path.display())),
+            Ok(meta) if meta.file_type().is_block_device() => Self::device(request, needed_bytes),
+            Ok(meta) if meta.is_file() => Self::existing_file(request, meta.len(), needed_bytes),
+            Ok(meta) if meta.is_dir() => {
+                bail!("{} is a directory; give a file or block device, or restore files with --files", path.display())
+            }
+            Ok(_) => bail!("{} is neither a file nor a block device", path.display()),
+        }
+    }
+
+    fn new_file(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
+        let path = &request.target;
+        let mut name = path.file_name().context("the target has no file name")?.to_owned();
+        name.push(".partial");
+        let partial = path.with_file_name(name);
+        let goes_on = partial.exists();
+        let new = |file, known_zero: bool| Self {
+            file,
+            path: partial.clone(),
+            rename_to: Some(path.clone()),
+            compare: !known_zero,
+            known_zero,
+            dry: request.dry_run,
+        };
+        if request.dry_run {
+            return Ok(new(None, true));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o600);
+        let file = options.open(&partial).with_context(|| format!("creating {}", partial.display()))?;
+        file.set_len(needed_bytes)
+            .with_context(|| format!("making {} {needed_bytes} bytes long", partial.display()))?;
+        Ok(new(Some(file), !goes_on))
+    }
+
+    fn existing_file(request: &RestoreRequest, has_bytes: u64, needed_bytes: u64) -> Result<Self> {
+        let path = &request.target;
+        refuse_in_use(path)?;
+        if has_bytes > 0 && !request.overwrite && !request.delta {
+            let holds = format!("a file of {has_bytes} bytes");
+            return Err(Refusal::NotEmpty { target: path.display().to_string(), holds }.into());
+        }
+        let compare = request.delta;
+        if request.dry_run {
+            let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+            return Ok(Self {
+                file: Some(file),
+                path: path.clone(),
+                rename_to: None,
+                compare,
+                known_zero: false,
+                dry: true,
+            });
+        }
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).open(path).with_context(|| format!("opening {}", path.display()))?;
+        let resize = || -> io::Result<()> {
+            if !compare {
+                // Emptied and grown again, it is zero everywhere.
+                file.set_len(0)?;
+            }
+            file.set_len(needed_bytes)
+        };
+        resize().with_context(|| format!("making {} {needed_bytes} bytes long", path.display()))?;
+        Ok(Self { file: Some(file), path: path.clone(), rename_to: None, compare, known_zero: !compare, dry: false })
+    }
+
+    fn device(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
+        let path = &request.target;
+        refuse_in_use(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(!request.dry_run);
+        if !request.dry_run {
+            // Fails when a file system or another device is built on it, and keeps anybody else from doing so.
+            options.custom_flags(nix::fcntl::OFlag::O_EXCL.bits());
+        }
+        let file = options.open(path).with_context(|| format!("opening {}", path.display()))?;
+        let disk = FileDisk::new(file.try_clone()?)?;
+        let has_bytes = crate::read_at::ReadAt::size_bytes(&disk);
+        let target = path.display().to_string();
+        if has_bytes < needed_bytes {
+            return Err(Refusal::TooSmall { target, has_bytes, needed_bytes }.into());
+        }
+        if !request.overwrite
+            && !request.delta
+            && let Some(holds) = what_is_on(&disk)?
+        {
+            return Err(Refusal::NotEmpty { target, holds }.into());
+        }
+        let (compare, dry) = (request.delta, request.dry_run);
+        Ok(Self { file: Some(file), path: path.clone(), rename_to: None, compare, known_zero: false, dry })
+    }
+
+    /// Whether what is there is read first and only differences are written.
+    pub fn compares(&self) -> bool {
+        self.compare
+    }
+
+    /// Whether it is zero wherever nothing was written.
+    pub fn is_zero_already(&self) -> bool {
+        self.known_zero
+    }
+
+    /// Whether nothing is to be written.
+    pub fn is_dry(&self) -> bool {
+        self.dry
+    }
+
+    /// Reads what is there; false when there is nothing yet.
+    pub fn read(&self, buf: &mut [u8], offset_bytes: u64) -> Result<bool> {
+        let Some(file) = &self.file else { return Ok(false) };
+        match file.read_exact_at(buf, offset_bytes) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            other => other.map(|()| true).with_context(|| format!("reading the target {}", self.path.display())),
+        }
+    }
+
+    /// Writes data.
+    pub fn write(&self, data: &[u8], offset_bytes: u64) -> repo_format::Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| !self.dry) else { return Ok(()) };
+        let failed =
+            |source| Error::Store { key: format!("target {} at offset {offset_bytes}", self.path.display()), source };
+        file.write_all_at(data, offset_bytes).map_err(failed)
+    }
+
+    /// Makes a part zero: by the device or file system where it can, else by writing.
+    pub fn zero(&self, offset_bytes: u64, length_bytes: u64) -> Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| !self.dry) else { return Ok(()) };
+        let (offset, length) = (i64::try_from(offset_bytes)?, i64::try_from(length_bytes)?);
+        for mode in [FallocateFlags::FALLOC_FL_PUNCH_HOLE, FallocateFlags::FALLOC_FL_ZERO_RANGE] {
+            if fallocate(file, mode | FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, length).is_ok() {
+                return Ok(());
+            }
+        }
+        let mut at = offset_bytes;
+        let end = offset_bytes + length_bytes;
+        while at < end {
+            let part = usize::try_from((end - at).min(ZEROES.len() as u64))?;
+            let write = file.write_all_at(&ZEROES[..part], at);
+            write.with_context(|| format!("writing zeroes to {} at offset {at}", self.path.display()))?;
+            at += part as u64;
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable and gives a new file its name.
+    pub fn finish(self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        file.sync_all().with_context(|| format!("making {} durable", self.path.display()))?;
+        let Some(name) = &self.rename_to else { return Ok(()) };
+        fs::rename(&self.path, name).with_context(|| format!("naming {}", name.display()))?;
+        let dir = name.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir).and_then(|dir| dir.sync_all()).with_context(|| format!("making {} durable", dir.display()))
+    }
+}
+
+fn refuse_in_use(path: &Path) -> Result<()> {
+    let location = Location::of(path).with_context(|| format!("looking at {}", path.display()))?;
+    let uses =
+        in_use(&SysRoot::host(), &location).with_context(|| format!("looking whether {} is in use", path.display()))?;
+    if uses.is_empty() {
+        return Ok(());
+    }
+    let uses = uses.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Err(Refusal::InUse { target: path.display().to_string(), uses }.into())
+}
+
+/// What a device holds, in words; `None` when its start and end are zero.
+fn what_is_on(disk: &FileDisk) -> Result<Option<String>> {
+    use crate::read_at::ReadAt;
+    let facts = DiskFacts::read(disk, 512).context("looking what is on the target")?;
+    if facts.table.is_some() {
+        return Ok(Some(format!("a partition table with {} partitions", facts.partitions.len())));
+    }
+    if let Some(content) = facts.content {
+        return Ok(Some(format!("{:?}", content.kind).to_lowercase()));
+    }
+    let probe = PROBE_BYTES.min(disk.size_bytes());
+    let mut bytes = vec![0; usize::try_from(probe)?];
+    for offset in [0, disk.size_bytes() - probe] {
+        disk.read_exact_at(&mut bytes, offset)?;
+        if !is_zero(&bytes) {
+            return Ok(Some("data that is not zero".into()));
+        }
+    }
+    Ok(None)
+}

@@ -85,7 +85,7 @@ pub struct Disk {
     #[serde(default)]
     pub excluded_partitions: Vec<u32>,
     /// What reads as zero although the disk holds something else (excluded partitions, swap content): offset and length in bytes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zeroed_extents: Vec<(u64, u64)>,
     /// Where change tracking stood.
     #[serde(default)]

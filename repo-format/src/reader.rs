@@ -157,6 +157,12 @@ impl<'r> Reader<'r> {
         })
     }
 
+    /// Reads a node's bytes, whatever its level.
+    pub fn encoded_node(&self, id: &NodeId) -> Result<Vec<u8>> {
+        let ids = self.repo.keys().ids();
+        self.read_entry(&(*id).into(), PackKind::Tree, &|plain| ids.node(plain) == *id)
+    }
+
     /// Groups wanted chunks into reads, in the order in which they lie in the packs. Chunks of which no place is known are an error.
     pub fn plan(&self, wanted: &[Wanted]) -> Result<Vec<ReadRun>> {
         let mut by_pack: BTreeMap<PackNumber, WantedOfPack> = BTreeMap::new();
@@ -242,8 +248,7 @@ impl NodeSource for Reader<'_> {
         if let Some(node) = cached.filter(|node| node.level == level) {
             return Ok(node);
         }
-        let ids = self.repo.keys().ids();
-        let encoded = self.read_entry(&(*id).into(), PackKind::Tree, &|plain| ids.node(plain) == *id)?;
+        let encoded = self.encoded_node(id)?;
         let node = Arc::new(Node::decode(&format!("tree node {id}"), level, &encoded)?);
         let mut nodes = self.nodes.lock().expect("no panic while held");
         if nodes.len() >= MAX_NODES {

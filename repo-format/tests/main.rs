@@ -2,6 +2,8 @@
 
 mod check;
 mod crash;
+mod dump;
+mod format_doc;
 mod golden;
 mod prune;
 mod reference;

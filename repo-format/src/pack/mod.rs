@@ -180,7 +180,7 @@ pub fn sealed_hash(sealed: &[u8]) -> [u8; 16] {
 }
 
 /// What is authenticated with an entry besides its bytes.
-fn entry_aad(repository: &RepositoryId, salt: &[u8; 32], number: u32, row: &FooterRow) -> [u8; AAD_BYTES] {
+pub fn entry_aad(repository: &RepositoryId, salt: &[u8; 32], number: u32, row: &FooterRow) -> [u8; AAD_BYTES] {
     let mut aad = [0; AAD_BYTES];
     aad[..16].copy_from_slice(&repository.0);
     aad[16..48].copy_from_slice(salt);

@@ -1,5 +1,7 @@
 //! A repository on a simulated file system with a clock that the test turns, for all tests of this crate.
 
+pub mod full;
+
 use jiff::{SignedDuration, Timestamp};
 use repo_format::claims::Claims;
 use repo_format::codec::{Encoder, is_zero};

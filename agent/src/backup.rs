@@ -12,7 +12,7 @@ mod plan;
 mod request;
 
 pub use plan::PlannedDisk;
-pub use request::{Audit, BackupOutcome, BackupRequest, ChangedList, Guarded};
+pub use request::{Audit, BackupOutcome, BackupRequest, ChangedList, Guarded, Refusal};
 
 use crate::progress::Progress;
 use crate::source::in_use::in_use;

@@ -67,6 +67,8 @@ pub enum Unit {
     Packs,
     /// Recovery points.
     Points,
+    /// Small objects of the store.
+    Objects,
 }
 
 /// Takes reports of a job, from several threads at once. Every call is cheap enough for each few MiB of data.

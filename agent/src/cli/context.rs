@@ -97,6 +97,11 @@ impl Context {
         &self.globals.keys
     }
 
+    /// Whether options or environment name a key; nobody would have to be asked.
+    pub fn key_is_given(&self) -> bool {
+        secrets::is_given(&self.globals.keys)
+    }
+
     /// Opens the repository with whatever key was given, asking for a passphrase on a terminal.
     pub fn open(&self) -> anyhow::Result<Repository> {
         self.open_and_tell(&mut |_| {})

@@ -2,9 +2,12 @@
 //!
 //! The codes are an interface (docs/exit-codes.md); a test compares that page with [`Code`].
 
+use agent::export::ExportError;
+use agent::files::FilesError;
 use repo_format::Error;
 use serde_json::json;
 use std::fmt;
+use std::io;
 
 /// Exit codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,7 +117,7 @@ impl Report {
         let (code, next) = match (own, format) {
             (Some(own), _) => (own.code, own.next.clone()),
             (None, Some(format)) => (code_of(format), next_of(format).map(str::to_owned)),
-            (None, None) => (Code::Failed, None),
+            (None, None) => (code_of_job(error), None),
         };
         let mut lines: Vec<String> = Vec::new();
         for cause in error.chain().map(ToString::to_string) {
@@ -150,6 +153,31 @@ impl Report {
     }
 }
 
+/// Code of an error that is not of the repository's format.
+fn code_of_job(error: &anyhow::Error) -> Code {
+    let code = |cause: &(dyn std::error::Error + 'static)| {
+        if cause.is::<agent::backup::Refusal>() || cause.is::<agent::restore::Refusal>() {
+            return Some(Code::Refused);
+        }
+        if let Some(error) = cause.downcast_ref::<ExportError>() {
+            return match error {
+                ExportError::Exists { .. } | ExportError::NotAFile { .. } | ExportError::TooLarge { .. } => {
+                    Some(Code::Refused)
+                }
+                ExportError::Cancelled => Some(Code::Interrupted),
+                _ => None,
+            };
+        }
+        match (cause.downcast_ref::<FilesError>(), cause.downcast_ref::<io::Error>()) {
+            (Some(FilesError::NotFound { .. }), _) => Some(Code::NotFound),
+            (Some(FilesError::Cancelled), _) => Some(Code::Interrupted),
+            (_, Some(error)) if error.kind() == io::ErrorKind::NotFound => Some(Code::NotFound),
+            _ => None,
+        }
+    };
+    error.chain().find_map(code).unwrap_or(Code::Failed)
+}
+
 fn code_of(error: &Error) -> Code {
     match error {
         Error::ForeignRepository { object, .. } if object == "the key file" => Code::Key,
@@ -179,11 +207,11 @@ fn next_of(error: &Error) -> Option<&'static str> {
         }
         Error::RepositoryExists => "use it as it is, or give another directory",
         Error::Store { source, .. } => match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "free space for the repository and start again; what is stored is not sent again"
             }
-            std::io::ErrorKind::PermissionDenied => "run it as the user that owns the repository",
-            std::io::ErrorKind::ReadOnlyFilesystem => "mount the repository's file system writable",
+            io::ErrorKind::PermissionDenied => "run it as the user that owns the repository",
+            io::ErrorKind::ReadOnlyFilesystem => "mount the repository's file system writable",
             _ => return None,
         },
         Error::Interrupted => "start it again; what is stored is not sent again",

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::failure::{Code, Failure};
 use super::secrets;
+use super::size;
 use agent::open;
 use agent::output;
 use anyhow::Context as _;
@@ -28,15 +29,7 @@ pub struct Args {
 }
 
 fn chunk_size(text: &str) -> Result<u32, String> {
-    let (digits, unit) = match text.trim_end_matches("iB").strip_suffix(['K', 'k']) {
-        Some(digits) => (digits, 1 << 10),
-        None => match text.trim_end_matches("iB").strip_suffix(['M', 'm']) {
-            Some(digits) => (digits, 1 << 20),
-            None => (text, 1),
-        },
-    };
-    let bytes = digits.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
-    let bytes = bytes.ok_or_else(|| "a size is a number, of bytes or with K or M".to_owned())?;
+    let bytes = u32::try_from(size::parse(text)?).unwrap_or(u32::MAX);
     config::check_chunk_bytes(bytes).map_err(|error| error.to_string())
 }
 

@@ -2,9 +2,14 @@
 //!
 //! One file a verb or group of verbs; each has `Args` and `run`. Nothing is read or opened before the arguments are parsed.
 
+mod backup;
+mod check;
 mod console;
 mod context;
 mod diff;
+mod disk;
+mod dump;
+mod export;
 mod failure;
 mod forget;
 mod generate;
@@ -13,10 +18,15 @@ mod index;
 mod init;
 mod key;
 mod list;
+mod ls;
+mod mount;
 mod point;
+mod prune;
+mod restore;
 mod secrets;
 mod show;
 mod signals;
+mod size;
 mod status;
 mod undo;
 mod writer;
@@ -57,6 +67,8 @@ pub struct Cli {
 enum Verb {
     /// Make a new repository
     Init(init::Args),
+    /// Back up block devices and image files as one recovery point
+    Backup(backup::Args),
     /// List the recovery points
     #[command(visible_alias = "points")]
     List(list::Args),
@@ -64,16 +76,30 @@ enum Verb {
     Show(show::Args),
     /// Show which bytes differ between two recovery points
     Diff(diff::Args),
+    /// Restore a disk, a partition or files
+    Restore(restore::Args),
+    /// List the disks, partitions and files of a recovery point
+    Ls(ls::Args),
+    /// Write a disk as a raw, qcow2 or vmdk image
+    Export(export::Args),
+    /// Show the disks of a recovery point as image files (FUSE)
+    Mount(mount::Args),
+    /// Check that everything stored is there and right
+    Check(check::Args),
     /// Forget recovery points; `undo` takes it back, `prune` frees the space later
     Forget(forget::Args),
     /// Take back forgotten recovery points
     Undo(undo::Args),
+    /// Free the space of what no recovery point needs any more
+    Prune(prune::Args),
     /// Show what the repository holds: points, space, ratios, sessions
     Status(status::Args),
     /// Work on the local index, a cache that can always be made again
     Index(index::Args),
     /// Passphrases, key files, recovery kits and writer keys
     Key(key::Args),
+    /// Show a structure of the repository format, for finding faults
+    Dump(dump::Args),
     /// Print completions for a shell
     Completions(generate::CompletionsArgs),
     /// Write manual pages into a directory
@@ -120,9 +146,17 @@ fn run(cli: Cli, console: Console) -> anyhow::Result<()> {
     let context = Context::new(cli.globals, console);
     match &cli.verb {
         Verb::Init(args) => init::run(args, &context),
+        Verb::Backup(args) => backup::run(args, &context),
         Verb::List(args) => list::run(args, &context),
         Verb::Show(args) => show::run(args, &context),
         Verb::Diff(args) => diff::run(args, &context),
+        Verb::Restore(args) => restore::run(args, &context),
+        Verb::Ls(args) => ls::run(args, &context),
+        Verb::Export(args) => export::run(args, &context),
+        Verb::Mount(args) => mount::run(args, &context),
+        Verb::Check(args) => check::run(args, &context),
+        Verb::Prune(args) => prune::run(args, &context),
+        Verb::Dump(args) => dump::run(args, &context),
         Verb::Forget(args) => forget::run(args, &context),
         Verb::Undo(args) => undo::run(args, &context),
         Verb::Status(args) => status::run(args, &context),

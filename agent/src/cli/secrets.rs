@@ -72,6 +72,13 @@ impl Credential {
     }
 }
 
+/// Whether [`given`] would find one, without reading it.
+pub fn is_given(options: &KeyOptions) -> bool {
+    let files = [&options.passphrase_file, &options.key_file, &options.recovery_kit, &options.writer_key];
+    let variables = ["ICECORE_PASSPHRASE", "ICECORE_PASSPHRASE_FILE", "ICECORE_KEY_FILE", "ICECORE_WRITER_KEY"];
+    files.iter().any(|file| file.is_some()) || variables.iter().any(|name| variable_path(name).is_some())
+}
+
 /// The key that options or environment name; `None` when a person has to be asked.
 pub fn given(options: &KeyOptions, console: Console) -> anyhow::Result<Option<Credential>> {
     if let Some(file) = &options.passphrase_file {

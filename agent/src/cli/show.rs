@@ -2,6 +2,7 @@
 
 use super::console::{fields, table};
 use super::context::Context;
+use super::disk;
 use super::list::{Entry, entry_json, kind_text};
 use super::point::{self, PointName};
 use agent::facts::DiskFacts;
@@ -88,7 +89,7 @@ fn disk_text(disk: &Disk) -> String {
         pairs.push(("Tracker", format!("{} number {}", output::name(&tracker.generation), tracker.number)));
     }
     // Facts of a newer program that this one cannot read are left out; JSON has them.
-    let facts: DiskFacts = serde_json::from_value(disk.facts.clone()).unwrap_or_default();
+    let facts = disk::recorded_facts(disk).unwrap_or_default();
     let mut text = fields(&pairs);
     if let Some(content) = &facts.content {
         text += &format!("Holds     {}\n", content_text(content));
@@ -112,7 +113,8 @@ fn partition_rows(facts: &DiskFacts) -> Vec<Vec<String>> {
     rows.collect()
 }
 
-fn content_text(content: &agent::facts::content::Content) -> String {
+/// What a disk or partition holds, in a word and its label.
+pub fn content_text(content: &agent::facts::content::Content) -> String {
     let kind = serde_json::to_value(content.kind).ok();
     let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or("unknown").to_owned();
     match &content.label {

@@ -68,6 +68,7 @@ fn amount(unit: Unit, value: u64) -> String {
         Unit::Bytes => bytes(value),
         Unit::Packs => format!("{value} packs"),
         Unit::Points => format!("{value} points"),
+        Unit::Objects => format!("{value} objects"),
     }
 }
 

@@ -1,0 +1,124 @@
+//! `icecore backup`: one recovery point of one or several disks.
+
+use super::context::Context;
+use super::point::{self, PointName};
+use super::size;
+use agent::backup::{self, BackupOutcome, BackupRequest, ChangedList, Guarded, Surroundings};
+use agent::output;
+use agent::progress::ratio;
+use repo_format::codec::{DEFAULT_LEVEL, LEVELS};
+use repo_format::manifest::MAX_NAME_BYTES;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Options of `backup`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Block devices and image files; all of them become one recovery point
+    #[arg(value_name = "SOURCE", required = true)]
+    sources: Vec<PathBuf>,
+    /// Name under which the points follow each other [default: HOST:absolute paths]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<String>,
+    /// File of `OFFSET LENGTH` lines in bytes: only these extents changed, nothing else is read
+    #[arg(long, value_name = "FILE")]
+    changed_extents: Option<PathBuf>,
+    /// The point that the list of changed extents counts from [default: the latest of the same name]
+    #[arg(long, value_name = "POINT", requires = "changed_extents")]
+    since: Option<PointName>,
+    /// Read and hash everything even with a list, and report what differs outside of it
+    #[arg(long)]
+    full_read: bool,
+    /// zstd level, 1 to 19
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL, value_parser = level())]
+    level: i32,
+    /// Read at most this much in a second, such as 50M
+    #[arg(long, value_name = "BYTES/S", value_parser = size::parse_rate)]
+    limit: Option<u64>,
+    /// Store only what file systems use (ext4, xfs); the rest reads as zero and the point says so
+    #[arg(long)]
+    used_blocks_only: bool,
+    /// Leave the content of this partition out; it reads as zero
+    #[arg(long, value_name = "PARTITION")]
+    exclude: Vec<u32>,
+    /// Back up a source that is in use; the point is marked "not consistent"
+    #[arg(long)]
+    allow_live: bool,
+    /// Name of this machine [default: its host name]
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=MAX_NAME_BYTES => Ok(text.to_owned()),
+        length => Err(format!("a name has 1 to {MAX_NAME_BYTES} bytes, this one {length}")),
+    }
+}
+
+fn level() -> impl clap::builder::TypedValueParser<Value = i32> {
+    use clap::builder::TypedValueParser as _;
+    clap::value_parser!(i32).try_map(|level| match LEVELS.contains(&level) {
+        true => Ok(level),
+        false => Err(format!("allowed is {} to {}", LEVELS.start(), LEVELS.end())),
+    })
+}
+
+/// Backs up.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let repo = context.open()?;
+    let since = args.since.as_ref().map(|name| point::find(&repo, name)).transpose()?;
+    let index = context.index(&repo)?;
+    let mut guarded = vec![Guarded { what: "the repository", path: context.repo_dir()?.to_owned() }];
+    guarded.extend(context.index_place()?.map(|path| Guarded { what: "the index", path }).filter(|g| g.path.exists()));
+    let request = BackupRequest {
+        sources: args.sources.clone(),
+        name: args.name.clone(),
+        host: args.host.clone().map_or_else(host, Ok)?,
+        changed: args.changed_extents.clone().map(|file| ChangedList { file, since }),
+        full_read: args.full_read,
+        level: args.level,
+        limit_bytes_per_s: args.limit,
+        used_blocks_only: args.used_blocks_only,
+        exclude_partitions: args.exclude.clone(),
+        allow_live: args.allow_live,
+        guarded,
+    };
+    let (progress, cancel) = (context.progress(), context.cancel()?);
+    let around = Surroundings { clock: &|| context.now(), progress: &*progress, cancel: &cancel };
+    let outcome = backup::run(&repo, &index, &request, &around);
+    progress.end();
+    let outcome = outcome?;
+    if let Some(audit) = outcome.audit.as_ref().filter(|audit| audit.bytes_differing > 0) {
+        context.console.warn(&format!(
+            "the audit found {} that changed outside the list of changed extents, in {} places; this point has the true content",
+            output::bytes(audit.bytes_differing),
+            audit.extents.len()
+        ));
+    }
+    context.console.result(&outcome, text)
+}
+
+fn host() -> anyhow::Result<String> {
+    Ok(nix::sys::utsname::uname()?.nodename().to_string_lossy().into_owned())
+}
+
+fn text(outcome: &BackupOutcome) -> String {
+    let stats = &outcome.stats;
+    let reason = outcome.full_read_reason.as_ref().map(|reason| format!(" ({})", output::name(reason)));
+    format!(
+        "Stored {}@{} ({}), {}{}, in {}.\nSource {}, changed {}, read {}, new {}, stored {} (compression {}).",
+        output::name(&outcome.name),
+        outcome.sequence,
+        &outcome.id.to_string()[..point::SHORT_ID_DIGITS],
+        super::list::kind_text(outcome.kind),
+        reason.unwrap_or_default(),
+        output::duration(Duration::from_millis(stats.duration_ms)),
+        output::bytes(stats.bytes_source),
+        output::bytes(stats.bytes_changed),
+        output::bytes(stats.bytes_read),
+        output::bytes(stats.bytes_new),
+        output::bytes(stats.bytes_stored),
+        output::ratio_text(ratio(stats.bytes_new, stats.bytes_stored)),
+    )
+}

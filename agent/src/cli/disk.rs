@@ -1,0 +1,77 @@
+//! Disks and partitions of a recovery point as verbs that look into them need them.
+
+use super::failure::{Code, Failure};
+use agent::facts::{DiskFacts, Partition};
+use agent::files::{self, FileSystem, FilesError};
+use agent::output;
+use agent::point_disk::PointDisk;
+use agent::read_at::{ReadAt, Slice};
+use agent::source::SourceFacts;
+use repo_format::manifest::Disk;
+use std::sync::Arc;
+
+/// Sector size where a point does not say.
+const SECTOR_BYTES: u32 = 512;
+
+/// Facts as the point recorded them; `None` when a program wrote them that this one does not understand.
+pub fn recorded_facts(disk: &Disk) -> Option<DiskFacts> {
+    serde_json::from_value::<SourceFacts>(disk.facts.clone()).ok().map(|facts| facts.disk)
+}
+
+/// Facts as recorded, else as the disk's bytes tell them.
+pub fn facts(disk: &PointDisk<'_>) -> anyhow::Result<DiskFacts> {
+    match recorded_facts(disk.disk()) {
+        Some(facts) => Ok(facts),
+        None => Ok(DiskFacts::read(disk, SECTOR_BYTES)?),
+    }
+}
+
+/// The partitions that have bytes of their own and lie on the disk.
+pub fn partitions<'f>(facts: &'f DiskFacts, disk: &Disk) -> impl Iterator<Item = &'f Partition> {
+    let size_bytes = disk.size_bytes;
+    let inside = move |partition: &&Partition| {
+        let end = partition.offset_bytes.checked_add(partition.length_bytes);
+        !partition.extended && end.is_some_and(|end| end <= size_bytes)
+    };
+    facts.partitions.iter().filter(inside)
+}
+
+/// Opens the file system of a partition; without a number, the only one there is.
+pub fn file_system<'d>(disk: &'d PointDisk<'_>, number: Option<u32>) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
+    let facts = facts(disk)?;
+    let known: Vec<&Partition> = partitions(&facts, disk.disk()).collect();
+    if let Some(number) = number {
+        let Some(partition) = known.iter().find(|partition| partition.number == number) else {
+            let what = format!("disk {} has no partition {number}", output::name(&disk.disk().name));
+            return Err(Failure::new(Code::NotFound, what).next(listed(&known)).into());
+        };
+        return Ok(files::open(slice(disk, partition)?)?);
+    }
+    if known.is_empty() {
+        return Ok(files::open(Arc::new(Slice::new(disk, 0, disk.size_bytes())?))?);
+    }
+    let mut readable = Vec::new();
+    for partition in &known {
+        match files::open(slice(disk, partition)?) {
+            Err(FilesError::NotRecognised) => {}
+            other => readable.push(other),
+        }
+    }
+    match (readable.len(), readable.pop()) {
+        (1, Some(only)) => Ok(only?),
+        (0, _) => Err(FilesError::NotRecognised.into()),
+        _ => Err(Failure::new(Code::Usage, "the disk has several partitions with files").next(listed(&known)).into()),
+    }
+}
+
+fn slice<'d>(disk: &'d PointDisk<'_>, partition: &Partition) -> anyhow::Result<Arc<Slice<'d>>> {
+    Ok(Arc::new(Slice::new(disk, partition.offset_bytes, partition.length_bytes)?))
+}
+
+fn listed(partitions: &[&Partition]) -> String {
+    let numbers: Vec<String> = partitions.iter().map(|partition| partition.number.to_string()).collect();
+    match numbers.is_empty() {
+        true => "the disk has no partitions; leave the number out".into(),
+        false => format!("choose one with --partition: {}", numbers.join(", ")),
+    }
+}

@@ -1,0 +1,88 @@
+//! `icecore prune`: frees the space of what no point needs any more.
+
+use super::context::Context;
+use super::size;
+use agent::output;
+use agent::progress::{Counts, Unit};
+use repo_format::prune::{GRACE, Options, Outcome, REPACK_DEAD_PERCENT, Step, prune};
+use std::sync::{Mutex, PoisonError};
+
+const THREADS: usize = 4;
+
+/// Options of `prune`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Count what would be done and change nothing
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Repack packs of which at least this part is dead, in percent; 101 repacks nothing
+    #[arg(long, value_name = "PERCENT", default_value_t = REPACK_DEAD_PERCENT)]
+    repack_dead: u64,
+    /// Repack at most this much in one run, such as 20G
+    #[arg(long, value_name = "BYTES", value_parser = size::parse)]
+    max_repack: Option<u64>,
+}
+
+/// Prunes.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let repo = context.open()?;
+    let index = context.index(&repo)?;
+    let (progress, cancel) = (context.progress(), context.cancel()?);
+    let stage = Mutex::new((None, 0));
+    let report = |step: Step| {
+        let mut stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+        let (name, unit, done, total) = match step {
+            Step::Marking(done, total) => ("marking", Unit::Points, done, total),
+            Step::Deleting(done, total) => ("deleting", Unit::Packs, done, total),
+            Step::Repacking(done, total) => ("repacking", Unit::Bytes, done, total),
+        };
+        if stage.0 != Some(name) {
+            *stage = (Some(name), 0);
+            progress.begin_counted(name, unit, Some(total));
+        }
+        progress.advance(Counts { done: done.saturating_sub(stage.1), ..Counts::default() });
+        stage.1 = stage.1.max(done);
+    };
+    let options = Options {
+        grace: GRACE,
+        repack_dead_percent: args.repack_dead,
+        max_repack_bytes: args.max_repack.unwrap_or(u64::MAX),
+        dry_run: args.dry_run,
+        threads: THREADS,
+        progress: &report,
+        cancel: &cancel,
+    };
+    let outcome = prune(&repo, &index, &options, context.now());
+    progress.end();
+    context.console.result(&outcome?, |outcome| text(args.dry_run, outcome))
+}
+
+fn text(dry_run: bool, outcome: &Outcome) -> String {
+    let would = if dry_run { "Would have " } else { "" };
+    let packs = |count: u64, bytes: u64| format!("{count} packs, {}", output::bytes(bytes));
+    let mut text = format!(
+        "{would}deleted {} forgotten points and {} that an earlier run condemned.\n\
+         {would}condemned {}; a run after a day deletes them.\n\
+         {would}repacked {} packs into {}.\n\
+         {} are needed, {} dead in packs that stay.\n",
+        outcome.points_deleted.len(),
+        packs(outcome.packs_deleted, outcome.bytes_freed),
+        packs(outcome.packs_condemned, outcome.bytes_condemned),
+        outcome.packs_repacked,
+        output::bytes(outcome.bytes_rewritten),
+        output::bytes(outcome.bytes_live),
+        output::bytes(outcome.bytes_dead_left),
+    );
+    for left in &outcome.left {
+        text += &format!("Left alone: {}\n", output::lines(left));
+    }
+    // Each sentence begins with a capital letter, with `Would have` in front or not.
+    if !dry_run {
+        text = text.replacen("deleted", "Deleted", 1).replacen("\ncondemned", "\nCondemned", 1).replacen(
+            "\nrepacked",
+            "\nRepacked",
+            1,
+        );
+    }
+    text
+}

@@ -1,0 +1,135 @@
+//! `icecore restore`: a disk, a partition or files of a recovery point.
+
+use super::console::Console;
+use super::context::Context;
+use super::disk;
+use super::failure::{Code, Failure};
+use super::point::{self, PointName};
+use agent::files::restore::{self as file_restore, Problem, RestoreOptions};
+use agent::output;
+use agent::point_disk::PointDisk;
+use agent::progress::{Counts, Progress};
+use agent::restore::{self, RestoreOutcome, RestoreRequest};
+use repo_format::reader::Reader;
+use std::ffi::OsString;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Options of `restore`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The point
+    #[arg(value_name = "POINT")]
+    point: PointName,
+    /// Image file or block device to write; with --files the directory
+    #[arg(long, value_name = "TARGET")]
+    to: PathBuf,
+    /// Which disk, when the point has several
+    #[arg(long, value_name = "NAME")]
+    disk: Option<String>,
+    /// Only this partition; with --files the one that holds them
+    #[arg(long, value_name = "N")]
+    partition: Option<u32>,
+    /// Restore these files and directories with all below them (`/` for everything), with owners, times and attributes
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["delta", "dry_run"])]
+    files: Vec<OsString>,
+    /// Read the target and write only what differs
+    #[arg(long)]
+    delta: bool,
+    /// Look and count, write nothing
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Replace what is there
+    #[arg(long)]
+    overwrite: bool,
+}
+
+/// Restores.
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let repo = context.open()?;
+    repo.keys().private_for("restoring")?;
+    let (stored, manifest) = point::open(&repo, &args.point)?;
+    let index = context.index(&repo)?;
+    let (progress, cancel) = (context.progress(), context.cancel()?);
+    context.reading(&repo, &[(&stored, &manifest)], || {
+        if !args.files.is_empty() {
+            let reader = Reader::new(&repo, &index);
+            let disk = PointDisk::new(&reader, &manifest, args.disk.as_deref())?;
+            return files(args, &disk, (&*progress, &cancel), context.console);
+        }
+        let request = RestoreRequest {
+            point: stored.at,
+            disk: args.disk.clone(),
+            partition: args.partition,
+            target: args.to.clone(),
+            delta: args.delta,
+            dry_run: args.dry_run,
+            overwrite: args.overwrite,
+        };
+        let outcome = restore::run(&repo, &index, &request, &*progress, &cancel);
+        progress.end();
+        context.console.result(&outcome?, |outcome| text(args, outcome))
+    })
+}
+
+fn text(args: &Args, outcome: &RestoreOutcome) -> String {
+    let verb = if args.dry_run { "Would restore" } else { "Restored" };
+    format!(
+        "{verb} {} to {} in {}: {} written, {} of zeroes, {} right already.",
+        output::bytes(outcome.bytes_target),
+        output::name(&args.to.display().to_string()),
+        output::duration(Duration::from_millis(outcome.duration_ms)),
+        output::bytes(outcome.bytes_written),
+        output::bytes(outcome.bytes_zeroed),
+        output::bytes(outcome.bytes_unchanged),
+    )
+}
+
+fn files(
+    args: &Args,
+    disk: &PointDisk<'_>,
+    (progress, cancel): (&dyn Progress, &AtomicBool),
+    console: Console,
+) -> anyhow::Result<()> {
+    let fs = disk::file_system(disk, args.partition)?;
+    let paths: Vec<Vec<u8>> = args.files.iter().map(|path| path.clone().into_vec()).collect();
+    progress.begin("restore", None);
+    let mut written = 0;
+    let outcome =
+        file_restore::restore(&*fs, &paths, &args.to, RestoreOptions { overwrite: args.overwrite }, &mut |at| {
+            progress.advance(Counts { done: at.bytes_written.saturating_sub(written), ..Counts::default() });
+            written = at.bytes_written;
+            if cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+    progress.end();
+    let outcome = outcome?;
+    console.result(&outcome, files_text)?;
+    match outcome.failed + outcome.existing {
+        0 => Ok(()),
+        count => {
+            let what = format!("{count} files were not restored");
+            let next = match outcome.existing {
+                0 => "the lines above say why; the other files are restored",
+                _ => "add --overwrite to replace files that exist",
+            };
+            Err(Failure::new(Code::Failed, what).next(next).into())
+        }
+    }
+}
+
+fn files_text(outcome: &file_restore::RestoreOutcome) -> String {
+    let problem = |problem: &Problem| format!("{}: {}\n", problem.path, output::name(&problem.message));
+    let problems: String = outcome.problems.iter().map(problem).collect();
+    format!(
+        "{problems}Restored {} files, {} directories, {} symbolic links, {} hard links, {} other; {} of content.",
+        outcome.regular_files,
+        outcome.directories,
+        outcome.symlinks,
+        outcome.hard_links,
+        outcome.special_files,
+        output::bytes(outcome.bytes_content),
+    )
+}

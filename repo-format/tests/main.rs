@@ -4,6 +4,8 @@ mod check;
 mod crash;
 mod dump;
 mod format_doc;
+mod fuzz_bodies;
+mod fuzz_corpus;
 mod golden;
 mod prune;
 mod reference;

@@ -3,13 +3,16 @@
 mod check;
 mod crash;
 mod dump;
+mod faults;
 mod format_doc;
 mod fuzz_bodies;
 mod fuzz_corpus;
 mod golden;
+mod properties;
 mod prune;
 mod reference;
 mod roundtrip;
+mod sessions;
 mod support;
 
 /// A file that is forgotten here would never run.

@@ -77,9 +77,13 @@ pub fn init_repository(store: Arc<dyn Store>, entropy: Arc<dyn Entropy>) -> Resu
 /// An index of what the store holds. A pack that cannot be used is an error.
 fn fresh_index(repo: &Repository) -> Result<Index> {
     let index = Index::in_memory()?;
+    bring_up_to_date(repo, &index).map(|()| index)
+}
+
+fn bring_up_to_date(repo: &Repository, index: &Index) -> Result<()> {
     let options = reconcile::Options { threads: 2, progress: &|_| {}, cancel: &AtomicBool::new(false) };
-    let found = reconcile(repo, &index, &options)?;
-    found.damaged.into_iter().next().map_or(Ok(index), |(_, error)| Err(error))
+    let found = reconcile(repo, index, &options)?;
+    found.damaged.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
 impl Bench {
@@ -124,6 +128,11 @@ impl Bench {
         let (entropy, names) = (self.entropy.clone(), self.names.clone());
         let seconds = Arc::new(AtomicI64::new(self.seconds.load(Ordering::SeqCst)));
         Ok(Self { fs: fs.clone(), store, entropy, names, repo, index, seconds })
+    }
+
+    /// Enters into the index what other processes stored.
+    pub fn reconcile(&self) {
+        bring_up_to_date(&self.repo, &self.index).unwrap();
     }
 
     pub fn with_new_index(&self) -> Self {

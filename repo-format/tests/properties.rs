@@ -214,13 +214,17 @@ impl World {
     }
 }
 
-fn cases() -> ProptestConfig {
-    // PROPTEST_CASES makes it more.
-    ProptestConfig { max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() }
+/// A few dozen histories each run; PROPTEST_CASES makes it more.
+fn config() -> ProptestConfig {
+    let mut config = ProptestConfig { max_shrink_iters: 200, failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = 48;
+    }
+    config
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases().cases.min(if std::env::var_os("PROPTEST_CASES").is_some() { u32::MAX } else { 48 }), ..cases() })]
+    #![proptest_config(config())]
 
     #[test]
     fn every_live_point_restores_after_each_step_of_any_history(steps in prop::collection::vec(step(), 1..24)) {

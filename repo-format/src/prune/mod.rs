@@ -12,6 +12,7 @@ use crate::forget;
 use crate::id::{LeaseId, ManifestId, PackId};
 use crate::index::{Index, IndexedPack};
 use crate::lease::{self, Lease, LeaseBody, Purpose};
+use crate::manifest::PointKey;
 use crate::reader::Reader;
 use crate::reconcile::{self, reconcile};
 use crate::repository::Repository;
@@ -114,6 +115,7 @@ impl Run<'_> {
         let eligible = self.eligible_lists()?;
         outcome.points_deleted = forget::execute(self.repo, self.now)?.iter().map(|at| at.manifest).collect();
         let reader = Reader::new(self.repo, self.index);
+        self.persist_absences()?;
         let leases = self.other_leases()?;
         let mark = self.mark(&reader, &leases, &HashSet::new())?;
         self.delete_condemned(&reader, &mark, &eligible, &mut outcome)?;
@@ -175,6 +177,14 @@ impl Run<'_> {
                 lease.expires_at
             )))
         })
+    }
+
+    /// A manifest whose remover was killed at once may come back with a power cut; it must not after what it needs is deleted.
+    fn persist_absences(&self) -> Result<()> {
+        let gone = forget::tombstones(self.repo)?.into_iter().filter(|(exists, _)| !exists);
+        let gone = gone.map(|(_, s)| PointKey { name: s.name, sequence: s.sequence, manifest: s.manifest });
+        let keys: Vec<_> = gone.chain(self.repo.points()?).map(|at| at.key()).collect();
+        self.repo.store().persist(&keys)
     }
 
     /// The index must say what the store holds: a point whose chunk cannot be found stops the run before anything is deleted.

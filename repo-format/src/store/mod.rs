@@ -30,7 +30,8 @@ pub trait Store: Send + Sync {
     /// Deletes an object, durably. No error when there is none.
     fn delete(&self, key: &str) -> Result<()>;
 
-    /// Makes objects durable that were found, not put: their writer may have died, or may be, just before it saw to that.
+    /// Makes objects durable that were found, not put, and the absence of those that were found gone: who wrote or deleted them may
+    /// have died just before it saw to that.
     fn persist(&self, keys: &[String]) -> Result<()>;
 
     /// Removes what interrupted writes left behind. Only safe while nothing else writes.

@@ -2,7 +2,7 @@
 //! part of what the second commits.
 
 use super::{Expected, fingerprint, judge};
-use crate::support::{Bench, ROOT, disk, init_repository, open_store};
+use crate::support::{Bench, DAY, ROOT, disk, init_repository, open_store};
 use repo_format::store::sim::{Cut, Faults, SimFs};
 use std::collections::HashSet;
 use std::path::Path;
@@ -55,6 +55,39 @@ fn a_backup_relies_on_nothing_that_a_killed_one_left_in_the_air() {
         killed_at += 1;
     }
     assert!(killed_at > 20, "a backup is more than {killed_at} operations");
+}
+
+/// A prune was killed between the removal of a manifest and the sync of its directory. The next ones found it gone and deleted
+/// its packs; then the power went and the manifest stood there again, without what it needs.
+#[test]
+fn a_manifest_that_a_killed_prune_removed_is_gone_before_its_packs_go() {
+    let bench = Bench::new();
+    let (first, second) = (disk(1, 5), disk(2, 5));
+    let gone = bench.backup("vm", &first, None).unwrap();
+    let at = bench.backup("vm", &second, None).unwrap();
+    bench.forget(&gone).unwrap();
+    bench.pass_time(DAY * 2);
+    let start = bench.fs.fork();
+    let mut expected = Expected::default();
+    expected.images.insert(gone.manifest, first);
+    expected.add(at, &second, 0);
+    for killed_at in 0.. {
+        let fs = start.fork();
+        let dying = bench.try_on(&fs, bench.passphrase()).unwrap();
+        kill(&fs, killed_at);
+        let died = dying.prune(false).is_err();
+        fs.set_faults(Faults::default());
+        let next = bench.try_on(&fs, bench.passphrase()).unwrap();
+        for _ in 0..2 {
+            next.pass_time(DAY * 2);
+            next.prune(false).unwrap();
+        }
+        cut_at_the_end(&bench, (&fs, &start), &expected, killed_at);
+        if !died {
+            assert!(killed_at > 10);
+            break;
+        }
+    }
 }
 
 /// An init that was killed just before its last sync looks finished. A backup into it must not stand on a configuration

@@ -32,6 +32,9 @@ pub struct FinishedPack {
     pub info: PackInfo,
 }
 
+/// The last entry and the footer may go beyond the length at which a pack is closed.
+const ROOM_BYTES: usize = 2 << 20;
+
 impl PackBuilder {
     /// An empty data pack with a new key, wrapped to `public`.
     pub fn data(
@@ -62,7 +65,13 @@ impl PackBuilder {
     }
 
     fn begin(header: PackHeader, key: ObjectKey) -> Self {
-        let bytes = header.encode().to_vec();
+        // Reserved once: memory that is never touched costs nothing, growing by doubling would copy the pack again and again.
+        let room = match header.kind {
+            PackKind::Data => DATA_PACK_BYTES,
+            PackKind::Tree => TREE_PACK_BYTES,
+        };
+        let mut bytes = Vec::with_capacity(room + ROOM_BYTES);
+        bytes.extend_from_slice(&header.encode());
         Self { header, key, bytes, rows: Vec::new(), check: Vec::new() }
     }
 

@@ -150,3 +150,80 @@ fn keep_lease(
         warn(&format!("the lease could not be given back ({error}); it lapses within the hour"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use repo_format::key_slot::{SlotKind, Unlock};
+    use repo_format::repository::{InitOptions, init};
+    use std::io;
+    use std::sync::Mutex;
+
+    const KEY: [u8; 32] = [7; 32];
+
+    /// A store on a medium that cannot be written.
+    struct ReadOnly(Arc<dyn Store>);
+
+    impl Store for ReadOnly {
+        fn put(&self, key: &str, _: &[u8]) -> Result<()> {
+            Err(Error::Store { key: key.into(), source: io::ErrorKind::ReadOnlyFilesystem.into() })
+        }
+        fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {
+            self.0.read_at(key, offset_bytes, buf)
+        }
+        fn size(&self, key: &str) -> Result<Option<u64>> {
+            self.0.size(key)
+        }
+        fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()> {
+            self.0.list(prefix, each)
+        }
+        fn delete(&self, key: &str) -> Result<()> {
+            Err(Error::Store { key: key.into(), source: io::ErrorKind::ReadOnlyFilesystem.into() })
+        }
+        fn persist(&self, keys: &[String]) -> Result<()> {
+            self.0.persist(keys)
+        }
+        fn describe(&self) -> String {
+            self.0.describe()
+        }
+    }
+
+    fn repository_in(dir: &Path) -> Repository {
+        let options = InitOptions {
+            chunk_bytes: 65536,
+            slot_kind: SlotKind::KeyFile,
+            unlock: Unlock::KeyFile(&KEY),
+            label: "",
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
+        init(store(dir), &options, entropy()).unwrap()
+    }
+
+    #[test]
+    fn reading_holds_a_lease_and_gives_it_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let repo = repository_in(dir.path());
+        let clock = || jiff::Timestamp::UNIX_EPOCH;
+        let leases = || repo.store().keys("leases/").unwrap().len();
+        let warn = |line: &str| panic!("{line}");
+        let during = reading::<_, Error>(&repo, &[], (&clock, &warn), || Ok(leases())).unwrap();
+        assert_eq!((during, leases()), (1, 0));
+        let failed = reading::<(), Error>(&repo, &[], (&clock, &warn), || Err(Error::Interrupted));
+        assert!(matches!(failed, Err(Error::Interrupted)));
+        assert_eq!(leases(), 0);
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_is_read_with_a_warning() {
+        let dir = tempfile::tempdir().unwrap();
+        repository_in(dir.path());
+        let read_only = Arc::new(ReadOnly(store(dir.path())));
+        let repo = Repository::open(read_only, Access::Unlock(Unlock::KeyFile(&KEY)), entropy()).unwrap();
+        let warnings = Mutex::new(Vec::new());
+        let warn = |line: &str| warnings.lock().unwrap().push(line.to_owned());
+        let clock = || jiff::Timestamp::UNIX_EPOCH;
+        assert_eq!(reading::<_, Error>(&repo, &[], (&clock, &warn), || Ok(5)).unwrap(), 5);
+        let warnings = warnings.into_inner().unwrap();
+        assert!(warnings.len() == 1 && warnings[0].contains("do not prune"), "{warnings:?}");
+    }
+}

@@ -15,7 +15,8 @@ use serde_json::json;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Options of `init`.
 #[derive(clap::Args)]
@@ -42,20 +43,19 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let what = "a new repository is opened by a passphrase or a key file";
         return Err(Failure::new(Code::Usage, what).next("give --passphrase-file or --key-file").into());
     }
-    let key_file = match &options.key_file {
-        Some(file) => Some(secrets::key_file_or_new(file, context.console)?),
-        None => None,
-    };
-    let passphrase = match &key_file {
+    // Asked for before anything is made; the key file is made when its repository has a place.
+    let key_file = key_file_wanted(context);
+    let passphrase = match key_file {
         Some(_) => None,
         None => Some(first_passphrase(context)?),
     };
+    make_dir(dir)?;
+    let key_file = key_file.map(|file| secrets::key_file_or_new(&file, context.console)).transpose()?;
     let unlock = match (&key_file, &passphrase) {
         (Some((_, key)), _) => Unlock::KeyFile(key),
         (None, passphrase) => Unlock::Passphrase(passphrase.as_deref().map_or("", |text| text.as_str())),
     };
     let slot_kind = if key_file.is_some() { SlotKind::KeyFile } else { DEFAULT_PASSPHRASE };
-    make_dir(dir)?;
     let init_options =
         InitOptions { chunk_bytes: args.chunk_size, slot_kind, unlock, label: &args.label, now: context.now() };
     let repo = init(open::store(dir), &init_options, open::entropy())
@@ -78,15 +78,26 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     })
 }
 
-fn first_passphrase(context: &Context) -> anyhow::Result<zeroize::Zeroizing<String>> {
-    let file = context.key_options().passphrase_file.clone();
-    let from_environment = || {
-        std::env::var_os("ICECORE_PASSPHRASE")
-            .is_none_or(|value| value.is_empty())
-            .then(|| secrets::variable_path("ICECORE_PASSPHRASE_FILE"))
-            .flatten()
+/// The key file that options or environment name, unless they name a passphrase first.
+fn key_file_wanted(context: &Context) -> Option<PathBuf> {
+    let options = context.key_options();
+    let passphrases = ["ICECORE_PASSPHRASE", "ICECORE_PASSPHRASE_FILE"];
+    let names_passphrase =
+        options.passphrase_file.is_some() || passphrases.iter().any(|name| secrets::variable_path(name).is_some());
+    let from_environment = || (!names_passphrase).then(|| secrets::variable_path("ICECORE_KEY_FILE")).flatten();
+    options.key_file.clone().or_else(from_environment)
+}
+
+fn first_passphrase(context: &Context) -> anyhow::Result<Zeroizing<String>> {
+    let console = context.console;
+    if let Some(file) = &context.key_options().passphrase_file {
+        return secrets::passphrase_file(file, console);
+    }
+    let file = match secrets::variable_path("ICECORE_PASSPHRASE") {
+        Some(_) => None,
+        None => secrets::variable_path("ICECORE_PASSPHRASE_FILE"),
     };
-    secrets::new_passphrase(file.or_else(from_environment).as_deref(), &["ICECORE_PASSPHRASE"], context.console)
+    secrets::new_passphrase(file.as_deref(), &["ICECORE_PASSPHRASE"], console)
 }
 
 fn refuse_what_is_there(dir: &Path) -> anyhow::Result<()> {

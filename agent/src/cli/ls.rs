@@ -62,7 +62,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let disk = PointDisk::new(&reader, &manifest, args.disk.as_deref())?;
         let fs = disk::file_system(&disk, args.place.partition)?;
         for note in fs.notes() {
-            context.console.note(&note);
+            context.console.note(note);
         }
         let path = args.path.clone().map_or_else(|| b"/".to_vec(), OsString::into_vec);
         let entries = files::list(&*fs, &path)?;

@@ -1,0 +1,11 @@
+//! The `icecore` program as a person meets it: good and bad input for every verb, through arguments, output and exit codes.
+
+mod arguments;
+mod bench;
+mod damage;
+mod files;
+mod keys;
+mod maintenance;
+mod points;
+mod signals;
+mod writers;

@@ -25,7 +25,7 @@ pub const ONLY_CHANGED: &str = "only the changed bytes";
 /// A backup with an empty list.
 pub const NO_CHANGE: &str = "no change, empty list";
 /// Scattered blocks changed on the realistic disk, given the list.
-pub const BLOCKS: &str = "scattered blocks, 6 GiB";
+pub const BLOCKS: &str = "scattered blocks, server";
 /// As many blocks changed on the huge disk, given the list.
 pub const BLOCKS_HUGE: &str = "scattered blocks, 16 TiB";
 /// A full backup of the huge disk.

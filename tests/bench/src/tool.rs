@@ -72,7 +72,16 @@ impl<'a> Tool<'a> {
             Kind::Restic | Kind::Rustic => drop(command.arg("init")),
             Kind::Borg => drop(command.args(["init", "--encryption", "repokey"])),
         }
-        e2e::capture(&mut command).map(drop)
+        e2e::capture(&mut command)?;
+        if let Kind::Icecore { .. } = self.kind {
+            e2e::capture(self.command()?.args(["key", "writer-export", "--out"]).arg(self.writer_key()))?;
+        }
+        Ok(())
+    }
+
+    /// The key that an unattended backup uses; it is no passphrase and so needs no slow derivation.
+    fn writer_key(&self) -> PathBuf {
+        self.dir.join("writer.key")
     }
 
     /// Backs up the file `source`.
@@ -80,6 +89,7 @@ impl<'a> Tool<'a> {
         let mut command = self.command()?;
         match &self.kind {
             Kind::Icecore { level, .. } => {
+                command.env_remove("ICECORE_PASSPHRASE").arg("--writer-key").arg(self.writer_key());
                 command.args(["backup", "--name", POINT_NAME]);
                 if let Some(level) = level {
                     command.args(["--level", &level.to_string()]);

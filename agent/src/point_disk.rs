@@ -26,10 +26,12 @@ pub struct PointDisk<'r> {
     cache: Mutex<Cache>,
 }
 
+/// Plaintext of a chunk; `None` is a hole.
+type Content = Option<Arc<[u8]>>;
+
 #[derive(Default)]
 struct Cache {
-    /// `None` is a hole.
-    chunks: HashMap<u64, (Option<Arc<[u8]>>, u64)>,
+    chunks: HashMap<u64, (Content, u64)>,
     clock: u64,
 }
 
@@ -63,7 +65,7 @@ impl<'r> PointDisk<'r> {
         })
     }
 
-    fn cached(&self, position: u64) -> Option<Option<Arc<[u8]>>> {
+    fn cached(&self, position: u64) -> Option<Content> {
         let mut cache = self.cache.lock().expect("no panic while held");
         cache.clock += 1;
         let clock = cache.clock;
@@ -99,7 +101,7 @@ impl<'r> PointDisk<'r> {
         Ok(())
     }
 
-    fn chunk(&self, position: u64) -> Result<Option<Arc<[u8]>>> {
+    fn chunk(&self, position: u64) -> Result<Content> {
         if let Some(chunk) = self.cached(position) {
             return Ok(chunk);
         }

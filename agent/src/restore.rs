@@ -113,7 +113,8 @@ fn window(disk: &Disk, partition: Option<u32>) -> Result<Window> {
     let found = facts.disk.partition(number).filter(|partition| !partition.extended);
     let Some(partition) = found else {
         let known: Vec<_> = facts.disk.partitions.iter().map(|partition| partition.number.to_string()).collect();
-        bail!("disk {:?} has no partition {number}; it has: {}", disk.name, known.join(", "));
+        let what = format!("disk {:?} has no partition {number}; it has: {}", disk.name, known.join(", "));
+        return Err(Error::NoSuch(what).into());
     };
     let end = partition.offset_bytes.checked_add(partition.length_bytes);
     if end.is_none_or(|end| end > disk.size_bytes) || partition.length_bytes == 0 {
@@ -157,7 +158,7 @@ impl Job<'_> {
             let handles: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.work(&spans, &failed))).collect();
             let results =
                 handles.into_iter().map(|h| h.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            results.fold(Ok(()), |first, result| first.and(result))
+            results.reduce(|first, result| first.and(result)).unwrap_or(Ok(()))
         })
     }
 
@@ -259,7 +260,23 @@ impl Job<'_> {
             }
             let length = (end - at).min(span::SPAN_BYTES);
             present.resize(usize::try_from(length)?, 0);
-            if self.target.read(present, at)? && is_zero(present) {
+            if self.target.read(present, at)? {
+                self.zero_what_is_not(present, at)?;
+            } else {
+                self.done.zeroed.fetch_add(length, Ordering::Relaxed);
+                self.target.zero(at, length)?;
+            }
+            at += length;
+        }
+        Ok(())
+    }
+
+    /// Zeroes the chunks of a piece of the target that are not zero.
+    fn zero_what_is_not(&self, present: &[u8], offset_bytes: u64) -> Result<()> {
+        let mut at = offset_bytes;
+        for part in present.chunks(self.manifest.chunk_bytes as usize) {
+            let length = part.len() as u64;
+            if is_zero(part) {
                 self.done.unchanged.fetch_add(length, Ordering::Relaxed);
             } else {
                 self.done.zeroed.fetch_add(length, Ordering::Relaxed);

@@ -11,12 +11,12 @@ use std::sync::{Mutex, OnceLock};
 
 /// A session's knowledge of what is stored. Shared by its worker threads.
 ///
-/// An entry is known when this session stored it, or when a pack holds it that is confirmed by its own footer, is not condemned, and
+/// An entry is known when this session stored it, or when a pack holds it that is confirmed by its own footer, is neither condemned nor damaged, and
 /// was stored by a writer this one trusts or verified by the operator.
 pub struct Claims<'r> {
     reader: &'r Reader<'r>,
     writer: WriterId,
-    condemned: HashSet<PackId>,
+    unreliable: HashSet<PackId>,
     verified: HashSet<PackId>,
     /// Claimed and not yet in the index.
     pending: Mutex<HashSet<EntryKey>>,
@@ -30,12 +30,12 @@ pub struct Claims<'r> {
 const LOOK_UPS_BEFORE_FILTER: usize = 4096;
 
 impl<'r> Claims<'r> {
-    /// Knowledge at the start of a session. `condemned` was read after the session's lease was durable.
-    pub fn new(reader: &'r Reader<'r>, condemned: HashSet<PackId>, verified: HashSet<PackId>) -> Self {
+    /// Knowledge at the start of a session. `unreliable` (condemned or found damaged) was read after the session's lease was durable.
+    pub fn new(reader: &'r Reader<'r>, unreliable: HashSet<PackId>, verified: HashSet<PackId>) -> Self {
         Self {
             reader,
             writer: reader.repository().keys().writer().writer,
-            condemned,
+            unreliable,
             verified,
             pending: Mutex::default(),
             relied: Mutex::default(),
@@ -81,7 +81,7 @@ impl<'r> Claims<'r> {
                     || self.verified.contains(&pack.id)
             }
         };
-        trusted && !self.condemned.contains(&pack.id)
+        trusted && !self.unreliable.contains(&pack.id)
     }
 
     fn filter(&self) -> Result<Option<&Filter>> {

@@ -143,7 +143,7 @@ pub fn rescues(repo: &Repository) -> Result<Vec<(String, Timestamp, Vec<PackRef>
     Ok(found)
 }
 
-/// Checks one object below `condemned/`, `rescues/` or `verified/`.
+/// Checks one object below `condemned/`, `rescues/`, `damaged/` or `verified/`.
 pub(crate) fn check_object(repo: &Repository, key: &str, bytes: &[u8]) -> Result<()> {
     let wrong = || Error::damaged(key, "it belongs to another run, or its name is none");
     let (prefix, name) = key.split_once('/').ok_or_else(wrong)?;
@@ -160,6 +160,10 @@ pub(crate) fn check_object(repo: &Repository, key: &str, bytes: &[u8]) -> Result
         "rescues" => {
             let _: PacksBody = repo.decode_record(key, record::RESCUE, bytes, MaySign::Writers)?;
             name.parse::<RescueId>().is_ok()
+        }
+        "damaged" => {
+            let _: PacksBody = repo.decode_record(key, record::DAMAGED, bytes, MaySign::Writers)?;
+            name.parse::<RunId>().is_ok()
         }
         _ => {
             let _: PacksBody = repo.decode_record(key, record::VERIFIED, bytes, MaySign::Operator)?;
@@ -180,13 +184,31 @@ pub fn record_verified(repo: &Repository, packs: &[PackRef], now: Timestamp) -> 
     Ok(())
 }
 
-/// Packs with a verification by the operator.
-pub fn verified(repo: &Repository) -> Result<HashSet<PackId>> {
+/// Records that packs were found damaged. No session relies on them any more, and a full read stores their chunks again.
+pub fn record_damaged(repo: &Repository, packs: &[PackRef], now: Timestamp) -> Result<()> {
+    for packs in packs.chunks(MAX_LISTED) {
+        let run = RunId(random(repo.entropy()));
+        put(repo, &format!("damaged/{run}"), record::DAMAGED, &PacksBody { created_at: now, packs: packs.to_vec() })?;
+    }
+    Ok(())
+}
+
+/// Packs that somebody found damaged.
+pub fn damaged(repo: &Repository) -> Result<HashSet<PackId>> {
+    named_in(repo, "damaged/", record::DAMAGED, MaySign::Writers)
+}
+
+fn named_in(repo: &Repository, prefix: &str, magic: Magic, may: MaySign) -> Result<HashSet<PackId>> {
     let mut found = HashSet::new();
-    for key in repo.store().keys("verified/")? {
-        if let Some(body) = repo.read_record::<PacksBody>(&key, record::VERIFIED, MaySign::Operator)? {
+    for key in repo.store().keys(prefix)? {
+        if let Some(body) = repo.read_record::<PacksBody>(&key, magic, may)? {
             found.extend(body.packs.into_iter().map(|pack| pack.pack));
         }
     }
     Ok(found)
+}
+
+/// Packs with a verification by the operator.
+pub fn verified(repo: &Repository) -> Result<HashSet<PackId>> {
+    named_in(repo, "verified/", record::VERIFIED, MaySign::Operator)
 }

@@ -108,6 +108,22 @@ pub fn tombstones(repo: &Repository) -> Result<Vec<(bool, Tombstone)>> {
     Ok(found)
 }
 
+/// Highest sequence number among the forgotten points of a name: numbers are not used again when the manifests are gone.
+///
+/// A damaged tombstone is passed over; it must not keep anybody from backing up.
+pub(crate) fn highest_buried(repo: &Repository, name: &NameId) -> Result<u64> {
+    let mut highest = 0;
+    for key in repo.store().keys("tombstones/")? {
+        match repo.read_record::<Tombstone>(&key, record::TOMBSTONE, MaySign::Operator) {
+            Ok(Some(stone)) if stone.name == *name => highest = highest.max(stone.sequence),
+            Ok(_) => {}
+            Err(error) if error.is_damage() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(highest)
+}
+
 /// Takes a point back. Pardon first, then look for an execution: of an undo and a prune at the same time at most one goes through.
 pub fn undo(repo: &Repository, stone: &Tombstone, now: Timestamp) -> Result<()> {
     repo.keys().master_for("taking back a recovery point")?;

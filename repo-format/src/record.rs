@@ -45,6 +45,8 @@ pub const CONDEMNED_LEASES: Magic = Magic(b"ICECLEA1");
 pub const RESCUE: Magic = Magic(b"ICERESC1");
 /// Verification of a pack.
 pub const VERIFIED: Magic = Magic(b"ICEVERI1");
+/// Packs found damaged.
+pub const DAMAGED: Magic = Magic(b"ICEDAMA1");
 
 /// A record whose frame and checksum are right. Its signature is checked by [`Record::verified`].
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use crate::codec::Kind;
 use crate::condemned::{self, PackRef};
 use crate::config::CONFIG_KEY;
 use crate::error::{Error, Result};
+use crate::forget;
 use crate::id::{ChunkId, ManifestId, NodeId, PackId};
 use crate::index::Index;
 use crate::lease::{Lease, PinnedRoot, Purpose};
@@ -46,7 +47,8 @@ impl<'r> SessionStart<'r> {
         let lease = Lease::take(repo, Purpose::Backup, now)?;
         let condemned: HashSet<PackId> =
             condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack).collect();
-        let claims = Claims::new(reader, condemned, condemned::verified(repo)?);
+        let unreliable = &condemned | &condemned::damaged(repo)?;
+        let claims = Claims::new(reader, unreliable, condemned::verified(repo)?);
         Ok(Self { lease, claims })
     }
 
@@ -306,7 +308,7 @@ fn put_manifest(repo: &Repository, manifest: &Manifest, now: Timestamp) -> Resul
     let name = keys.ids.name(&manifest.name);
     for _ in 0..MAX_ATTEMPTS {
         let newest = repo.points_of(&name)?.into_iter().next_back();
-        let buried = newest_buried(repo, &name)?;
+        let buried = forget::highest_buried(repo, &name)?;
         let sequence = newest.map_or(0, |point| point.sequence).max(buried) + 1;
         let previous: Option<ManifestId> = newest.map(|point| point.manifest);
         let (at, object) =
@@ -317,10 +319,4 @@ fn put_manifest(repo: &Repository, manifest: &Manifest, now: Timestamp) -> Resul
         }
     }
     Err(Error::Refused("no free place for the recovery point's manifest was found".into()))
-}
-
-/// Highest sequence number among forgotten points of a name whose manifests may be gone: numbers are never used again.
-fn newest_buried(repo: &Repository, name: &crate::id::NameId) -> Result<u64> {
-    let tombstones = crate::forget::tombstones(repo)?;
-    Ok(tombstones.iter().filter(|(_, stone)| stone.name == *name).map(|(_, stone)| stone.sequence).max().unwrap_or(0))
 }

@@ -90,6 +90,7 @@ fn a_bit_flipped_anywhere_is_found_and_named() {
         "condemned/",
         "rescues/",
         "verified/",
+        "damaged/",
         "pardons/",
         "executions/",
     ] {

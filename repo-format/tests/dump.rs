@@ -12,7 +12,7 @@ fn problems(shown: &Value) -> Vec<String> {
     shown["problems"].as_array().unwrap().iter().map(|what| what.as_str().unwrap().to_owned()).collect()
 }
 
-const PREFIXES: [(&str, &str); 14] = [
+const PREFIXES: [(&str, &str); 15] = [
     ("config", "configuration"),
     ("keys/", "key slot"),
     ("writers/", "writer"),
@@ -27,6 +27,7 @@ const PREFIXES: [(&str, &str); 14] = [
     ("condemned/", "leases at a condemnation"),
     ("rescues/", "rescue"),
     ("verified/", "verification"),
+    ("damaged/", "damaged packs"),
 ];
 
 fn objects(full: &Full) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! One disk through the pipeline: several threads read, hash and compress batches; one takes them in disk order.
 //!
-//! A thread does a whole batch (read → zero? → hash → same as the parent here? → known? → compress), so while one waits for the disk
+//! A thread does a whole batch (read → zero? → hash → known? → compress), so while one waits for the disk
 //! another computes. How far threads may run ahead of the slowest is bounded, and with it the memory.
 
 use super::Surroundings;
@@ -18,7 +18,7 @@ use repo_format::manifest::Stats;
 use repo_format::pack::PackKind;
 use repo_format::reader::Reader;
 use repo_format::session::Session;
-use repo_format::tree::{Tree, TreeCursor, TreeEditor};
+use repo_format::tree::{Tree, TreeEditor};
 use repo_format::{Error, claims::Claims};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -286,16 +286,14 @@ struct Worker<'a> {
     pipeline: &'a Pipeline<'a>,
     claims: &'a Claims<'a>,
     encoder: Encoder,
-    parent: Option<TreeCursor<'a>>,
     buffer: AlignedBuffer,
     payload: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
     fn new(pipeline: &'a Pipeline<'a>, claims: &'a Claims<'a>) -> Result<Self> {
-        let parent = pipeline.disk.parent.map(|tree| TreeCursor::new(tree, pipeline.reader));
         let buffer = AlignedBuffer::new(usize::try_from(BATCH_BYTES)?);
-        Ok(Self { pipeline, claims, encoder: Encoder::new(pipeline.level)?, parent, buffer, payload: Vec::new() })
+        Ok(Self { pipeline, claims, encoder: Encoder::new(pipeline.level)?, buffer, payload: Vec::new() })
     }
 
     fn process(&mut self, batch: Batch) -> Result<Done> {
@@ -339,11 +337,8 @@ impl<'a> Worker<'a> {
                 continue;
             }
             let chunk = self.pipeline.reader.repository().keys().ids().chunk(plain);
-            let same = match &mut self.parent {
-                Some(parent) => parent.get(position)? == Some(chunk),
-                None => false,
-            };
-            if same || !self.claims.claim(&chunk.into(), PackKind::Data)? {
+            // Asked even when the parent has the same chunk here: its pack may be lost or damaged, and then this stores it again.
+            if !self.claims.claim(&chunk.into(), PackKind::Data)? {
                 done.chunks.push((position, Stored::Known(chunk)));
                 continue;
             }

@@ -1,9 +1,10 @@
 //! `icecore backup`: one recovery point of one or several disks.
 
 use super::context::Context;
+use super::failure::{Code, Failure};
 use super::point::{self, PointName};
 use super::size;
-use agent::backup::{self, BackupOutcome, BackupRequest, ChangedList, Guarded, Surroundings};
+use agent::backup::{self, Audit, BackupOutcome, BackupRequest, ChangedList, Guarded, Surroundings};
 use agent::output;
 use agent::progress::ratio;
 use repo_format::codec::{DEFAULT_LEVEL, LEVELS};
@@ -89,14 +90,23 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let outcome = backup::run(&repo, &index, &request, &around);
     progress.end();
     let outcome = outcome?;
-    if let Some(audit) = outcome.audit.as_ref().filter(|audit| audit.bytes_differing > 0) {
-        context.console.warn(&format!(
-            "the audit found {} that changed outside the list of changed extents, in {} places; this point has the true content",
-            output::bytes(audit.bytes_differing),
-            audit.extents.len()
-        ));
+    context.console.result(&outcome, text)?;
+    match outcome.audit.as_ref().filter(|audit| audit.bytes_differing > 0) {
+        None => Ok(()),
+        Some(audit) => Err(audit_failure(audit).into()),
     }
-    context.console.result(&outcome, text)
+}
+
+/// The point is committed and true; the ones before it may not be, and somebody must see that.
+fn audit_failure(audit: &Audit) -> Failure {
+    let what = format!(
+        "the audit found {} that changed outside the list of changed extents, in {} places",
+        output::bytes(audit.bytes_differing),
+        audit.extents.len()
+    );
+    Failure::new(Code::Damaged, what).next(
+        "this point has the true content; incremental points since the last full read may lack these changes. Find out why the list was incomplete before you use one again",
+    )
 }
 
 fn host() -> anyhow::Result<String> {

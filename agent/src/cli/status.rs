@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 pub struct Args {}
 
 /// Where the objects of a store are (FORMAT.md, "Objects in the store"); `config` is too small to matter.
-const PREFIXES: [&str; 12] = [
+const PREFIXES: [&str; 13] = [
     "keys/",
     "writers/",
     "data/",
@@ -32,6 +32,7 @@ const PREFIXES: [&str; 12] = [
     "condemned/",
     "rescues/",
     "verified/",
+    "damaged/",
 ];
 
 #[derive(Serialize)]

@@ -64,7 +64,7 @@ pub struct Target {
     dry: bool,
 }
 
-const ZEROES: [u8; 1 << 16] = [0; 1 << 16];
+static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
 /// How much of a device is looked at to tell whether it is empty, at its start and its end.
 const PROBE_BYTES: u64 = 1 << 20;
 

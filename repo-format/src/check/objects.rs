@@ -27,8 +27,18 @@ pub(super) struct Listing {
 /// Forgotten points. A tombstone that is damaged still says by its name which point it stands on.
 pub(super) type Graves = HashMap<ManifestId, Option<Tombstone>>;
 
-const RECORD_PREFIXES: [&str; 9] =
-    ["keys/", "writers/", "leases/", "condemned/", "rescues/", "tombstones/", "pardons/", "executions/", "verified/"];
+const RECORD_PREFIXES: [&str; 10] = [
+    "keys/",
+    "writers/",
+    "leases/",
+    "condemned/",
+    "rescues/",
+    "tombstones/",
+    "pardons/",
+    "executions/",
+    "verified/",
+    "damaged/",
+];
 
 /// Lists the store. What belongs to no kind is noted, or an error where it stops other work.
 pub(super) fn list(repo: &Repository, findings: &mut Findings) -> Result<Listing> {
@@ -205,6 +215,7 @@ fn next_step(key: &str) -> &'static str {
         "leases" => "delete this object once no backup, restore or prune runs; until then prune refuses to run",
         "condemned" => "delete the objects of this run; the next prune condemns anew and waits the grace again",
         "rescues" => "see that no backup runs, delete this object, then check again; until then prune refuses to run",
+        "damaged" => "delete this object and run `icecore check --read-data`: it names the damaged packs again",
         "verified" => "delete this object and run `icecore check --read-data`: it verifies the packs again",
         _ => "delete this object once no prune and no undo runs",
     }

@@ -287,6 +287,9 @@ impl Packs {
         (findings, report): (&mut Findings, &mut Report),
     ) -> Result<()> {
         index.remove(&self.gone.iter().map(|pack| pack.number).collect::<Vec<PackNumber>>())?;
+        if options.record_verified && repo.config().check_writable().is_ok() {
+            record_damaged(repo, options, (findings, report))?;
+        }
         // With one writer there is nobody who would rely on another's chunks.
         let wanted = options.record_verified && repo.keys().private().is_some() && repo.signers().writers.len() > 1;
         if !wanted || repo.config().check_writable().is_err() {
@@ -304,6 +307,27 @@ impl Packs {
             }
         }
         Ok(())
+    }
+}
+
+/// Keeps later sessions from relying on packs that were found damaged.
+fn record_damaged(
+    repo: &Repository,
+    options: &Options<'_>,
+    (findings, report): (&mut Findings, &Report),
+) -> Result<()> {
+    let recorded = condemned::damaged(repo).and_then(|known| {
+        let new: Vec<PackRef> =
+            report.damaged_packs.iter().filter(|pack| !known.contains(&pack.pack)).copied().collect();
+        condemned::record_damaged(repo, &new, options.now)
+    });
+    match recorded {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            let what = format!("the damaged packs could not be recorded: {}", as_finding("damaged/", error)?);
+            findings.note("damaged/", &what, "check again when the store can be written to");
+            Ok(())
+        }
     }
 }
 

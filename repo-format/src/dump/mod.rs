@@ -16,7 +16,7 @@ use crate::id::hex;
 use crate::layout::{Field, Length, bytes_of, number_of};
 use crate::pack::PackKind;
 use crate::record::{
-    CONDEMNED, CONDEMNED_LEASES, CONFIG, EXECUTION, KEY_SLOT, LEASE, MANIFEST, Magic, PARDON, RECEIPT, RESCUE,
+    CONDEMNED, CONDEMNED_LEASES, CONFIG, DAMAGED, EXECUTION, KEY_SLOT, LEASE, MANIFEST, Magic, PARDON, RECEIPT, RESCUE,
     TOMBSTONE, VERIFIED, WRITER,
 };
 use crate::repository::Repository;
@@ -81,7 +81,7 @@ impl Sheet {
     }
 }
 
-const RECORDS: [(Magic, &str, &str); 14] = [
+const RECORDS: [(Magic, &str, &str); 15] = [
     (CONFIG, "configuration", "config"),
     (KEY_SLOT, "key slot", "keys/"),
     (WRITER, "writer", "writers/"),
@@ -95,6 +95,7 @@ const RECORDS: [(Magic, &str, &str); 14] = [
     (CONDEMNED_LEASES, "leases at a condemnation", "condemned/"),
     (RESCUE, "rescue", "rescues/"),
     (VERIFIED, "verification", "verified/"),
+    (DAMAGED, "damaged packs", "damaged/"),
     // Never in a store; here so that its magic is recognised.
     (Magic(b"ICEFOOT1"), "end of a pack", "-"),
 ];

@@ -26,7 +26,9 @@ impl Mark {
     /// An empty mark.
     pub fn new(reader: &Reader<'_>) -> Result<Self> {
         let repo = reader.repository();
-        let condemned = condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack).collect();
+        let listed = condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack);
+        // A damaged pack is the last choice, like one that is about to go.
+        let condemned = listed.chain(condemned::damaged(repo)?).collect();
         Ok(Self { live: PlaceSet::default(), condemned, verified: condemned::verified(repo)? })
     }
 

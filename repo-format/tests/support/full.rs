@@ -47,6 +47,7 @@ pub fn full() -> Full {
     condemned::record_leases(repo, condemned, Vec::new()).unwrap();
     condemned::rescue(repo, vec![pack], now).unwrap();
     condemned::record_verified(repo, &[pack], now).unwrap();
+    condemned::record_damaged(repo, &[pack], now).unwrap();
     put_mark(&bench, "pardons", record::PARDON, forgotten.manifest);
     put_mark(&bench, "executions", record::EXECUTION, forgotten.manifest);
     Full { bench, first, second, forgotten }

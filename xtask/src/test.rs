@@ -97,7 +97,8 @@ fn rust_steps(soak: bool) -> Result<Vec<(&'static str, Command)>> {
     if soak {
         tests.env("ICECORE_SOAK", "1").env("PROPTEST_CASES", "20000");
     }
-    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
+    // Nobody depends on these crates from outside; who reads the pages works on them and needs the private parts too.
+    let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     let mut deny = Command::new(setup::tool("cargo-deny")?);
     // The advisory database is not part of the registry; without it the verdict depends on the lock file alone.

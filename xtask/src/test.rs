@@ -99,7 +99,7 @@ fn rust_steps(soak: bool) -> Result<Vec<(&'static str, Command)>> {
     }
     // Nobody depends on these crates from outside; who reads the pages works on them and needs the private parts too.
     let mut documentation = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
-    documentation.env("RUSTDOCFLAGS", "-D warnings");
+    documentation.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
     let mut deny = Command::new(setup::tool("cargo-deny")?);
     // The advisory database is not part of the registry; without it the verdict depends on the lock file alone.
     deny.current_dir(workspace::root()).args(["check", "bans", "licenses", "sources"]);

@@ -10,6 +10,7 @@ pub use target::Refusal;
 
 use crate::progress::{Counts, Progress};
 use anyhow::{Context, Result, bail};
+use repo_format::aligned::AlignedBuffer;
 use repo_format::codec::Decoder;
 use repo_format::index::Index;
 use repo_format::manifest::{Disk, Manifest, PointKey};
@@ -147,6 +148,7 @@ struct Tools {
     decoder: Decoder,
     sealed: Vec<u8>,
     present: Vec<u8>,
+    data: AlignedBuffer,
 }
 
 impl Job<'_> {
@@ -163,7 +165,8 @@ impl Job<'_> {
     }
 
     fn work(&self, spans: &Mutex<Spans<'_>>, failed: &AtomicBool) -> Result<()> {
-        let mut tools = Tools { decoder: Decoder::new()?, sealed: Vec::new(), present: Vec::new() };
+        let mut tools =
+            Tools { decoder: Decoder::new()?, sealed: Vec::new(), present: Vec::new(), data: AlignedBuffer::new(0) };
         loop {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted.into());
@@ -191,16 +194,11 @@ impl Job<'_> {
             true => self.differing(&span.wanted, &mut tools.present)?,
             false => span.wanted.clone(),
         };
-        if !self.target.is_dry() {
-            for run in self.reader.plan(&wanted)? {
-                self.reader.read_run(&run, (&mut tools.decoder, &mut tools.sealed), &mut |want, plain| {
-                    self.write(want, plain)
-                })?;
-            }
+        if self.target.is_dry() {
+            wanted.iter().for_each(|want| self.count_written(self.part(want).1));
         } else {
-            wanted.iter().map(|want| self.part(want).1).for_each(|bytes| {
-                self.done.written.fetch_add(bytes, Ordering::Relaxed);
-            });
+            self.fetch(&wanted, tools)?;
+            self.write(&wanted, &tools.data)?;
         }
         self.progress.advance(Counts { done: span.length_bytes, ..Counts::default() });
         Ok(())
@@ -215,11 +213,39 @@ impl Job<'_> {
         (from - self.window.offset_bytes, end.saturating_sub(from), skip)
     }
 
-    fn write(&self, want: Wanted, plain: &[u8]) -> repo_format::Result<()> {
-        let (offset_bytes, length_bytes, skip) = self.part(&want);
-        let length = usize::try_from(length_bytes).expect("inside a chunk");
-        self.target.write(&plain[skip..skip + length], offset_bytes)?;
-        self.done.written.fetch_add(length_bytes, Ordering::Relaxed);
+    fn count_written(&self, bytes: u64) {
+        self.done.written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Reads all wanted chunks into `tools.data`, each in a place as long as a whole chunk.
+    fn fetch(&self, wanted: &[Wanted], tools: &mut Tools) -> Result<()> {
+        let chunk_bytes = self.manifest.chunk_bytes as usize;
+        let Tools { decoder, sealed, data, .. } = tools;
+        if data.len() < wanted.len() * chunk_bytes {
+            *data = AlignedBuffer::new(wanted.len() * chunk_bytes);
+        }
+        for run in self.reader.plan(wanted)? {
+            self.reader.read_run(&run, (&mut *decoder, &mut *sealed), &mut |want, plain| {
+                let at = wanted.binary_search_by_key(&want.position, |want| want.position).expect("it was asked for");
+                data[at * chunk_bytes..at * chunk_bytes + plain.len()].copy_from_slice(plain);
+                Ok::<(), Error>(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes fetched chunks; neighbours at once.
+    fn write(&self, wanted: &[Wanted], data: &[u8]) -> Result<()> {
+        let chunk_bytes = self.manifest.chunk_bytes as usize;
+        let mut first = 0;
+        for group in wanted.chunk_by(|one, next| one.position + 1 == next.position) {
+            let (offset_bytes, _, skip) = self.part(&group[0]);
+            let length_bytes: u64 = group.iter().map(|want| self.part(want).1).sum();
+            let start = first * chunk_bytes + skip;
+            self.target.write(&data[start..start + usize::try_from(length_bytes)?], offset_bytes)?;
+            self.count_written(length_bytes);
+            first += group.len();
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aligned;
 pub mod check;
 pub mod claims;
 pub mod codec;

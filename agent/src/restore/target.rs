@@ -10,10 +10,11 @@ use crate::source::in_use::in_use;
 use crate::source::sys::SysRoot;
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{FallocateFlags, fallocate};
-use repo_format::Error;
+use repo_format::aligned::is_aligned;
 use repo_format::codec::is_zero;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,8 @@ pub enum Refusal {
 pub struct Target {
     /// `None` in a dry run to a file that does not exist.
     file: Option<File>,
+    /// The same file for writes past the page cache.
+    direct: Option<File>,
     path: PathBuf,
     /// Final name of a new file.
     rename_to: Option<PathBuf>,
@@ -71,6 +74,10 @@ const PROBE_BYTES: u64 = 1 << 20;
 impl Target {
     /// Opens and judges the target.
     pub fn open(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
+        Self::open_buffered(request, needed_bytes).map(Self::with_direct)
+    }
+
+    fn open_buffered(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
         let path = &request.target;
         match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::new_file(request, needed_bytes),
@@ -92,6 +99,7 @@ impl Target {
         let goes_on = partial.exists();
         let new = |file, known_zero: bool| Self {
             file,
+            direct: None,
             path: partial.clone(),
             rename_to: Some(path.clone()),
             compare: !known_zero,
@@ -121,6 +129,7 @@ impl Target {
             let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
             return Ok(Self {
                 file: Some(file),
+                direct: None,
                 path: path.clone(),
                 rename_to: None,
                 compare,
@@ -138,7 +147,15 @@ impl Target {
             file.set_len(needed_bytes)
         };
         resize().with_context(|| format!("making {} {needed_bytes} bytes long", path.display()))?;
-        Ok(Self { file: Some(file), path: path.clone(), rename_to: None, compare, known_zero: !compare, dry: false })
+        Ok(Self {
+            file: Some(file),
+            direct: None,
+            path: path.clone(),
+            rename_to: None,
+            compare,
+            known_zero: !compare,
+            dry: false,
+        })
     }
 
     fn device(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
@@ -164,7 +181,15 @@ impl Target {
             return Err(Refusal::NotEmpty { target, holds }.into());
         }
         let (compare, dry) = (request.delta, request.dry_run);
-        Ok(Self { file: Some(file), path: path.clone(), rename_to: None, compare, known_zero: false, dry })
+        Ok(Self {
+            file: Some(file),
+            direct: None,
+            path: path.clone(),
+            rename_to: None,
+            compare,
+            known_zero: false,
+            dry,
+        })
     }
 
     /// Whether what is there is read first and only differences are written.
@@ -191,12 +216,25 @@ impl Target {
         }
     }
 
-    /// Writes data.
-    pub fn write(&self, data: &[u8], offset_bytes: u64) -> repo_format::Result<()> {
+    /// Writes data; past the page cache where memory, place and length allow it.
+    pub fn write(&self, data: &[u8], offset_bytes: u64) -> Result<()> {
         let Some(file) = self.file.as_ref().filter(|_| !self.dry) else { return Ok(()) };
-        let failed =
-            |source| Error::Store { key: format!("target {} at offset {offset_bytes}", self.path.display()), source };
-        file.write_all_at(data, offset_bytes).map_err(failed)
+        let direct = self.direct.as_ref().filter(|_| is_aligned(data, offset_bytes));
+        let written = match direct.map(|direct| direct.write_all_at(data, offset_bytes)) {
+            Some(Err(error)) if error.kind() == io::ErrorKind::InvalidInput => file.write_all_at(data, offset_bytes),
+            Some(written) => written,
+            None => file.write_all_at(data, offset_bytes),
+        };
+        written.with_context(|| format!("writing to the target {} at offset {offset_bytes}", self.path.display()))
+    }
+
+    /// Opens the same file once more for direct writes. Without it everything goes through the page cache.
+    fn with_direct(mut self) -> Self {
+        let same_file = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
+        let direct = nix::fcntl::OFlag::O_DIRECT.bits();
+        let open = |file: &File| OpenOptions::new().write(true).custom_flags(direct).open(same_file(file)).ok();
+        self.direct = self.file.as_ref().filter(|_| !self.dry).and_then(open);
+        self
     }
 
     /// Makes a part zero: by the device or file system where it can, else by writing.

@@ -3,7 +3,6 @@
 //! Owns opening, reading and describing it. Whether it is safe to read (mounted, in use) is decided in [`in_use`], what lies
 //! on it in [`crate::facts`]; this module decides nothing.
 
-pub mod aligned;
 mod holes;
 mod identity;
 pub mod in_use;

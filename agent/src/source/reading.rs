@@ -3,9 +3,9 @@
 //! Direct reads first; where the file system refuses them (EINVAL), buffered reads whose pages are dropped afterwards.
 //! Both go through descriptors of the same file.
 
-use super::aligned::{ALIGNMENT_BYTES, AlignedBuffer, is_aligned};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
+use repo_format::aligned::{ALIGNMENT_BYTES, AlignedBuffer, is_aligned};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};

@@ -1,12 +1,12 @@
 //! Sources as plain files and, as root, as real loop devices with mounts; machines of many shapes as fake trees.
 
-use super::aligned::AlignedBuffer;
 use super::in_use::{InUse, Usage, in_use};
 use super::sys::{DeviceNumber, SysRoot};
 use super::{IdentityKind, Location, Source, SourceFacts, SourceKind, is_on};
 use crate::extents::Extent;
 use crate::facts::test_images::{Image, LoopDevice, is_root, run};
 use crate::read_at::ReadAt;
+use repo_format::aligned::AlignedBuffer;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;

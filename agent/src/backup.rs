@@ -23,10 +23,12 @@ use commit::Work;
 use jiff::Timestamp;
 use plan::Parent;
 use repo_format::index::Index;
-use repo_format::manifest::Consistency;
+use repo_format::manifest::{Consistency, Manifest, StoredManifest};
 use repo_format::reader::Reader;
 use repo_format::repository::Repository;
 use repo_format::session::SessionStart;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 /// What a job needs from outside besides its request.
@@ -48,11 +50,12 @@ pub fn run(
 ) -> Result<BackupOutcome> {
     let started_at = (around.clock)();
     request.check()?;
+    let before = stamps(&request.sources)?;
     let sources = open_sources(request)?;
     let consistency = refuse_unsafe(request, &sources)?;
     let reader = Reader::new(repo, index);
     let mut start = SessionStart::begin(&reader, started_at).context("beginning the backup")?;
-    let result = plan_and_store(&reader, &mut start, request, (&sources, consistency, started_at), around);
+    let result = plan_and_store(&reader, &mut start, request, (&sources, consistency, started_at), (&before, around));
     // The first error is the one to tell; a lease that could not be given back lapses by itself.
     let released = start.abandon(repo);
     let outcome = result?;
@@ -67,13 +70,35 @@ fn plan_and_store<'r>(
     start: &mut SessionStart<'r>,
     request: &BackupRequest,
     (sources, consistency, started_at): (&[(String, Source)], Consistency, Timestamp),
-    around: &Surroundings<'_>,
+    (stamps, around): (&[Option<Stamp>], &Surroundings<'_>),
 ) -> Result<BackupOutcome> {
     let name = request.point_name(sources);
     let parent = find_parent(reader, start, request, &name, around)?;
     let disks = plan::disks(request, sources, parent.as_ref(), reader.repository().config().chunk_bytes)?;
-    let work = Work { reader, request, around, name, consistency, started_at, parent, disks };
+    let work = Work { reader, request, around, name, consistency, started_at, stamps, parent, disks };
     std::thread::scope(|scope| work.store(start.open(scope, reader)))
+}
+
+/// What shows that an image file was written to: length and times of change, in nanoseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp {
+    size_bytes: u64,
+    modified_at: (i64, i64),
+    changed_at: (i64, i64),
+}
+
+/// Stamps of the image files; devices have none.
+fn stamps(sources: &[PathBuf]) -> Result<Vec<Option<Stamp>>> {
+    let stamp = |path: &PathBuf| match std::fs::metadata(path) {
+        // What cannot be looked at is refused in better words when it is opened.
+        Err(_) => Ok(None),
+        Ok(meta) => Ok(meta.is_file().then(|| Stamp {
+            size_bytes: meta.len(),
+            modified_at: (meta.mtime(), meta.mtime_nsec()),
+            changed_at: (meta.ctime(), meta.ctime_nsec()),
+        })),
+    };
+    sources.iter().map(stamp).collect()
 }
 
 fn open_sources(request: &BackupRequest) -> Result<Vec<(String, Source)>> {
@@ -120,6 +145,38 @@ fn refuse_unsafe(request: &BackupRequest, sources: &[(String, Source)]) -> Resul
     Ok(consistency)
 }
 
+/// The latest point of the name that these keys can open.
+///
+/// A list of changes counts from the newest point there ever was: it is never applied to an older one.
+fn latest(
+    repo: &Repository,
+    request: &BackupRequest,
+    name: &str,
+    around: &Surroundings<'_>,
+) -> Result<Option<(StoredManifest, Manifest)>> {
+    let found = match repo.latest_of(name) {
+        // Without a list nothing of the parent is needed: everything is read anyway.
+        Err(error) if error.is_damage() && request.changed.is_none() => {
+            around
+                .progress
+                .message(&format!("the latest point of this name cannot be used ({error}); everything is read"));
+            None
+        }
+        other => other.context("looking for the latest point of this name")?,
+    };
+    let newest = repo.newest_sequence(name).context("looking for the newest point of this name")?;
+    if let Some((stored, _)) = found.as_ref().filter(|_| request.changed.is_some())
+        && stored.at.sequence < newest
+    {
+        let why = format!(
+            "the newest point of this name was number {newest}, which was forgotten or cannot be opened with this key, and the latest that can be used is number {}; a list since the newest does not fit it. Give a list since an existing point and name that with --since",
+            stored.at.sequence
+        );
+        return Err(Refusal::ListWithoutPoint { why }.into());
+    }
+    Ok(found)
+}
+
 /// The point whose trees this backup begins with, pinned by the lease so that prune leaves them alone.
 fn find_parent(
     reader: &Reader<'_>,
@@ -132,7 +189,7 @@ fn find_parent(
     let since = request.changed.as_ref().and_then(|changed| changed.since);
     let found = match since {
         Some(at) => Some(repo.open_point(at).context("opening the point that --since names")?),
-        None => repo.latest_of(name).context("looking for the latest point of this name")?,
+        None => latest(repo, request, name, around)?,
     };
     let Some((stored, manifest)) = found else { return Ok(None) };
     let live = start.pin_parent(reader, &stored, &manifest, (around.clock)())?;

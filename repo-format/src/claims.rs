@@ -5,7 +5,7 @@ use crate::id::{EntryId, EntryKey, PackId, WriterId};
 use crate::index::IndexedPack;
 use crate::pack::{PackInfo, PackKind};
 use crate::reader::Reader;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
@@ -20,8 +20,10 @@ pub struct Claims<'r> {
     verified: HashSet<PackId>,
     /// Claimed and not yet in the index.
     pending: Mutex<HashSet<EntryKey>>,
-    /// Packs of earlier sessions that this one relies on.
+    /// Packs that this session relies on, its own among them.
     relied: Mutex<HashSet<PackId>>,
+    /// Verified packs that were hashed, and whether they have their name.
+    hashed: Mutex<HashMap<PackId, bool>>,
     filter: OnceLock<Filter>,
     look_ups: AtomicUsize,
 }
@@ -39,6 +41,7 @@ impl<'r> Claims<'r> {
             verified,
             pending: Mutex::default(),
             relied: Mutex::default(),
+            hashed: Mutex::default(),
             filter: OnceLock::new(),
             look_ups: AtomicUsize::new(0),
         }
@@ -63,7 +66,9 @@ impl<'r> Claims<'r> {
             return Ok(false);
         }
         for place in self.reader.index().places(&key)? {
-            if let Some((pack, _)) = self.reader.confirm(id, kind, place)?.filter(|(pack, _)| self.may_rely_on(pack)) {
+            if let Some((pack, _)) = self.reader.confirm(id, kind, place)?
+                && self.may_rely_on(&pack)?
+            {
                 self.relied.lock().expect("no panic while held").insert(pack.id);
                 return Ok(true);
             }
@@ -71,17 +76,33 @@ impl<'r> Claims<'r> {
         Ok(false)
     }
 
-    fn may_rely_on(&self, pack: &IndexedPack) -> bool {
-        let trusted = match pack.kind {
+    fn may_rely_on(&self, pack: &IndexedPack) -> Result<bool> {
+        if self.unreliable.contains(&pack.id) {
+            return Ok(false);
+        }
+        match pack.kind {
             // Another's trees are sealed with another's map key.
-            PackKind::Tree => pack.writer == self.writer,
+            PackKind::Tree => Ok(pack.writer == self.writer),
             PackKind::Data => {
-                pack.signer == WriterId::OPERATOR
-                    || self.reader.repository().signers().trusts(self.writer, pack.writer)
-                    || self.verified.contains(&pack.id)
+                let trusted = pack.signer == WriterId::OPERATOR
+                    || self.reader.repository().signers().trusts(self.writer, pack.writer);
+                Ok(trusted || (self.verified.contains(&pack.id) && self.is_what_was_verified(pack)?))
             }
+        }
+    }
+
+    /// A verification is of a name. The writer whose pack it is could have put other bytes under it since: they are hashed once.
+    fn is_what_was_verified(&self, pack: &IndexedPack) -> Result<bool> {
+        if let Some(known) = self.hashed.lock().expect("no panic while held").get(&pack.id) {
+            return Ok(*known);
+        }
+        let is_same = match self.reader.repository().store().get(&pack.kind.key(&pack.id)) {
+            Ok(bytes) => blake3::hash(&bytes).as_bytes() == &pack.id.0,
+            Err(error) if error.is_damage() => false,
+            Err(error) => return Err(error),
         };
-        trusted && !self.unreliable.contains(&pack.id)
+        self.hashed.lock().expect("no panic while held").insert(pack.id, is_same);
+        Ok(is_same)
     }
 
     fn filter(&self) -> Result<Option<&Filter>> {
@@ -104,14 +125,15 @@ impl<'r> Claims<'r> {
     }
 
     /// Says that a pack of this session is durable and in the index.
-    pub fn settle(&self, info: &PackInfo) {
+    pub fn settle(&self, pack: PackId, info: &PackInfo) {
+        self.relied.lock().expect("no panic while held").insert(pack);
         let mut pending = self.pending.lock().expect("no panic while held");
         info.rows.iter().for_each(|row| {
             pending.remove(&row.id.key());
         });
     }
 
-    /// Packs of earlier sessions that entries of this one lie in.
+    /// Packs that entries of this session's point lie in, its own and those of earlier sessions.
     pub fn relied(&self) -> Vec<PackId> {
         self.relied.lock().expect("no panic while held").iter().copied().collect()
     }

@@ -130,11 +130,11 @@ pub fn undo(repo: &Repository, stone: &Tombstone, now: Timestamp) -> Result<()> 
     let at = PointKey { name: stone.name, sequence: stone.sequence, manifest: stone.manifest };
     put_mark(repo, &pardon_key(&stone.manifest), record::PARDON, stone.manifest, now)?;
     if repo.store().exists(&execution_key(&stone.manifest))? {
-        let prune_runs =
-            lease::list(repo)?.iter().any(|lease| lease.purpose == Purpose::Prune && lease.expires_at >= now);
+        // Lapsed or not: only a lease that is gone says that the prune is.
+        let prune_runs = lease::list(repo)?.iter().any(|lease| lease.purpose == Purpose::Prune);
         if prune_runs {
             // The pardon stays: a prune that has not deleted the manifest yet will see it.
-            let why = "prune is at work on it at this moment; wait for it to end and try again";
+            let why = "a prune is at work on it, or was cut off at it; let it end or run prune once more (it will leave the point alone), then try again";
             return Err(Error::Refused(format!("recovery point {} cannot be had back now: {why}", stone.manifest)));
         }
         repo.store().delete(&execution_key(&stone.manifest))?;

@@ -115,9 +115,11 @@ impl Lease {
 
     fn renew(&mut self, repo: &Repository, now: Timestamp) -> Result<()> {
         let previous = key(&self.body.lease, self.counter);
-        self.counter += 1;
-        self.body.expires_at = now + LEASE_TTL;
-        self.put(repo)?;
+        let renewed =
+            Self { body: LeaseBody { expires_at: now + LEASE_TTL, ..self.body.clone() }, counter: self.counter + 1 };
+        // Nothing is remembered of a renewal that failed: the old object still counts and the next try begins from it.
+        renewed.put(repo)?;
+        *self = renewed;
         // Only prune deletes another's lease. Gone before this look: revoked, whatever was just written.
         if !repo.store().exists(&previous)? {
             repo.store().delete(&key(&self.body.lease, self.counter))?;

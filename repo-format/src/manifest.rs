@@ -312,6 +312,9 @@ pub fn decode(at: PointKey, bytes: &[u8], repository: &RepositoryId, signers: &S
         signers,
         MaySign::Writers,
     )?;
+    if receipt_record.signer != body.signer && receipt_record.signer != WriterId::OPERATOR {
+        return Err(Error::damaged(object, "its receipt is signed by another writer"));
+    }
     let receipt: Receipt = receipt_record.json(&object)?;
     let id = ManifestId(*blake3::hash(&bytes[..body.record_bytes]).as_bytes());
     let prefix: &[u8; PREFIX_BYTES] =

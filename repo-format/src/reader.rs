@@ -38,6 +38,8 @@ pub struct Wanted {
 /// Neighbouring entries of one pack that are read at once.
 pub struct ReadRun {
     pack: PackId,
+    /// The footer that the plan was made from.
+    cached: Arc<CachedPack>,
     from: u32,
     bytes: usize,
     /// Entry number and what it is wanted for, ascending.
@@ -190,8 +192,7 @@ impl<'r> Reader<'r> {
         (decoder, buffer): (&mut Decoder, &mut Vec<u8>),
         each: &mut dyn FnMut(Wanted, &[u8]) -> Result<()>,
     ) -> Result<()> {
-        let cached = self.packs.get(self.repo, PackKind::Data, run.pack)?;
-        let CachedPack::Open(open) = &*cached else {
+        let CachedPack::Open(open) = &*run.cached else {
             return Err(Error::KeyNeeded("reading stored data needs the repository's passphrase or key file".into()));
         };
         buffer.resize(run.bytes, 0);
@@ -221,7 +222,7 @@ impl<'r> Reader<'r> {
     }
 }
 
-fn split_runs(pack: PackId, cached: &CachedPack, entries: Vec<(u32, Wanted)>, runs: &mut Vec<ReadRun>) {
+fn split_runs(pack: PackId, cached: &Arc<CachedPack>, entries: Vec<(u32, Wanted)>, runs: &mut Vec<ReadRun>) {
     let mut end = 0;
     let first_new = runs.len();
     for (entry, want) in entries {
@@ -233,7 +234,7 @@ fn split_runs(pack: PackId, cached: &CachedPack, entries: Vec<(u32, Wanted)>, ru
             });
         if !joins {
             let from = u32::try_from(extent.start).expect("packs are far below 4 GiB");
-            runs.push(ReadRun { pack, from, bytes: 0, entries: Vec::new() });
+            runs.push(ReadRun { pack, cached: cached.clone(), from, bytes: 0, entries: Vec::new() });
         }
         let run = runs.last_mut().expect("pushed above when there was none");
         run.bytes = extent.end - run.from as usize;

@@ -235,6 +235,13 @@ impl Repository {
         Ok(None)
     }
 
+    /// Highest sequence number that a point of this name ever had, whoever made it and whether or not it was forgotten. Zero without one.
+    pub fn newest_sequence(&self, name: &str) -> Result<u64> {
+        let name = self.keys.ids().name(name);
+        let newest = self.points_of(&name)?.into_iter().next_back().map_or(0, |point| point.sequence);
+        Ok(newest.max(crate::forget::highest_buried(self, &name)?))
+    }
+
     /// Whether a tombstone stands on a point.
     pub fn is_forgotten(&self, manifest: &ManifestId) -> Result<bool> {
         self.store.exists(&format!("tombstones/{manifest}"))

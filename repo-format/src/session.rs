@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::forget;
 use crate::id::{ChunkId, ManifestId, NodeId, PackId};
 use crate::index::Index;
-use crate::lease::{Lease, PinnedRoot, Purpose};
+use crate::lease::{self, Lease, PinnedRoot, Purpose};
 use crate::manifest::{self, Manifest, PointKey, StoredManifest};
 use crate::pack::{FinishedPack, PackBuilder, PackKind};
 use crate::reader::Reader;
@@ -120,7 +120,7 @@ fn store_pack(
 ) -> Result<()> {
     repo.store().put(&pack.info.header.kind.key(&pack.id), &pack.bytes)?;
     index.insert(&[(pack.id, &pack.info)])?;
-    claims.settle(&pack.info);
+    claims.settle(pack.id, &pack.info);
     stored.fetch_add(pack.info.pack_bytes, Ordering::Relaxed);
     Ok(())
 }
@@ -269,7 +269,12 @@ impl ClosedSession<'_, '_> {
         self.lease.check(repo)?;
         let at = put_manifest(repo, manifest, now)?;
         if let Err(lost) = self.lease.check(repo) {
-            // Prune may have worked while this process stood still. The point stays only if all it needs is there.
+            // Prune may have worked while this process stood still. While one is at work what is there may be gone in a moment; else
+            // the point stays if all it needs is there.
+            if lease::list(repo)?.iter().any(|lease| lease.purpose == Purpose::Prune) {
+                repo.store().delete(&at.key())?;
+                return Err(lost);
+            }
             if let Err(error) = crate::check::prove_point(self.reader, at) {
                 if error.is_damage() {
                     repo.store().delete(&at.key())?;
@@ -291,10 +296,8 @@ impl ClosedSession<'_, '_> {
             condemned::rescue(repo, needed, now)?;
         }
         for pack in relied {
-            let found = [PackKind::Data, PackKind::Tree]
-                .iter()
-                .any(|kind| repo.store().exists(&kind.key(&pack)).unwrap_or(true));
-            if !found {
+            let (as_data, as_tree) = (PackKind::Data.key(&pack), PackKind::Tree.key(&pack));
+            if !repo.store().exists(&as_data)? && !repo.store().exists(&as_tree)? {
                 return Err(Error::LeaseLost);
             }
         }
@@ -309,7 +312,9 @@ fn put_manifest(repo: &Repository, manifest: &Manifest, now: Timestamp) -> Resul
     for _ in 0..MAX_ATTEMPTS {
         let newest = repo.points_of(&name)?.into_iter().next_back();
         let buried = forget::highest_buried(repo, &name)?;
-        let sequence = newest.map_or(0, |point| point.sequence).max(buried) + 1;
+        let highest = newest.map_or(0, |point| point.sequence).max(buried);
+        let full = || Error::Limit { what: "the sequence number of a point", value: highest, allowed: "less".into() };
+        let sequence = highest.checked_add(1).ok_or_else(full)?;
         let previous: Option<ManifestId> = newest.map(|point| point.manifest);
         let (at, object) =
             manifest::encode(keys, manifest, (previous, sequence), now, (repo.signer(), repo.entropy()))?;

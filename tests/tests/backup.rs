@@ -270,7 +270,7 @@ fn a_source_that_shrinks_fails_the_backup_and_keeps_the_earlier_point() -> Resul
         (status, text)
     };
     assert!(!output.0.success());
-    assert!(output.1.contains("shrank"), "{}", output.1);
+    assert!(output.1.contains("shrank") || output.1.contains("changed while it was read"), "{}", output.1);
     assert_eq!(points(&icecore)?, before);
     icecore.run(["check", "--read-data"])?;
     Ok(())
@@ -441,5 +441,49 @@ fn a_full_read_after_damage_stores_again_what_was_lost() -> Result<()> {
         icecore.run(["backup", path])?;
         restore_and_compare(&icecore, "latest", &disk)?;
     }
+    Ok(())
+}
+
+/// The newest point was forgotten, the list counted from it, and the point before became the parent: the changes in between were lost.
+#[test]
+fn a_list_is_never_applied_to_an_older_point_than_the_newest() -> Result<()> {
+    let icecore = Icecore::with_repository()?;
+    let disk = image(&icecore.dir().join("disk.img"), 8 * MIB, &[(0, 4 * MIB, 1)])?;
+    let path = disk.to_str().expect("ASCII path");
+    icecore.run(["backup", path])?;
+    File::options().write(true).open(&disk)?.write_all_at(b"between", MIB)?;
+    let newest = icecore.json(["backup", path])?;
+    icecore.run(["forget", newest["id"].as_str().expect("an id")])?;
+    let list = icecore.dir().join("changed");
+    fs::write(&list, "")?;
+    let failure = icecore.fail(["backup", path, "--changed-extents", list.to_str().expect("ASCII")])?;
+    assert!(failure.stderr.contains("--since"), "{}", failure.stderr);
+    fs::write(&list, format!("{MIB} 7\n"))?;
+    let first = points(&icecore)?[0]["id"].as_str().expect("an id").to_owned();
+    icecore.run(["backup", path, "--changed-extents", list.to_str().expect("ASCII"), "--since", &first])?;
+    restore_and_compare(&icecore, "latest", &disk)
+}
+
+#[test]
+fn an_image_that_is_written_to_while_it_is_read_needs_a_knowing_yes() -> Result<()> {
+    let icecore = Icecore::with_repository()?;
+    let disk = image(&icecore.dir().join("disk.img"), 48 * MIB, &[(0, 48 * MIB, 1)])?;
+    let path = disk.to_str().expect("ASCII path");
+    for allowed in [false, true] {
+        let mut command = icecore.command();
+        command.args(["backup", path, "--limit", "24M"]).args(allowed.then_some("--allow-live"));
+        let child = command.stderr(std::process::Stdio::piped()).spawn()?;
+        let leases = icecore.repository().join("leases");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while fs::read_dir(&leases).map_or(0, Iterator::count) == 0 && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        File::options().write(true).open(&disk)?.write_all_at(b"later", 40 * MIB)?;
+        let output = child.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), allowed, "{text}");
+        assert!(allowed || text.contains("--allow-live"), "{text}");
+    }
+    assert_eq!(points(&icecore)?[0]["consistency"], "not_consistent");
     Ok(())
 }

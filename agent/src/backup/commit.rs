@@ -3,9 +3,9 @@
 use super::limit::Limit;
 use super::pipeline::Pipeline;
 use super::plan::{self, Parent, PlannedDisk, PlannedDisks};
-use super::{Audit, BackupOutcome, BackupRequest, Surroundings};
+use super::{Audit, BackupOutcome, BackupRequest, Stamp, Surroundings, stamps};
 use crate::extents::Extent;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use repo_format::manifest::{Consistency, Manifest, PointKind, Stats};
 use repo_format::reader::Reader;
@@ -20,6 +20,8 @@ pub struct Work<'a> {
     pub name: String,
     pub consistency: Consistency,
     pub started_at: Timestamp,
+    /// Of the image files, from before anything was read.
+    pub stamps: &'a [Option<Stamp>],
     pub parent: Option<Parent>,
     pub disks: PlannedDisks<'a>,
 }
@@ -57,6 +59,7 @@ impl Work<'_> {
         }
         let closed = session.close().context("storing the last packs")?;
         self.around.progress.end();
+        self.judge_stamps()?;
         let audit = self.compare(&trees, &mut stats)?;
         stats.bytes_source = self.disks.disks.iter().map(|disk| disk.facts.size_bytes).sum();
         if self.disks.kind == PointKind::Full {
@@ -77,6 +80,21 @@ impl Work<'_> {
             stats,
             audit,
         })
+    }
+
+    /// An image file that was written to, or cut, while it was read is not what it was at any moment.
+    fn judge_stamps(&mut self) -> Result<()> {
+        let after = stamps(&self.request.sources)?;
+        let touched = self.request.sources.iter().zip(self.stamps.iter().zip(&after)).find(|(_, (was, is))| was != is);
+        let Some((path, _)) = touched else { return Ok(()) };
+        if !self.request.allow_live {
+            bail!(
+                "{} changed while it was read (something has it open for writing, or it shrank), so what was read is of many different moments; nothing was committed. Stop what uses it and start again, or add --allow-live; the recovery point is then marked \"not consistent\"",
+                path.display()
+            );
+        }
+        self.consistency = Consistency::NotConsistent;
+        Ok(())
     }
 
     /// Counts what changed since the parent; with a list and a full read, finds what the list did not name.

@@ -104,6 +104,10 @@ impl<I: Iterator<Item = Batch>> Tickets<I> {
         Some((state.issued - 1, batch))
     }
 
+    fn issued(&self) -> u64 {
+        self.state.lock().expect("no panic while held").issued
+    }
+
     fn took_one(&self) {
         self.state.lock().expect("no panic while held").taken += 1;
         self.moved.notify_all();
@@ -117,6 +121,15 @@ impl<I: Iterator<Item = Batch>> Tickets<I> {
     }
 }
 
+/// Lets all waiting threads go when it is dropped.
+struct StopOnDrop<'a, I: Iterator<Item = Batch>>(&'a Tickets<I>);
+
+impl<I: Iterator<Item = Batch>> Drop for StopOnDrop<'_, I> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl Pipeline<'_> {
     /// Reads and stores the disk; returns its new tree.
     pub fn run(&self, session: &mut Session<'_, '_>, stats: &mut Stats) -> Result<Tree> {
@@ -125,16 +138,15 @@ impl Pipeline<'_> {
         let (sender, results) = bounded(self.threads);
         let claims = session.claims();
         std::thread::scope(|scope| {
+            // However this ends, threads that wait for their turn must not wait for ever.
+            let _stop = StopOnDrop(&tickets);
             for _ in 0..self.threads {
                 let (sender, tickets) = (sender.clone(), &tickets);
                 scope.spawn(move || self.work(claims, tickets, &sender));
             }
             drop(sender);
-            let result = self.take_in_order(session, &results, &tickets, stats);
-            tickets.stop();
-            // Threads that are sending must not wait for a receiver that is gone.
-            drop(results);
-            result
+            // The receiver goes with this call, so that no thread waits for it to take something.
+            self.take_in_order(session, results, &tickets, stats)
         })
     }
 
@@ -170,6 +182,7 @@ impl Pipeline<'_> {
         tickets: &Tickets<I>,
         results: &Sender<(u64, Result<Done>)>,
     ) {
+        let stop = StopOnDrop(tickets);
         let mut worker = match Worker::new(self, claims) {
             Ok(worker) => worker,
             Err(error) => {
@@ -182,13 +195,15 @@ impl Pipeline<'_> {
                 return;
             }
         }
+        // The work is done; only a thread that panics stops the others on its way out.
+        std::mem::forget(stop);
     }
 
     /// Puts the batches in order again and stores what is new.
     fn take_in_order<I: Iterator<Item = Batch>>(
         &self,
         session: &mut Session<'_, '_>,
-        results: &Receiver<(u64, Result<Done>)>,
+        results: Receiver<(u64, Result<Done>)>,
         tickets: &Tickets<I>,
         stats: &mut Stats,
     ) -> Result<Tree> {
@@ -206,6 +221,9 @@ impl Pipeline<'_> {
                 tickets.took_one();
                 next += 1;
             }
+        }
+        if !early.is_empty() || next != tickets.issued() {
+            return Err(anyhow::anyhow!("a thread of the pipeline was lost; nothing was committed"));
         }
         Ok(editor.finish(session)?)
     }

@@ -144,20 +144,25 @@ fn zeroed(source: &Source, facts: &DiskFacts, excluded: &[u32]) -> Result<Extent
         if excluded.contains(&partition.number) {
             zeroed.push(extent);
         } else if partition.content.as_ref().is_some_and(|content| content.kind == ContentKind::Swap) {
-            zeroed.extend(swap_content(source, extent)?);
+            let swap_bytes = partition.content.as_ref().and_then(|content| content.size_bytes);
+            zeroed.extend(swap_content(source, extent, swap_bytes)?);
         }
     }
     if facts.table.is_none() && facts.content.as_ref().is_some_and(|content| content.kind == ContentKind::Swap) {
-        zeroed.extend(Extent::new(0, source.size_bytes()).map_or(Ok(None), |whole| swap_content(source, whole))?);
+        zeroed.extend(Extent::new(0, source.size_bytes()).map_or(Ok(None), |whole| {
+            swap_content(source, whole, facts.content.as_ref().and_then(|c| c.size_bytes))
+        })?);
     }
     Ok(zeroed.into_iter().collect())
 }
 
-fn swap_content(source: &Source, partition: Extent) -> Result<Option<Extent>> {
+fn swap_content(source: &Source, partition: Extent, swap_bytes: Option<u64>) -> Result<Option<Extent>> {
     let window = Slice::new(source, partition.offset_bytes(), partition.length_bytes())?;
     let header = swap_header_extent(&window)?;
-    Ok(header
-        .and_then(|header| Extent::from_bounds(partition.offset_bytes() + header.end_bytes(), partition.end_bytes())))
+    // What lies behind a swap area that is shorter than its partition is not swap.
+    let length = swap_bytes.map_or(partition.length_bytes(), |bytes| bytes.min(partition.length_bytes()));
+    let start = partition.offset_bytes();
+    Ok(header.and_then(|header| Extent::from_bounds(start + header.end_bytes(), start + length)))
 }
 
 /// Reads the changed list and refuses one that has nothing to start from.
@@ -263,15 +268,17 @@ fn used(disk: &PlannedDisk<'_>) -> Result<ExtentList> {
     if facts.table.is_none() {
         return Ok(used_bytes(disk.source)?.into_extents(disk.facts.size_bytes));
     }
-    let mut used = whole;
+    let (mut outside, mut inside) = (whole, ExtentList::new());
     for partition in facts.partitions.iter().filter(|partition| !partition.extended) {
         let Some(extent) = Extent::new(partition.offset_bytes, partition.length_bytes) else { continue };
+        let all: ExtentList = [extent].into_iter().collect();
         let window = Slice::new(disk.source, partition.offset_bytes, partition.length_bytes)?;
-        let inside = used_bytes(&window)?.into_extents(partition.length_bytes).shifted(partition.offset_bytes);
-        let inside = inside.unwrap_or_else(|| [extent].into_iter().collect());
-        used = used.subtract(&[extent].into_iter().collect()).union(&inside);
+        let found = used_bytes(&window)?.into_extents(partition.length_bytes).shifted(partition.offset_bytes);
+        // Joined only when all partitions are taken out: where two overlap, what either uses is used.
+        inside = inside.union(&found.unwrap_or_else(|| all.clone()));
+        outside = outside.subtract(&all);
     }
-    Ok(used)
+    Ok(outside.union(&inside))
 }
 
 /// As the manifest records it.

@@ -15,7 +15,7 @@ use repo_format::codec::is_zero;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why a target was refused.
@@ -96,7 +96,6 @@ impl Target {
         let mut name = path.file_name().context("the target has no file name")?.to_owned();
         name.push(".partial");
         let partial = path.with_file_name(name);
-        let goes_on = partial.exists();
         let new = |file, known_zero: bool| Self {
             file,
             direct: None,
@@ -109,9 +108,7 @@ impl Target {
         if request.dry_run {
             return Ok(new(None, true));
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).mode(0o600);
-        let file = options.open(&partial).with_context(|| format!("creating {}", partial.display()))?;
+        let (file, goes_on) = open_partial(&partial)?;
         file.set_len(needed_bytes)
             .with_context(|| format!("making {} {needed_bytes} bytes long", partial.display()))?;
         Ok(new(Some(file), !goes_on))
@@ -262,9 +259,49 @@ impl Target {
         let Some(file) = &self.file else { return Ok(()) };
         file.sync_all().with_context(|| format!("making {} durable", self.path.display()))?;
         let Some(name) = &self.rename_to else { return Ok(()) };
-        fs::rename(&self.path, name).with_context(|| format!("naming {}", name.display()))?;
+        name_new_file(&self.path, name)?;
         let dir = name.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(dir).and_then(|dir| dir.sync_all()).with_context(|| format!("making {} durable", dir.display()))
+    }
+}
+
+/// Opens or creates the partial file, alone: never through a link, never one that another restore is writing to.
+fn open_partial(partial: &Path) -> Result<(File, bool)> {
+    let shown = partial.display();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits());
+    let (file, goes_on) = match options.clone().create_new(true).open(partial) {
+        Ok(file) => (file, false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = options
+                .open(partial)
+                .with_context(|| format!("opening {shown}, which an earlier restore may have left"))?;
+            let meta = file.metadata()?;
+            if !meta.is_file() || meta.nlink() != 1 {
+                bail!(
+                    "{shown} is in the way and is no file that a restore left behind; move it away or choose another target"
+                );
+            }
+            (file, true)
+        }
+        Err(error) => return Err(error).with_context(|| format!("creating {shown}")),
+    };
+    if file.try_lock().is_err() {
+        bail!("another restore is writing to {shown}; wait for it, or choose another target");
+    }
+    Ok((file, goes_on))
+}
+
+/// Gives the complete file its name, unless somebody else took the name meanwhile.
+fn name_new_file(partial: &Path, name: &Path) -> Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    let context = || format!("naming {}; the complete disk is in {}", name.display(), partial.display());
+    match renameat2(AT_FDCWD, partial, AT_FDCWD, name, RenameFlags::RENAME_NOREPLACE) {
+        // A file system without that operation.
+        Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOSYS) if !name.exists() => {
+            fs::rename(partial, name).with_context(context)
+        }
+        other => other.with_context(context),
     }
 }
 

@@ -18,6 +18,9 @@ use std::collections::HashSet;
 /// Which entries are live.
 pub struct Mark {
     live: PlaceSet,
+    /// Nodes whose children were marked on behalf of a writer that may rely on that place. Being live is not enough: a place that is kept
+    /// only because nothing better was found for another writer says nothing about what this one needs below it.
+    walked: PlaceSet,
     condemned: HashSet<PackId>,
     verified: HashSet<PackId>,
 }
@@ -29,7 +32,12 @@ impl Mark {
         let listed = condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack);
         // A damaged pack is the last choice, like one that is about to go.
         let condemned = listed.chain(condemned::damaged(repo)?).collect();
-        Ok(Self { live: PlaceSet::default(), condemned, verified: condemned::verified(repo)? })
+        Ok(Self {
+            live: PlaceSet::default(),
+            walked: PlaceSet::default(),
+            condemned,
+            verified: condemned::verified(repo)?,
+        })
     }
 
     /// Marks the trees of a point.
@@ -79,13 +87,17 @@ impl Mark {
         }
         let (mut trusted, others): (Vec<_>, Vec<_>) =
             places.into_iter().partition(|(_, pack)| self.is_good_for(reader, pack, writer));
-        if trusted.iter().any(|(place, _)| self.live.contains(*place)) {
+        let done = if kind == PackKind::Tree { &self.walked } else { &self.live };
+        if trusted.iter().any(|(place, _)| done.contains(*place)) {
             return Ok(false);
         }
         // The same choice in every process, whatever its index numbers are; a place that is not condemned first.
         trusted.sort_by_key(|(_, pack)| (self.condemned.contains(&pack.id), pack.id));
         match trusted.first() {
-            Some((place, _)) => Ok(self.live.insert(*place)),
+            Some((place, _)) => {
+                self.live.insert(*place);
+                Ok(self.walked.insert(*place))
+            }
             // Nothing that can be relied on: keep all there is.
             None => Ok(others.iter().fold(false, |new, (place, _)| self.live.insert(*place) || new)),
         }

@@ -9,7 +9,7 @@ mod repack;
 use crate::condemned::{self, Condemned, PackRef};
 use crate::error::{Error, Result};
 use crate::forget;
-use crate::id::{LeaseId, ManifestId, PackId};
+use crate::id::{LeaseId, ManifestId, PackId, WriterId};
 use crate::index::{Index, IndexedPack};
 use crate::lease::{self, Lease, LeaseBody, Purpose};
 use crate::manifest::PointKey;
@@ -118,7 +118,7 @@ impl Run<'_> {
         self.persist_absences()?;
         let leases = self.other_leases()?;
         let mark = self.mark(&reader, &leases, &HashSet::new())?;
-        self.delete_condemned(&reader, &mark, &eligible, &mut outcome)?;
+        self.delete_condemned(&reader, &mark, (&eligible, &leases), &mut outcome)?;
         let dead = self.condemn_and_repack(&reader, &mark, &leases, &mut outcome)?;
         self.condemn(dead)?;
         self.tidy(&leases)?;
@@ -236,9 +236,10 @@ impl Run<'_> {
         &self,
         reader: &Reader<'_>,
         mark: &Mark,
-        lists: &[Condemned],
+        (lists, leases): (&[Condemned], &[LeaseBody]),
         outcome: &mut Outcome,
     ) -> Result<()> {
+        let busy = busy_writers(leases);
         let rescued: HashSet<PackId> =
             condemned::rescues(self.repo)?.into_iter().flat_map(|(_, _, packs)| packs).map(|pack| pack.pack).collect();
         let total = lists.iter().map(|list| list.packs.len() as u64).sum();
@@ -246,7 +247,9 @@ impl Run<'_> {
         let packs = self.index.packs()?;
         for list in lists {
             let named: HashSet<PackId> = list.packs.iter().map(|pack| pack.pack).collect();
-            for pack in packs.iter().filter(|pack| named.contains(&pack.id) && !rescued.contains(&pack.id)) {
+            let may_go = |pack: &&IndexedPack| named.contains(&pack.id) && !rescued.contains(&pack.id);
+            // What a running backup has stored is in no tree yet, whoever condemned it.
+            for pack in packs.iter().filter(may_go).filter(|pack| !busy.contains(&pack.writer)) {
                 self.stop_if_cancelled()?;
                 (self.options.progress)(Step::Deleting(done, total));
                 done += 1;
@@ -272,8 +275,7 @@ impl Run<'_> {
     ) -> Result<Vec<PackRef>> {
         let listed: HashSet<PackId> =
             condemned::list(self.repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack).collect();
-        let busy: HashSet<_> =
-            leases.iter().filter(|l| l.purpose == Purpose::Backup).map(|lease| lease.writer).collect();
+        let busy = busy_writers(leases);
         let mut dead = Vec::new();
         let mut mostly_dead = Vec::new();
         for pack in self.index.packs()?.into_iter().filter(|pack| !listed.contains(&pack.id)) {
@@ -361,4 +363,9 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// Writers that are storing something at this moment.
+fn busy_writers(leases: &[LeaseBody]) -> HashSet<WriterId> {
+    leases.iter().filter(|lease| lease.purpose == Purpose::Backup).map(|lease| lease.writer).collect()
 }

@@ -77,6 +77,10 @@ impl<F: Fs> DirStore<F> {
 
     fn visit(&self, dir: &Path, key: &str, depth: usize, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
         for entry in self.fs.read_dir(dir)? {
+            if entry.name.starts_with('.') {
+                // `.nfs…` of a network file system, `.lost+found` of a tool: never ours, and no object hides behind it.
+                continue;
+            }
             let below = format!("{key}{}", entry.name);
             if !entry.is_dir {
                 each(&below, entry.size_bytes);

@@ -151,7 +151,7 @@ pub fn undo(repo: &Repository, stone: &Tombstone, now: Timestamp) -> Result<()> 
 }
 
 /// Deletes the manifests of points whose undo time is over; the caller holds a prune lease. Returns the points that are gone now.
-pub(crate) fn execute(repo: &Repository, now: Timestamp) -> Result<Vec<PointKey>> {
+pub(crate) fn execute(repo: &Repository, now: Timestamp, go_on: &dyn Fn() -> Result<()>) -> Result<Vec<PointKey>> {
     let mut gone = Vec::new();
     for (exists, stone) in tombstones(repo)? {
         if !exists || stone.delete_after > now {
@@ -161,6 +161,7 @@ pub(crate) fn execute(repo: &Repository, now: Timestamp) -> Result<Vec<PointKey>
         put_mark(repo, &execution_key(&stone.manifest), record::EXECUTION, stone.manifest, now)?;
         let pardoned = repo.store().exists(&pardon_key(&stone.manifest))?;
         if !pardoned && repo.is_forgotten(&stone.manifest)? {
+            go_on()?;
             repo.store().delete(&at.key())?;
             gone.push(at);
         }

@@ -4,8 +4,9 @@ use crate::support::{Bench, DAY, disk};
 use jiff::SignedDuration;
 use repo_format::forget::{tombstones, undo};
 use repo_format::manifest::PointKey;
-use repo_format::prune::Outcome;
+use repo_format::prune::{Options, Outcome, Step, prune};
 use repo_format::repository::Access;
+use std::sync::atomic::AtomicBool;
 
 fn run(bench: &Bench, dry_run: bool) -> Outcome {
     bench.prune(dry_run).unwrap()
@@ -170,4 +171,36 @@ fn a_missing_chunk_stops_prune_before_it_deletes() {
     bench.store().delete(&lost).unwrap();
     assert!(matches!(bench.prune(false), Err(repo_format::Error::Missing { .. })));
     assert_eq!(bench.store().keys("data/").unwrap(), before);
+}
+
+/// A prune that stood still for longer than its lease went on deleting by an old mark, beside the run that had taken over.
+#[test]
+fn a_prune_whose_lease_was_revoked_deletes_nothing_more() {
+    let bench = Bench::new();
+    let old = bench.backup("vm", &disk(1, 30), None).unwrap();
+    bench.backup("vm", &disk(2, 30), None).unwrap();
+    forget_now(&bench, &old);
+    bench.pass_time(DAY * 2);
+    run(&bench, false);
+    bench.pass_time(DAY * 2);
+    let before = bench.store().keys("data/").unwrap();
+    let revoke = |_: Step| {
+        for lease in bench.store().keys("leases/").unwrap() {
+            bench.store().delete(&lease).unwrap();
+        }
+    };
+    let options = Options {
+        grace: DAY,
+        repack_dead_percent: 25,
+        max_repack_bytes: u64::MAX,
+        dry_run: false,
+        threads: 1,
+        progress: &revoke,
+        clock: &|| bench.now(),
+        cancel: &AtomicBool::new(false),
+    };
+    let result = prune(bench.repo(), &bench.index, &options, bench.now());
+    assert!(matches!(result, Err(repo_format::Error::LeaseLost)), "{result:?}");
+    assert_eq!(bench.store().keys("data/").unwrap(), before);
+    assert!(run(&bench, false).packs_deleted > 0);
 }

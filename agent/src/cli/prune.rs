@@ -50,6 +50,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         dry_run: args.dry_run,
         threads: THREADS,
         progress: &report,
+        clock: &|| context.now(),
         cancel: &cancel,
     };
     let outcome = prune(&repo, &index, &options, context.now());

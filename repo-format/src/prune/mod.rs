@@ -19,6 +19,7 @@ use crate::repository::Repository;
 use jiff::{SignedDuration, Timestamp};
 use mark::Mark;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,6 +42,8 @@ pub struct Options<'a> {
     pub threads: usize,
     /// Called with what is being done and how far that is.
     pub progress: &'a (dyn Fn(Step) + Sync),
+    /// The time; asked as the run goes on, to renew its lease.
+    pub clock: &'a (dyn Fn() -> Timestamp + Sync),
     /// Stops the run between two steps that are each safe to stop after.
     pub cancel: &'a AtomicBool,
 }
@@ -86,14 +89,14 @@ pub struct Outcome {
 /// Runs prune.
 pub fn prune(repo: &Repository, index: &Index, options: &Options<'_>, now: Timestamp) -> Result<Outcome> {
     if options.dry_run {
-        let run = Run { repo, index, options, now, own: None };
+        let run = Run { repo, index, options, now, own: None, lease: RefCell::new(None) };
         return run.count();
     }
     repo.config().check_writable()?;
     let lease = Lease::take(repo, Purpose::Prune, now)?;
-    let run = Run { repo, index, options, now, own: Some(lease.id()) };
+    let run = Run { repo, index, options, now, own: Some(lease.id()), lease: RefCell::new(Some(lease)) };
     let result = run.work();
-    let released = lease.release(repo);
+    let released = run.lease.take().map_or(Ok(()), |lease| lease.release(repo));
     result.and_then(|outcome| released.map(|()| outcome))
 }
 
@@ -104,6 +107,7 @@ struct Run<'a> {
     now: Timestamp,
     /// Our lease; none in a dry run.
     own: Option<LeaseId>,
+    lease: RefCell<Option<Lease>>,
 }
 
 impl Run<'_> {
@@ -113,7 +117,8 @@ impl Run<'_> {
             Outcome { leases_revoked: lease::revoke_expired(self.repo, self.now)? as u64, ..Outcome::default() };
         self.reconcile()?;
         let eligible = self.eligible_lists()?;
-        outcome.points_deleted = forget::execute(self.repo, self.now)?.iter().map(|at| at.manifest).collect();
+        outcome.points_deleted =
+            forget::execute(self.repo, self.now, &|| self.go_on())?.iter().map(|at| at.manifest).collect();
         let reader = Reader::new(self.repo, self.index);
         self.persist_absences()?;
         let leases = self.other_leases()?;
@@ -159,8 +164,15 @@ impl Run<'_> {
         Ok(outcome)
     }
 
-    fn stop_if_cancelled(&self) -> Result<()> {
-        if self.options.cancel.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    /// Called before each step that deletes or takes long: stops when asked to, and when another run has revoked this one's lease.
+    fn go_on(&self) -> Result<()> {
+        if self.options.cancel.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        match self.lease.borrow_mut().as_mut() {
+            Some(lease) => lease.renew_if_due(self.repo, (self.options.clock)()).and_then(|()| lease.check(self.repo)),
+            None => Ok(()),
+        }
     }
 
     fn other_leases(&self) -> Result<Vec<LeaseBody>> {
@@ -224,7 +236,7 @@ impl Run<'_> {
         }
         let points = self.repo.points()?;
         for (done, at) in points.iter().enumerate().filter(|(_, at)| !without.contains(&at.manifest)) {
-            self.stop_if_cancelled()?;
+            self.go_on()?;
             (self.options.progress)(Step::Marking(done as u64, points.len() as u64));
             mark.point(reader, *at)?;
         }
@@ -250,7 +262,7 @@ impl Run<'_> {
             let may_go = |pack: &&IndexedPack| named.contains(&pack.id) && !rescued.contains(&pack.id);
             // What a running backup has stored is in no tree yet, whoever condemned it.
             for pack in packs.iter().filter(may_go).filter(|pack| !busy.contains(&pack.writer)) {
-                self.stop_if_cancelled()?;
+                self.go_on()?;
                 (self.options.progress)(Step::Deleting(done, total));
                 done += 1;
                 if mark.live_bytes(reader, pack)? == 0 {
@@ -260,6 +272,7 @@ impl Run<'_> {
                     outcome.bytes_freed += pack.pack_bytes;
                 }
             }
+            self.go_on()?;
             condemned::clear(self.repo, list.run)?;
         }
         Ok(())
@@ -321,7 +334,7 @@ impl Run<'_> {
         let mut emptied = Vec::new();
         let mut read_bytes = 0;
         for pack in packs {
-            self.stop_if_cancelled()?;
+            self.go_on()?;
             if read_bytes + pack.pack_bytes > self.options.max_repack_bytes {
                 outcome.left.push(format!("{} is partly dead and waits for the next run", pack.kind.key(&pack.id)));
                 continue;

@@ -176,6 +176,7 @@ impl Bench {
             dry_run,
             threads: 2,
             progress: &|_| {},
+            clock: &|| self.now(),
             cancel: &AtomicBool::new(false),
         };
         prune::prune(&self.repo, &self.index, &options, self.now())

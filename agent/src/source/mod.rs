@@ -209,7 +209,7 @@ impl ReadAt for Source {
         self.reader.size_bytes()
     }
 
-    /// Fastest for aligned buffers, offsets and lengths ([`aligned`]); others go through a bounce buffer.
+    /// Fastest for aligned buffers, offsets and lengths ([`repo_format::aligned`]); others go through a bounce buffer.
     /// An error names the path and the offset. Safe to retry.
     fn read_exact_at(&self, buf: &mut [u8], offset_bytes: u64) -> io::Result<()> {
         self.reader.read_exact_at(buf, offset_bytes)

@@ -116,6 +116,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    log_to_stderr();
     let console = Console::new(cli.globals.json, cli.globals.quiet);
     match run(cli, console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -126,6 +127,12 @@ pub fn main() -> ExitCode {
             signals::exit_code(report.code)
         }
     }
+}
+
+/// Warnings of the libraries, one line an event; `RUST_LOG` asks for more.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 
 /// What clap says: help and version to standard output, errors to standard error (as JSON when that was asked for).

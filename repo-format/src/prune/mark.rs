@@ -95,8 +95,8 @@ impl Mark {
         trusted.sort_by_key(|(_, pack)| (self.condemned.contains(&pack.id), pack.id));
         match trusted.first() {
             Some((place, _)) => {
-                self.live.insert(*place);
-                Ok(self.walked.insert(*place))
+                let new = self.live.insert(*place);
+                Ok(if kind == PackKind::Tree { self.walked.insert(*place) } else { new })
             }
             // Nothing that can be relied on: keep all there is.
             None => Ok(others.iter().fold(false, |new, (place, _)| self.live.insert(*place) || new)),

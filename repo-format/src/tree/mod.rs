@@ -7,7 +7,7 @@ mod walk;
 
 pub use diff::diff;
 pub use edit::TreeEditor;
-pub use walk::{TreeCursor, TreeWalk};
+pub use walk::TreeWalk;
 
 use crate::error::Result;
 use crate::id::NodeId;

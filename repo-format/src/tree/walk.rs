@@ -1,4 +1,4 @@
-//! Reading a tree: in order over a span of positions, or at single positions that mostly ascend.
+//! Reading a tree in order over a span of positions.
 
 use super::node::{FAN_OUT, Node, child_span};
 use super::{NodeSource, Tree};
@@ -67,52 +67,13 @@ impl Iterator for TreeWalk<'_> {
     }
 }
 
-/// Looks up single positions and keeps the path to the last one, so that neighbours cost nothing.
-pub struct TreeCursor<'s> {
-    source: &'s dyn NodeSource,
-    tree: Tree,
-    path: Vec<(Arc<Node>, u64)>,
-}
-
-impl<'s> TreeCursor<'s> {
-    /// A cursor over `tree`.
-    pub fn new(tree: Tree, source: &'s dyn NodeSource) -> Self {
-        Self { source, tree, path: Vec::new() }
-    }
-
-    /// The chunk at a position; null for a hole and behind the disk's end.
-    pub fn get(&mut self, position: u64) -> Result<Option<ChunkId>> {
-        let Some(root) = self.tree.root.filter(|_| position < self.tree.chunks) else { return Ok(None) };
-        let covers = |(node, start): &(Arc<Node>, u64)| {
-            position >= *start && position - start < child_span(node.level) * FAN_OUT as u64
-        };
-        while self.path.last().is_some_and(|open| !covers(open)) {
-            self.path.pop();
-        }
-        if self.path.is_empty() {
-            self.path.push((self.source.node(&root, self.tree.level())?, 0));
-        }
-        loop {
-            let (node, start) = self.path.last().expect("the root is open");
-            let span = child_span(node.level);
-            let slot = usize::try_from((position - start) / span).expect("below 128, the node covers the position");
-            let Some(id) = node.children[slot] else { return Ok(None) };
-            if node.level == 0 {
-                return Ok(Some(ChunkId(id)));
-            }
-            let below = (self.source.node(&NodeId(id), node.level - 1)?, start + slot as u64 * span);
-            self.path.push(below);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::memory::{Nodes, build};
     use super::*;
 
     #[test]
-    fn walks_over_spans_and_single_look_ups_agree() {
+    fn a_walk_gives_exactly_the_chunks_of_its_span() {
         let nodes = Nodes::default();
         let entries: Vec<(u64, u8)> =
             (0..50_000).step_by(37).map(|p| (p, u8::try_from(p % 250 + 1).unwrap())).collect();
@@ -121,11 +82,6 @@ mod tests {
             let expected: Vec<_> = entries.iter().filter(|(p, _)| span.contains(p)).map(|(p, _)| *p).collect();
             let walked: Vec<_> = TreeWalk::new(tree, &nodes, span.clone()).map(|e| e.unwrap().0).collect();
             assert_eq!(walked, expected, "{span:?}");
-        }
-        let mut cursor = TreeCursor::new(tree, &nodes);
-        for position in [0, 37, 36, 38, 36 * 37, 49_987, 5, 49_999, 50_000, u64::MAX] {
-            let expected = entries.iter().find(|(p, _)| *p == position).map(|(_, byte)| ChunkId([*byte; 32]));
-            assert_eq!(cursor.get(position).unwrap(), expected, "{position}");
         }
     }
 

@@ -8,9 +8,10 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Every crate of the workspace with the crates of the workspace that it may use. Development dependencies count too.
-const ALLOWED: [(&str, &[&str]); 5] = [
+const ALLOWED: [(&str, &[&str]); 6] = [
     ("repo-format", &[]),
     ("agent", &["repo-format"]),
+    ("kmod-logic", &[]),
     ("e2e", &["repo-format"]),
     ("bench", &["e2e"]),
     ("xtask", &["e2e"]),

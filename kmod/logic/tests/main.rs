@@ -1,0 +1,6 @@
+//! Tests of the module's pure logic, on the host.
+
+mod intervals;
+mod map;
+mod memory;
+mod uapi;

@@ -76,7 +76,7 @@ pub fn run(
 ) -> Result<RestoreOutcome> {
     let started = Instant::now();
     repo.keys().private_for("restoring")?;
-    let (_, manifest) = repo.open_point(request.point)?;
+    let (_, manifest) = repo.open_point_unverified(request.point)?;
     let disk = manifest.disk(request.disk.as_deref())?;
     let window = window(disk, request.partition)?;
     let target = Target::open(request, window.length_bytes)?;

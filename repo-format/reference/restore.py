@@ -105,10 +105,10 @@ class Pack:
         self.salt, self.encapsulated, self.wrapped = data[64:96], data[96:128], data[128:176]
         need(self.repository_id == repository.id, f"{self.what} belongs to another repository")
         need(self.signer in (self.writer, OPERATOR), f"{self.what} is signed by another than its writer")
-        self.read_footer(data, repository.signers)
+        self.read_footer(data, repository)
         self.key = None
 
-    def read_footer(self, data, signers):
+    def read_footer(self, data, repository):
         trailer = data[-128:]
         count, table_bytes, pack_bytes, reserved = struct.unpack_from("<IIQQ", trailer, 8)
         sound = trailer[:8] == b"ICEFOOT1" and reserved == 0 and count <= 65536 and table_bytes == 64 * count
@@ -116,7 +116,7 @@ class Pack:
         table = data[-128 - table_bytes : -128]
         signed = data[:256] + table + trailer[:32]
         need(blake3(signed + trailer[32:96]).digest() == trailer[96:], f"{self.what}: its footer's checksum does not fit")
-        check_signature(signers, self.signer, blake3(signed).digest(), trailer[32:96], self.what)
+        repository.check_signature(self.signer, blake3(signed).digest(), trailer[32:96], self.what)
         self.rows, end = {}, 256
         for number in range(count):
             id, offset, stored, plain, kind, hash = struct.unpack_from("<32sIIIB3x16s", table, 64 * number)
@@ -149,7 +149,8 @@ class Pack:
 class Repository:
     def __init__(self, root, access):
         self.root = Path(root)
-        record = Record((self.root / "config").read_bytes(), b"ICECONF1", "config")
+        self.complained = set()
+        record = self.read_config()
         self.config = record.json()
         need(not self.config["incompatible"], f"unknown features {self.config['incompatible']}")
         self.id = bytes.fromhex(self.config["repository"])
@@ -166,12 +167,42 @@ class Repository:
             derive(f"icecore v1 {what} id", id_key) for what in ("chunk", "node", "name")
         )
         for path in sorted((self.root / "writers").iterdir()):
-            writer = self.record(path, b"ICEWRIT1").json()
+            try:
+                writer = self.record(path, b"ICEWRIT1").json()
+            except Damaged as damage:
+                self.complain(str(damage))
+                continue
             self.signers[bytes.fromhex(writer["writer"])] = bytes.fromhex(writer["verify_key"])
 
-    def record(self, path, magic, operator_only=True):
-        signers = {OPERATOR: self.signers[OPERATOR]} if operator_only else self.signers
+    def read_config(self):
+        """The configuration, from its copy when the object itself is damaged or missing."""
+        try:
+            return Record((self.root / "config").read_bytes(), b"ICECONF1", "config")
+        except (Damaged, FileNotFoundError) as damage:
+            self.complain(f"{damage}; its copy is read instead")
+            return Record((self.root / "config-copy").read_bytes(), b"ICECONF1", "config-copy")
+
+    def complain(self, what):
+        if what not in self.complained:
+            self.complained.add(what)
+            print(f"warning: {what}", file=sys.stderr)
+
+    def check_signature(self, signer, digest, signature, what):
+        """A signer without a sound record is unverified: what it signed is proved by its seal and its ids, and that is said."""
+        if signer not in self.signers:
+            return self.complain(f"there is no sound record of writer {signer.hex()}: its signatures are not verified")
+        check_signature(self.signers, signer, digest, signature, what)
+
+    def record(self, path, magic):
+        """A record that the operator alone may sign."""
+        signers = {OPERATOR: self.signers[OPERATOR]}
         return Record(path.read_bytes(), magic, str(path.relative_to(self.root))).verify(self.id, signers)
+
+    def writers_record(self, data, magic, what):
+        record = Record(data, magic, what)
+        need(record.repository == self.id, f"{what} belongs to another repository")
+        self.check_signature(record.signer, record.digest, record.signature, what)
+        return record
 
     def unlock(self, access):
         """The master secret, from a recovery kit or the first key slot that opens."""
@@ -225,8 +256,8 @@ class Repository:
             yield self.point(path)
 
     def point(self, path):
-        record = self.record(path, b"ICEMANI1", operator_only=False)
-        receipt = Record(record.rest, b"ICERCPT1", f"receipt of {path.name}").verify(self.id, self.signers).json()
+        record = self.writers_record(path.read_bytes(), b"ICEMANI1", str(path.relative_to(self.root)))
+        receipt = self.writers_record(record.rest, b"ICERCPT1", f"receipt of {path.name}").json()
         sequence, id = path.name.split("-")
         need(blake3(record.bytes).hexdigest() == id == receipt["manifest"], f"{record.what} has another id")
         need(receipt["sequence"] == int(sequence, 16), f"{record.what} stands in another place")

@@ -7,6 +7,7 @@ use crate::pack::PackKind;
 use crate::record::{self, Magic, MaySign};
 use crate::repository::Repository;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -103,6 +104,28 @@ pub fn clear(repo: &Repository, run: RunId) -> Result<()> {
     repo.store().delete(&leases_key(&run))
 }
 
+/// Packs that any list names, also those of lists that cannot be verified for want of their writer's record: for who does *not* rely on
+/// them, or rescues them. Nothing is deleted by this.
+pub fn named(repo: &Repository) -> Result<Vec<PackRef>> {
+    let mut packs = Vec::new();
+    for key in repo.store().keys("condemned/")?.iter().filter(|key| key.ends_with("-list")) {
+        packs.extend(
+            read_even_unverified::<ListBody>(repo, key, record::CONDEMNED)?.into_iter().flat_map(|body| body.packs),
+        );
+    }
+    Ok(packs)
+}
+
+fn read_even_unverified<T: DeserializeOwned>(repo: &Repository, key: &str, magic: Magic) -> Result<Option<T>> {
+    match repo.read_record(key, magic, MaySign::Writers) {
+        Err(Error::UnknownSigner { .. }) => {
+            let bytes = repo.store().get(key)?;
+            record::decode(key, magic, &bytes)?.alone(key, &bytes)?.json(key).map(Some)
+        }
+        other => other,
+    }
+}
+
 /// All lists.
 pub fn list(repo: &Repository) -> Result<Vec<Condemned>> {
     let mut lists = Vec::new();
@@ -193,22 +216,25 @@ pub fn record_damaged(repo: &Repository, packs: &[PackRef], now: Timestamp) -> R
     Ok(())
 }
 
-/// Packs that somebody found damaged.
+/// Packs that somebody found damaged. A record that cannot be verified for want of its writer's record counts too: nobody relies on
+/// what it names.
 pub fn damaged(repo: &Repository) -> Result<HashSet<PackId>> {
-    named_in(repo, "damaged/", record::DAMAGED, MaySign::Writers)
-}
-
-fn named_in(repo: &Repository, prefix: &str, magic: Magic, may: MaySign) -> Result<HashSet<PackId>> {
-    let mut found = HashSet::new();
-    for key in repo.store().keys(prefix)? {
-        if let Some(body) = repo.read_record::<PacksBody>(&key, magic, may)? {
-            found.extend(body.packs.into_iter().map(|pack| pack.pack));
-        }
-    }
-    Ok(found)
+    packs_in(repo, "damaged/", &|key| read_even_unverified(repo, key, record::DAMAGED))
 }
 
 /// Packs with a verification by the operator.
 pub fn verified(repo: &Repository) -> Result<HashSet<PackId>> {
-    named_in(repo, "verified/", record::VERIFIED, MaySign::Operator)
+    packs_in(repo, "verified/", &|key| repo.read_record(key, record::VERIFIED, MaySign::Operator))
+}
+
+fn packs_in(
+    repo: &Repository,
+    prefix: &str,
+    read: &dyn Fn(&str) -> Result<Option<PacksBody>>,
+) -> Result<HashSet<PackId>> {
+    let mut found = HashSet::new();
+    for key in repo.store().keys(prefix)? {
+        found.extend(read(&key)?.into_iter().flat_map(|body| body.packs).map(|pack| pack.pack));
+    }
+    Ok(found)
 }

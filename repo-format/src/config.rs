@@ -6,11 +6,14 @@ use crate::keys::MasterSecret;
 use crate::record::{self, MaySign};
 use crate::seal::PublicKey;
 use crate::sign::{Signers, VerifyKey};
+use crate::store::Store;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Key of the configuration.
 pub const CONFIG_KEY: &str = "config";
+/// Key of its copy: the same bytes, read when the first cannot be.
+pub const CONFIG_COPY_KEY: &str = "config-copy";
 /// Smallest chunk.
 pub const MIN_CHUNK_BYTES: u32 = 64 << 10;
 /// Largest chunk.
@@ -50,6 +53,49 @@ pub fn check_chunk_bytes(chunk_bytes: u32) -> Result<u32> {
     Err(Error::Limit { what: "the chunk size in bytes", value: chunk_bytes.into(), allowed })
 }
 
+/// Reads the configuration without any key: from its copy when the object itself is lost, and then `lost` hears why.
+pub fn read(store: &dyn Store, lost: &mut dyn FnMut(Error)) -> Result<Config> {
+    let error = match read_object(store, CONFIG_KEY) {
+        Err(error) if error.is_loss() => error,
+        other => return other,
+    };
+    let copy = match read_object(store, CONFIG_COPY_KEY) {
+        Ok(copy) => copy,
+        Err(Error::Missing { .. }) if matches!(error, Error::Missing { .. }) => return Err(Error::NoRepository),
+        Err(second) if second.is_loss() => return Err(both_lost(error, second)),
+        Err(second) => return Err(second),
+    };
+    // What a newer program wrote is never read as what it was before; one flipped bit looks the same and is told apart.
+    if matches!(error, Error::NewerVersion { .. }) && !differ_in_version_alone(store)? {
+        return Err(error);
+    }
+    lost(error);
+    Ok(copy)
+}
+
+fn read_object(store: &dyn Store, object: &str) -> Result<Config> {
+    Config::decode(object, &store.get(object)?)
+}
+
+fn both_lost(first: Error, second: Error) -> Error {
+    match (first, second) {
+        (newer @ Error::NewerVersion { .. }, _) | (_, newer @ Error::NewerVersion { .. }) => newer,
+        (Error::Damaged { what, .. }, second) => {
+            Error::damaged(CONFIG_KEY, format!("{what}. Its copy cannot be used either: {second}"))
+        }
+        (first, second) => Error::damaged(CONFIG_KEY, format!("{first}. Its copy cannot be used either: {second}")),
+    }
+}
+
+/// The checksum covers the version: a genuine newer object differs from its older copy in more than that.
+fn differ_in_version_alone(store: &dyn Store) -> Result<bool> {
+    let (mut first, copy) = (store.get(CONFIG_KEY)?, store.get(CONFIG_COPY_KEY)?);
+    if let (Some(version), Some(known)) = (first.get_mut(8..10), copy.get(8..10)) {
+        version.copy_from_slice(known);
+    }
+    Ok(first == copy)
+}
+
 impl Config {
     /// Configuration of a new repository.
     pub fn new(
@@ -76,14 +122,14 @@ impl Config {
         record::encode_json(record::CONFIG, &self.repository, &master.operator_signer(), self)
     }
 
-    /// Decodes the record. Its signature is checked against the key it names itself: that finds damage; whether the key is the
+    /// Decodes the record; `object` names it in errors. Its signature is checked against the key it names itself: that finds damage; whether the key is the
     /// right one is seen when a secret is compared with it.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let record = record::decode(CONFIG_KEY, record::CONFIG, bytes)?.alone(CONFIG_KEY, bytes)?;
-        let config: Self = record.json(CONFIG_KEY)?;
+    pub fn decode(object: &str, bytes: &[u8]) -> Result<Self> {
+        let record = record::decode(object, record::CONFIG, bytes)?.alone(object, bytes)?;
+        let config: Self = record.json(object)?;
         let signers = Signers { operator: config.operator()?, writers: HashMap::new() };
-        record.verified(CONFIG_KEY, &config.repository, &signers, MaySign::Operator)?;
-        check_chunk_bytes(config.chunk_bytes).map_err(|e| Error::damaged(CONFIG_KEY, e.to_string()))?;
+        record.verified(object, &config.repository, &signers, MaySign::Operator)?;
+        check_chunk_bytes(config.chunk_bytes).map_err(|e| Error::damaged(object, e.to_string()))?;
         match config.incompatible.first() {
             Some(feature) => Err(Error::UnknownFeature(feature.clone())),
             None => Ok(config),

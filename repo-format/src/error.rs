@@ -1,5 +1,6 @@
 //! The one error type of the crate. It decides nothing; callers act on the variant.
 
+use crate::id::WriterId;
 use std::io;
 
 /// What went wrong, with what is needed to act on it.
@@ -27,6 +28,14 @@ pub enum Error {
         object: String,
         /// Which rule it breaks.
         what: String,
+    },
+    /// An object is signed by a writer whose record is lost or damaged, so nobody can tell whether the signature is right.
+    #[error("{object} is signed by writer {writer}, of whom there is no sound record, so it cannot be verified")]
+    UnknownSigner {
+        /// Key of the object.
+        object: String,
+        /// Who signed, as the object says.
+        writer: WriterId,
     },
     /// The object was made by a newer program.
     #[error("{object} has format version {found}; this program knows {known}. Use a newer icecore")]
@@ -116,7 +125,17 @@ impl Error {
     pub fn is_damage(&self) -> bool {
         matches!(
             self,
-            Self::Damaged { .. } | Self::Missing { .. } | Self::ForeignRepository { .. } | Self::NewerVersion { .. }
+            Self::Damaged { .. }
+                | Self::Missing { .. }
+                | Self::UnknownSigner { .. }
+                | Self::ForeignRepository { .. }
+                | Self::NewerVersion { .. }
         )
+    }
+
+    /// Whether one object cannot be had although the store works: damage, or a medium that has lost its sectors.
+    pub fn is_loss(&self) -> bool {
+        const EIO: i32 = 5;
+        self.is_damage() || matches!(self, Self::Store { source, .. } if source.raw_os_error() == Some(EIO))
     }
 }

@@ -32,6 +32,7 @@ pub mod prune;
 pub mod reader;
 pub mod reconcile;
 pub mod record;
+pub mod repair;
 pub mod repository;
 pub mod retention;
 pub mod seal;
@@ -40,5 +41,6 @@ pub mod sign;
 pub mod store;
 pub mod tree;
 pub mod writer_key;
+pub mod writers;
 
 pub use error::{Error, Result};

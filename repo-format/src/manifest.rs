@@ -4,7 +4,7 @@ use crate::entropy::{Entropy, random};
 use crate::error::{Error, Result};
 use crate::id::{ManifestId, NameId, NodeId, RepositoryId, WriterId};
 use crate::keys::{Keys, WriterKeys};
-use crate::record::{self, HEADER_BYTES, MaySign};
+use crate::record::{self, HEADER_BYTES};
 use crate::seal::{Counter, ObjectKey, TAG_BYTES};
 use crate::sign::{Signer, Signers};
 use crate::tree::Tree;
@@ -242,7 +242,7 @@ impl PointKey {
     }
 }
 
-/// A manifest as stored, its signatures checked, its body still sealed.
+/// A manifest as stored, its signatures checked where the signers are known, its body still sealed.
 #[derive(Debug)]
 pub struct StoredManifest {
     /// Where it stands.
@@ -255,6 +255,9 @@ pub struct StoredManifest {
     pub receipt: Receipt,
     /// Length of the object.
     pub object_bytes: u64,
+    /// Whether both signatures fit. False when there is no sound record of the writer: who made the point is then proved by opening it,
+    /// and its place and time of receipt are not proved at all.
+    pub is_verified: bool,
     repository: RepositoryId,
     aad: Vec<u8>,
     salt: [u8; 32],
@@ -300,18 +303,15 @@ fn self_check(key: &ObjectKey, aad: &[u8], sealed: &[u8], json: &[u8]) -> Result
     }
 }
 
-/// Decodes a stored manifest and checks both signatures and that it stands where it belongs.
+/// Decodes a stored manifest and checks both signatures and that it stands where it belongs. Of a writer without a sound record the
+/// signatures stay unverified, and the result says so.
 pub fn decode(at: PointKey, bytes: &[u8], repository: &RepositoryId, signers: &Signers) -> Result<StoredManifest> {
     let object = at.key();
-    let body =
-        record::decode(&object, record::MANIFEST, bytes)?.verified(&object, repository, signers, MaySign::Writers)?;
+    let body = record::decode(&object, record::MANIFEST, bytes)?;
+    let body_is_verified = body.is_verified_or_unknown(&object, repository, signers)?;
     let rest = &bytes[body.record_bytes..];
-    let receipt_record = record::decode(&object, record::RECEIPT, rest)?.alone(&object, rest)?.verified(
-        &object,
-        repository,
-        signers,
-        MaySign::Writers,
-    )?;
+    let receipt_record = record::decode(&object, record::RECEIPT, rest)?.alone(&object, rest)?;
+    let receipt_is_verified = receipt_record.is_verified_or_unknown(&object, repository, signers)?;
     if receipt_record.signer != body.signer && receipt_record.signer != WriterId::OPERATOR {
         return Err(Error::damaged(object, "its receipt is signed by another writer"));
     }
@@ -330,6 +330,7 @@ pub fn decode(at: PointKey, bytes: &[u8], repository: &RepositoryId, signers: &S
         writer: body.signer,
         receipt,
         object_bytes: bytes.len() as u64,
+        is_verified: body_is_verified && receipt_is_verified,
         repository: *repository,
         aad: bytes[..HEADER_BYTES + PREFIX_BYTES].to_vec(),
         salt: std::array::from_fn(|i| prefix[48 + i]),

@@ -160,6 +160,18 @@ pub enum MaySign {
 impl Record<'_> {
     /// Checks that the record belongs to `repository`, that its signer may sign it and did.
     pub fn verified(self, object: &str, repository: &RepositoryId, signers: &Signers, may: MaySign) -> Result<Self> {
+        self.check(object, repository, signers, may).map(|()| self)
+    }
+
+    /// Whether a writer or the operator signed it; false when there is no sound record of the signer. A wrong signature is an error.
+    pub fn is_verified_or_unknown(&self, object: &str, repository: &RepositoryId, signers: &Signers) -> Result<bool> {
+        match self.check(object, repository, signers, MaySign::Writers) {
+            Err(Error::UnknownSigner { .. }) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    fn check(&self, object: &str, repository: &RepositoryId, signers: &Signers, may: MaySign) -> Result<()> {
         if self.repository != *repository {
             return Err(Error::ForeignRepository {
                 object: object.into(),
@@ -170,8 +182,7 @@ impl Record<'_> {
         if may == MaySign::Operator && self.signer != WriterId::OPERATOR {
             return Err(Error::damaged(object, "it is not signed by the operator"));
         }
-        signers.verify(object, self.signer, &self.digest, self.signature)?;
-        Ok(self)
+        signers.verify(object, self.signer, &self.digest, self.signature)
     }
 
     /// Refuses bytes after the record.

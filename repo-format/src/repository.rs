@@ -1,6 +1,6 @@
 //! A repository: its store, configuration, keys and recovery points. Opening and creating; what exists. Writing is `session`.
 
-use crate::config::{CONFIG_KEY, Config};
+use crate::config::{self, CONFIG_COPY_KEY, CONFIG_KEY, Config};
 use crate::entropy::{Entropy, random};
 use crate::error::{Error, Result};
 use crate::id::{ManifestId, NameId, RepositoryId, SlotId, WriterId};
@@ -8,9 +8,10 @@ use crate::key_slot::{KeySlot, SlotKind, Unlock};
 use crate::keys::{Keys, MasterSecret, WriterKeys};
 use crate::manifest::{self, Manifest, PointKey, StoredManifest};
 use crate::record::{self, Magic, MaySign};
-use crate::sign::{KnownWriter, Signer, Signers};
+use crate::sign::{Signer, Signers};
 use crate::store::Store;
 use crate::writer_key::WriterRecord;
+use crate::writers::{self, Unsound, Writers};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ pub struct Repository {
     keys: Keys,
     signers: Signers,
     signer: Signer,
+    unsound: Vec<Unsound>,
 }
 
 /// How a new repository is made.
@@ -50,9 +52,9 @@ pub struct InitOptions<'a> {
     pub now: Timestamp,
 }
 
-/// Creates a repository in an empty store. The configuration is written last: a cut leaves no half repository that opens.
+/// Creates a repository in an empty store. The configuration is written last, then its copy: a cut leaves no half repository that opens.
 pub fn init(store: Arc<dyn Store>, options: &InitOptions<'_>, entropy: Arc<dyn Entropy>) -> Result<Repository> {
-    if store.exists(CONFIG_KEY)? {
+    if store.exists(CONFIG_KEY)? || store.exists(CONFIG_COPY_KEY)? {
         return Err(Error::RepositoryExists);
     }
     clear_cut_init(&*store)?;
@@ -64,8 +66,10 @@ pub fn init(store: Arc<dyn Store>, options: &InitOptions<'_>, entropy: Arc<dyn E
     put_slot(&*store, &repository, &master, &slot)?;
     let writer = Signer::new(config.builtin_writer, &master.builtin_writer_seed(config.builtin_writer));
     let writer = WriterRecord::new(&writer, "built-in", None, options.now);
-    put_writer(&*store, &repository, &master, &writer, 0)?;
-    store.put(CONFIG_KEY, &config.encode(&master)?)?;
+    writers::put(&*store, &repository, &master, &writer, 0)?;
+    let config = config.encode(&master)?;
+    store.put(CONFIG_KEY, &config)?;
+    store.put(CONFIG_COPY_KEY, &config)?;
     Repository::open(store, Access::Master(master), entropy)
 }
 
@@ -93,29 +97,19 @@ fn put_slot(store: &dyn Store, repository: &RepositoryId, master: &MasterSecret,
     store.put(&format!("keys/{}", slot.slot), &bytes)
 }
 
-fn put_writer(
-    store: &dyn Store,
-    repository: &RepositoryId,
-    master: &MasterSecret,
-    writer: &WriterRecord,
-    revision: u32,
-) -> Result<()> {
-    let bytes = record::encode_json(record::WRITER, repository, &master.operator_signer(), writer)?;
-    store.put(&format!("writers/{}-{revision:08x}", writer.writer), &bytes)
-}
-
 /// Reads the configuration without any key.
 pub fn read_config(store: &dyn Store) -> Result<Config> {
-    match store.get(CONFIG_KEY) {
-        Err(Error::Missing { .. }) => Err(Error::NoRepository),
-        other => Config::decode(&other?),
-    }
+    config::read(store, &mut |_| {})
 }
 
 impl Repository {
     /// Opens a repository.
     pub fn open(store: Arc<dyn Store>, access: Access<'_>, entropy: Arc<dyn Entropy>) -> Result<Self> {
-        let config = read_config(&*store)?;
+        let mut unsound = Vec::new();
+        let config = config::read(&*store, &mut |error| {
+            let (object, what) = (CONFIG_KEY.to_owned(), error.to_string());
+            unsound.push(Unsound { object, what, writer: None, is_replaced: true });
+        })?;
         let mut signers = Signers { operator: config.operator()?, writers: HashMap::new() };
         let keys = match access {
             Access::Unlock(unlock) => operator_keys(unlock_master(&*store, &config, &signers, &unlock)?, &config),
@@ -123,17 +117,26 @@ impl Repository {
             Access::Writer(keys) => Keys::Writer(keys),
         };
         check_keys(&keys, &config, &signers)?;
-        let writers = read_writers(&*store, &config.repository, &signers)?;
-        for (_, writer) in &writers {
-            let known = KnownWriter {
-                verify_key: writer.key()?,
-                trust_group: writer.trust_group.clone(),
-                revoked: writer.revoked_at.is_some(),
-            };
-            signers.writers.insert(writer.writer, known);
-        }
+        let writers = writers::read(&*store, &config.repository, &signers)?;
+        writers.enter_into(&mut signers, &keys, config.builtin_writer)?;
+        unsound.extend(writers.unsound());
         let signer = keys.writer().signer();
-        Ok(Self { store, entropy, config, keys, signers, signer })
+        Ok(Self { store, entropy, config, keys, signers, signer, unsound })
+    }
+
+    /// What was found damaged when the repository was opened, and did not keep it from opening.
+    pub fn unsound(&self) -> &[Unsound] {
+        &self.unsound
+    }
+
+    /// Refuses `work` while a writer's record is damaged that nothing replaces: what that writer needs cannot be known for sure.
+    pub fn refuse_unsound_writers(&self, work: &str) -> Result<()> {
+        self.unsound.iter().find(|object| !object.is_replaced).map_or(Ok(()), |object| {
+            Err(Error::Refused(format!(
+                "{}; {work} does not run until it is repaired (`icecore key repair`), since it must know every writer",
+                object.what
+            )))
+        })
     }
 
     /// The store.
@@ -210,6 +213,16 @@ impl Repository {
 
     /// Reads a manifest and verifies its signatures.
     pub fn load(&self, at: PointKey) -> Result<StoredManifest> {
+        let stored = self.load_unverified(at)?;
+        match stored.is_verified {
+            true => Ok(stored),
+            false => Err(Error::UnknownSigner { object: at.key(), writer: stored.writer }),
+        }
+    }
+
+    /// The same, but of a writer without a sound record the signatures remain unverified, and the result says so. The caller tells a
+    /// person. Order and time of such a point are what the store says; its content is proved when it is opened.
+    pub fn load_unverified(&self, at: PointKey) -> Result<StoredManifest> {
         manifest::decode(at, &self.store.get(&at.key())?, &self.config.repository, &self.signers)
     }
 
@@ -220,14 +233,22 @@ impl Repository {
         Ok((stored, manifest))
     }
 
-    /// The newest point of a name that is neither forgotten nor of another writer, opened.
+    /// The same for reading what is in it, as [`Repository::load_unverified`] does: nobody but the writer and holders of the master
+    /// secret can have sealed what opens.
+    pub fn open_point_unverified(&self, at: PointKey) -> Result<(StoredManifest, Manifest)> {
+        let stored = self.load_unverified(at)?;
+        let manifest = stored.open(&self.keys)?;
+        Ok((stored, manifest))
+    }
+
+    /// The newest point of a name that is neither forgotten, nor of another writer, nor unverified, opened.
     pub fn latest_of(&self, name: &str) -> Result<Option<(StoredManifest, Manifest)>> {
         for at in self.points_of(&self.keys.ids().name(name))?.into_iter().rev() {
             if self.is_forgotten(&at.manifest)? {
                 continue;
             }
-            let stored = self.load(at)?;
-            if self.keys.map_key(stored.writer).is_some() {
+            let stored = self.load_unverified(at)?;
+            if stored.is_verified && self.keys.map_key(stored.writer).is_some() {
                 let manifest = stored.open(&self.keys)?;
                 return Ok(Some((stored, manifest)));
             }
@@ -275,10 +296,13 @@ impl Repository {
         self.store.delete(&format!("keys/{slot}"))
     }
 
-    /// All writers in their newest revision.
+    pub(crate) fn read_writers(&self) -> Result<Writers> {
+        writers::read(&*self.store, &self.config.repository, &self.signers)
+    }
+
+    /// All writers of whom there is a sound record, in its newest revision.
     pub fn writers(&self) -> Result<Vec<WriterRecord>> {
-        let writers = read_writers(&*self.store, &self.config.repository, &self.signers)?;
-        Ok(writers.into_iter().map(|(_, writer)| writer).collect())
+        Ok(self.read_writers()?.newest_sound())
     }
 
     /// Makes a new writer and records it; its keys exist only in what is returned.
@@ -286,23 +310,24 @@ impl Repository {
         let master = self.keys.master_for("making a writer key")?;
         let keys = crate::writer_key::create(self.config.repository, master, &*self.entropy);
         let record = WriterRecord::new(&keys.signer(), label, trust_group, now);
-        put_writer(&*self.store, &self.config.repository, master, &record, 0)?;
+        writers::put(&*self.store, &self.config.repository, master, &record, 0)?;
         Ok(keys)
     }
 
     /// Forbids a writer any new session. What it stored stays.
     pub fn revoke_writer(&self, writer: &WriterId, now: Timestamp) -> Result<()> {
         let master = self.keys.master_for("revoking a writer")?;
-        let writers = read_writers(&*self.store, &self.config.repository, &self.signers)?;
-        let (revision, mut record) = writers
-            .into_iter()
-            .find(|(_, known)| known.writer == *writer)
-            .ok_or_else(|| Error::NoSuch(format!("there is no writer {writer}; `icecore key list` shows them")))?;
+        let writers = self.read_writers()?;
+        let unknown =
+            || Error::NoSuch(format!("there is no sound record of writer {writer}; `icecore key writers` shows them"));
+        let mut record = writers.of(writer).ok_or_else(unknown)?.clone();
+        let revision =
+            writers.highest_revision(writer).and_then(|highest| highest.checked_add(1)).ok_or_else(unknown)?;
         if record.writer == self.config.builtin_writer {
             return Err(Error::Refused("the built-in writer cannot be revoked; change the passphrase instead".into()));
         }
         record.revoked_at = record.revoked_at.or(Some(now));
-        put_writer(&*self.store, &self.config.repository, master, &record, revision + 1)
+        writers::put(&*self.store, &self.config.repository, master, &record, revision)
     }
 }
 
@@ -351,22 +376,4 @@ fn read_slot_objects(store: &dyn Store, repository: &RepositoryId, signers: &Sig
 
 fn read_slots(store: &dyn Store, repository: &RepositoryId, signers: &Signers) -> Result<Vec<KeySlot>> {
     read_slot_objects(store, repository, signers)?.into_iter().collect()
-}
-
-/// Writers in their newest revision, with its number.
-fn read_writers(store: &dyn Store, repository: &RepositoryId, signers: &Signers) -> Result<Vec<(u32, WriterRecord)>> {
-    let mut writers: Vec<(u32, WriterRecord)> = Vec::new();
-    for object in store.keys("writers/")? {
-        let revision = object.rsplit('-').next().and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        let revision = revision.ok_or_else(|| Error::damaged(&object, "it is no writer's name"))?;
-        let bytes = store.get(&object)?;
-        let writer: WriterRecord = record::decode(&object, record::WRITER, &bytes)?
-            .alone(&object, &bytes)?
-            .verified(&object, repository, signers, MaySign::Operator)?
-            .json(&object)?;
-        // Keys are sorted: the later revision of a writer replaces the earlier one.
-        writers.retain(|(_, known)| known.writer != writer.writer);
-        writers.push((revision, writer));
-    }
-    Ok(writers)
 }

@@ -39,15 +39,13 @@ impl<'r> SessionStart<'r> {
         let writer = repo.keys().writer().writer;
         match repo.signers().writers.get(&writer) {
             None => return Err(Error::KeyNeeded(format!("writer {writer} is not known to this repository"))),
-            Some(known) if known.revoked => return Err(Error::KeyNeeded(format!("writer {writer} was revoked"))),
-            Some(_) => {}
+            Some(known) => known.may_begin(writer)?,
         }
         // An init that was killed just before its last sync looks finished; nothing may be built on what a power cut can take.
         repo.store().persist(&[CONFIG_KEY.into(), "keys/-".into(), "writers/-".into()])?;
         let lease = Lease::take(repo, Purpose::Backup, now)?;
-        let condemned: HashSet<PackId> =
-            condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack).collect();
-        let unreliable = &condemned | &condemned::damaged(repo)?;
+        let condemned = condemned::named(repo)?.into_iter().map(|pack| pack.pack);
+        let unreliable = condemned.chain(condemned::damaged(repo)?).collect();
         let claims = Claims::new(reader, unreliable, condemned::verified(repo)?);
         Ok(Self { lease, claims })
     }
@@ -289,9 +287,8 @@ impl ClosedSession<'_, '_> {
     fn rescue_condemned(&self, now: Timestamp) -> Result<()> {
         let repo = self.reader.repository();
         let relied: HashSet<PackId> = self.claims.relied().into_iter().collect();
-        let lists = condemned::list(repo)?;
-        let needed: Vec<PackRef> =
-            lists.into_iter().flat_map(|list| list.packs).filter(|pack| relied.contains(&pack.pack)).collect();
+        let named = condemned::named(repo)?;
+        let needed: Vec<PackRef> = named.into_iter().filter(|pack| relied.contains(&pack.pack)).collect();
         if !needed.is_empty() {
             condemned::rescue(repo, needed, now)?;
         }

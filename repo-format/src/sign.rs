@@ -51,8 +51,33 @@ pub struct KnownWriter {
     pub verify_key: VerifyKey,
     /// Writers of the same group believe each other's chunks without a verification.
     pub trust_group: Option<String>,
-    /// A revoked writer's old objects stay valid; it may begin no new session.
-    pub revoked: bool,
+    /// Whether it may store more.
+    pub standing: Standing,
+}
+
+/// Whether a writer may begin a session. What it stored stays valid in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It may.
+    Active,
+    /// The operator forbade it.
+    Revoked,
+    /// Its newest record is damaged: it may have been revoked.
+    Unknown,
+}
+
+impl KnownWriter {
+    /// Refuses a session of one who may not, or of whom that is not known.
+    pub fn may_begin(&self, writer: WriterId) -> Result<()> {
+        match self.standing {
+            Standing::Active => Ok(()),
+            Standing::Revoked => Err(Error::KeyNeeded(format!("writer {writer} was revoked"))),
+            Standing::Unknown => Err(Error::Refused(format!(
+                "the newest record of writer {writer} is damaged, so nobody can tell whether it was revoked; the operator repairs it: \
+                 `icecore key repair WRITER_KEY_FILE`"
+            ))),
+        }
+    }
 }
 
 /// All who may sign in one repository.
@@ -65,13 +90,14 @@ pub struct Signers {
 }
 
 impl Signers {
-    /// Checks that `signer` signed `digest`; `object` names what is checked in the error.
+    /// Checks that `signer` signed `digest`; `object` names what is checked in the error. A writer without a sound record is
+    /// [`Error::UnknownSigner`].
     pub fn verify(&self, object: &str, signer: WriterId, digest: &blake3::Hash, signature: &[u8]) -> Result<()> {
         let key = if signer == WriterId::OPERATOR {
             self.operator
         } else {
-            let writer = self.writers.get(&signer);
-            writer.ok_or_else(|| Error::damaged(object, format!("signed by the unknown writer {signer}")))?.verify_key
+            let unknown = || Error::UnknownSigner { object: object.into(), writer: signer };
+            self.writers.get(&signer).ok_or_else(unknown)?.verify_key
         };
         UnparsedPublicKey::new(&ED25519, key.0)
             .verify(digest.as_bytes(), signature)
@@ -80,8 +106,11 @@ impl Signers {
 
     /// Whether `reader` may rely on chunks that `writer` stored, without a verification by the operator.
     pub fn trusts(&self, reader: WriterId, writer: WriterId) -> bool {
-        if reader == writer || writer == WriterId::OPERATOR {
+        if writer == WriterId::OPERATOR {
             return true;
+        }
+        if reader == writer {
+            return self.writers.contains_key(&writer);
         }
         let group = |id| self.writers.get(&id).and_then(|w| w.trust_group.as_ref());
         group(reader).is_some() && group(reader) == group(writer)

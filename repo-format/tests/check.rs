@@ -80,6 +80,7 @@ fn a_bit_flipped_anywhere_is_found_and_named() {
         bench.fs.files().iter().map(|p| p.strip_prefix(ROOT).unwrap().to_str().unwrap().to_owned()).collect();
     for prefix in [
         "config",
+        "config-copy",
         "keys/",
         "writers/",
         "data/",

@@ -256,7 +256,7 @@ fn every_object_in_a_store_is_in_the_table_of_objects_and_the_other_way_round() 
     let rows = object_rows();
     let prefixes = rows.iter().flat_map(|(patterns, ..)| patterns).filter_map(|pattern| pattern.split_once('/'));
     let mut objects: Vec<String> = prefixes.flat_map(|(prefix, _)| keys(&bench, &format!("{prefix}/"))).collect();
-    objects.push("config".into());
+    objects.extend(["config".into(), "config-copy".into()]);
     objects.sort_unstable();
     objects.dedup();
     assert_eq!(objects.len(), bench.fs.files().len());

@@ -133,7 +133,7 @@ pub fn record(bytes: &[u8]) -> bool {
     let repository = repository();
     let (id, signers) = (&repository.config().repository, repository.signers());
     let mut sound = false;
-    if let Ok(config) = Config::decode(bytes) {
+    if let Ok(config) = Config::decode("config", bytes) {
         sound = true;
         let _ = (config.public(), config.operator(), config.check_writable());
     }

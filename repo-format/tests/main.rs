@@ -14,6 +14,7 @@ mod reference;
 mod roundtrip;
 mod sessions;
 mod support;
+mod unsound;
 
 /// A file that is forgotten here would never run.
 #[test]

@@ -132,7 +132,31 @@ impl Context {
                 }),
             }
         };
-        opened().with_context(|| format!("cannot open the repository in {}", dir.display()))
+        let repo = opened().with_context(|| format!("cannot open the repository in {}", dir.display()))?;
+        self.warn_of_unsound(&repo);
+        Ok(repo)
+    }
+
+    /// Damage that did not keep the repository from opening is said at once: the next one may.
+    fn warn_of_unsound(&self, repo: &Repository) {
+        for object in repo.unsound() {
+            let (cost, file) = match (object.writer, object.is_replaced) {
+                (Some(_), true) => continue,
+                (Some(writer), false) if repo.signers().writers.contains_key(&writer) => {
+                    ("whether the writer was revoked is not known; nothing is pruned", " WRITER_KEY_FILE")
+                }
+                (Some(_), false) => {
+                    ("what this writer stored cannot be verified; nothing is pruned", " WRITER_KEY_FILE")
+                }
+                (None, true) => ("its copy was read instead", ""),
+                (None, false) => {
+                    self.console
+                        .warn(&format!("{}. Nothing is pruned until it is moved out of the store", object.what));
+                    continue;
+                }
+            };
+            self.console.warn(&format!("{}. {cost} until `icecore key repair{file}` has repaired it", object.what));
+        }
     }
 
     /// Opens the repository with a recovery kit, whatever other keys were named.

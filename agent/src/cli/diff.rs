@@ -47,7 +47,8 @@ struct ExtentJson {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     let index = context.index(&repo)?;
-    let (from, to) = (point::open(&repo, &args.from)?, point::open(&repo, &args.to)?);
+    let open = |name| point::open(&repo, name, context.console);
+    let (from, to) = (open(&args.from)?, open(&args.to)?);
     let mut names: Vec<&str> = from.1.disks.iter().chain(&to.1.disks).map(|disk| disk.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();

@@ -181,7 +181,10 @@ fn code_of_job(error: &anyhow::Error) -> Code {
 fn code_of(error: &Error) -> Code {
     match error {
         Error::ForeignRepository { object, .. } if object == "the key file" => Code::Key,
-        Error::Damaged { .. } | Error::Missing { .. } | Error::ForeignRepository { .. } => Code::Damaged,
+        Error::Damaged { .. }
+        | Error::Missing { .. }
+        | Error::UnknownSigner { .. }
+        | Error::ForeignRepository { .. } => Code::Damaged,
         Error::NewerVersion { .. } | Error::UnknownFeature(_) => Code::NewerProgram,
         Error::NoRepository | Error::NoSuch(_) => Code::NotFound,
         Error::WrongPassphrase | Error::KeyNeeded(_) => Code::Key,
@@ -201,6 +204,12 @@ fn next_of(error: &Error) -> Option<&'static str> {
         Error::KeyNeeded(_) => "give --passphrase-file, --key-file or --recovery-kit instead of a writer key",
         Error::ForeignRepository { object, .. } if object == "the key file" => {
             "give the key of this repository, or the --repo that the key belongs to"
+        }
+        Error::Damaged { object, .. } if object == "config" => {
+            "put `config` or `config-copy` back from a replica or a copy of the repository's directory; nothing else is lost"
+        }
+        Error::UnknownSigner { .. } => {
+            "`icecore key repair WRITER_KEY_FILE` writes the writer's record again; `icecore check` names what depends on it"
         }
         Error::Damaged { .. } | Error::Missing { .. } | Error::ForeignRepository { .. } => {
             "run `icecore check --read-data` to see all damage; what is intact can still be restored"

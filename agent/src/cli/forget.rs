@@ -131,6 +131,10 @@ fn by_rules(args: &Args, repo: &Repository, context: &Context) -> anyhow::Result
     let mut names: BTreeMap<String, Points> = BTreeMap::new();
     for entry in list::entries(repo, &tombstones(repo)?)? {
         match entry {
+            // Rules go by the time of receipt, which is not proved.
+            Entry::Open(stored, _) if !stored.is_verified => {
+                context.console.warn(&format!("{} stays: it cannot be verified", point::short(&stored.at)));
+            }
             Entry::Open(stored, manifest) => {
                 names.entry(manifest.name.clone()).or_default().push((stored, manifest));
             }

@@ -3,6 +3,7 @@
 use super::console::table;
 use super::context::Context;
 use super::failure::{Code, Failure};
+use super::repair;
 use super::secrets::{self, NewFile};
 use super::writer;
 use agent::output;
@@ -74,6 +75,8 @@ enum Verb {
     Writers,
     /// Forbid a writer key any new session; what it stored stays
     WriterRevoke(writer::RevokeArgs),
+    /// Write again what is damaged of the configuration and of the writers' records
+    Repair(repair::Args),
 }
 
 /// Runs the verb.
@@ -101,6 +104,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         Verb::WriterExport(args) => writer::export(args, context),
         Verb::Writers => writer::list(context),
         Verb::WriterRevoke(args) => writer::revoke(args, context),
+        Verb::Repair(args) => repair::run(args, context),
     }
 }
 

@@ -43,7 +43,7 @@ impl Entry {
 
 /// Reads a point; damage is an entry, a store that fails is an error.
 pub fn read(repo: &Repository, at: PointKey) -> Result<Entry, Error> {
-    let loaded = repo.load(at).and_then(|stored| {
+    let loaded = repo.load_unverified(at).and_then(|stored| {
         if repo.keys().map_key(stored.writer).is_none() {
             return Ok(Entry::Sealed(stored));
         }
@@ -85,7 +85,8 @@ pub fn entry_json(entry: &Entry) -> Value {
     match entry {
         Entry::Open(stored, manifest) => open_json(stored, manifest),
         Entry::Sealed(stored) => json!({
-            "id": stored.at.manifest, "sealed": true, "sequence": stored.at.sequence, "writer": stored.writer,
+            "id": stored.at.manifest, "sealed": true, "verified": stored.is_verified, "sequence": stored.at.sequence,
+            "writer": stored.writer,
             "received_at": stored.receipt.received_at, "name": null, "name_id": stored.at.name,
         }),
         Entry::Damaged(at, error) => json!({
@@ -108,6 +109,7 @@ fn open_json(stored: &StoredManifest, manifest: &Manifest) -> Value {
         .collect();
     json!({
         "id": stored.at.manifest, "name": manifest.name, "sequence": stored.at.sequence, "sealed": false,
+        "verified": stored.is_verified,
         "created_at": manifest.created_at, "received_at": stored.receipt.received_at, "kind": manifest.kind,
         "full_read_reason": manifest.full_read_reason, "consistency": manifest.consistency, "host": manifest.host,
         "provider": manifest.provider, "program": manifest.program, "writer": stored.writer, "parent": manifest.parent,
@@ -159,6 +161,16 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         true => "No recovery points yet. `icecore backup SOURCE` makes one.".into(),
         false => table(&COLUMNS, entries.iter().map(row).collect()),
     })?;
+    for entry in &entries {
+        if let Entry::Open(stored, _) | Entry::Sealed(stored) = entry
+            && !stored.is_verified
+        {
+            let (id, writer) = (point::short(&stored.at), stored.writer);
+            context.console.warn(&format!(
+                "point {id} cannot be verified: there is no sound record of writer {writer}. Its place and its time are not proved"
+            ));
+        }
+    }
     let damaged = entries.iter().filter_map(|entry| match entry {
         Entry::Damaged(at, error) => Some(format!("{}: {error}", point::short(at))),
         _ => None,

@@ -51,7 +51,7 @@ impl FromStr for Place {
 /// Lists.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
-    let (stored, manifest) = point::open(&repo, &args.place.point)?;
+    let (stored, manifest) = point::open(&repo, &args.place.point, context.console)?;
     if args.path.is_none() && args.place.partition.is_none() && (args.disk.is_none() || manifest.disks.len() > 1) {
         return disks(&manifest, args.disk.as_deref(), context);
     }

@@ -22,6 +22,7 @@ mod ls;
 mod mount;
 mod point;
 mod prune;
+mod repair;
 mod restore;
 mod secrets;
 mod show;

@@ -39,7 +39,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     repo.keys().private_for("mounting")?;
-    let (stored, manifest) = point::open(&repo, &args.point)?;
+    let (stored, manifest) = point::open(&repo, &args.point, context.console)?;
     let index = context.index(&repo)?;
     // The file system's threads live as long as the process; so does what they read from.
     let (repo, index): (&'static Repository, &'static Index) = (Box::leak(Box::new(repo)), Box::leak(Box::new(index)));

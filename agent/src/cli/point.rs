@@ -1,5 +1,6 @@
 //! How a person names a recovery point, and what it is called in lists.
 
+use super::console::Console;
 use super::failure::{Code, Failure};
 use agent::output;
 use repo_format::Error;
@@ -87,7 +88,15 @@ pub fn find(repo: &Repository, name: &PointName) -> anyhow::Result<PointKey> {
         PointName::Latest => latest(repo),
         PointName::LatestOf(name) => match repo.latest_of(name)? {
             Some((stored, _)) => Ok(stored.at),
-            None => Err(no_such(format!("there is no recovery point of the name {name:?}"))),
+            None if repo.points_of(&repo.keys().ids().name(name))?.is_empty() => {
+                Err(no_such(format!("there is no recovery point of the name {name:?}")))
+            }
+            None => {
+                let what = format!(
+                    "of the name {name:?} there is no recovery point that is neither forgotten nor unverified nor sealed for these keys"
+                );
+                Err(Failure::new(Code::NotFound, what).next("`icecore list` shows them; name one by its id").into())
+            }
         },
         PointName::Sequence(name, sequence) => {
             let mut points = repo.points_of(&repo.keys().ids().name(name))?;
@@ -131,8 +140,9 @@ fn latest(repo: &Repository) -> anyhow::Result<PointKey> {
         if settled == Some(at.name) || forgotten.contains(&at.manifest.0) {
             continue;
         }
-        let stored = repo.load(at)?;
-        if repo.keys().map_key(stored.writer).is_none() {
+        let stored = repo.load_unverified(at)?;
+        // Order and time of what cannot be verified are not proved: it is never the latest. `list` shows it.
+        if !stored.is_verified || repo.keys().map_key(stored.writer).is_none() {
             continue;
         }
         settled = Some(at.name);
@@ -148,9 +158,18 @@ fn latest(repo: &Repository) -> anyhow::Result<PointKey> {
     }
 }
 
-/// Finds and opens a point.
-pub fn open(repo: &Repository, name: &PointName) -> anyhow::Result<(StoredManifest, Manifest)> {
-    Ok(repo.open_point(find(repo, name)?)?)
+/// Finds and opens a point for reading. That nobody can verify who signed it is said aloud.
+pub fn open(repo: &Repository, name: &PointName, console: Console) -> anyhow::Result<(StoredManifest, Manifest)> {
+    let (stored, manifest) = repo.open_point_unverified(find(repo, name)?)?;
+    if !stored.is_verified {
+        console.warn(&format!(
+            "{} cannot be verified by its signature: there is no sound record of writer {}. It was sealed by that writer or by a holder of \
+             the passphrase, and every block is compared with its id; its place among the points and its time of receipt are not proved",
+            title(&stored, &manifest),
+            stored.writer
+        ));
+    }
+    Ok((stored, manifest))
 }
 
 /// `NAME@SEQUENCE (id)`, for messages.

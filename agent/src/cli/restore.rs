@@ -51,7 +51,7 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     repo.keys().private_for("restoring")?;
-    let (stored, manifest) = point::open(&repo, &args.point)?;
+    let (stored, manifest) = point::open(&repo, &args.point, context.console)?;
     let index = context.index(&repo)?;
     let (progress, cancel) = (context.progress(), context.cancel()?);
     context.reading(&repo, &[(&stored, &manifest)], || {

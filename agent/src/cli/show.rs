@@ -21,7 +21,7 @@ pub struct Args {
 /// Shows.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
-    let (stored, manifest) = point::open(&repo, &args.point)?;
+    let (stored, manifest) = point::open(&repo, &args.point, context.console)?;
     let mut text = summary(&stored, &manifest);
     for disk in &manifest.disks {
         text += "\n";

@@ -99,7 +99,14 @@ pub fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
     status.dedup_ratio = ratio(status.bytes_source, status.bytes_unique);
     status.compression_ratio = ratio(status.bytes_unique, status.bytes_data_packs);
     let now = context.now();
-    status.sessions = lease::list(&repo)?.into_iter().map(|lease| session(&lease, now)).collect();
+    status.sessions = match lease::list(&repo) {
+        Ok(leases) => leases.iter().map(|lease| session(lease, now)).collect(),
+        Err(error) if error.is_damage() => {
+            context.console.warn(&format!("who works on it now cannot be said: {error}"));
+            Vec::new()
+        }
+        Err(error) => return Err(error.into()),
+    };
     context.console.result(&status, text)
 }
 

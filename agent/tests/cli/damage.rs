@@ -1,13 +1,29 @@
 //! Damaged and newer repositories.
 
-use super::bench::Bench;
+use super::bench::{Bench, Ran};
 use std::path::Path;
 
 #[test]
-fn a_damaged_configuration_is_named() {
+fn a_damaged_configuration_is_read_from_its_copy_and_repaired() {
     let bench = Bench::new();
     bench.flip(&bench.path("repo/config"), 60);
-    bench.run(["list"]).failed(3, &["config is damaged"]);
+    let listed = bench.run(["list"]).ok();
+    assert!(listed.stderr.contains("config is damaged") && listed.stderr.contains("key repair"), "{listed:?}");
+    bench.run(["check"]).failed(3, &["found 1 errors"]);
+    bench.run(["init"]).failed(6, &["already"]);
+    assert_eq!(bench.json(["key", "repair"])["written"], serde_json::json!(["config"]));
+    assert_eq!(bench.run(["list"]).ok().stderr, "");
+    bench.run(["check"]).ok();
+    assert!(bench.run(["key", "repair"]).ok().stdout.contains("Nothing of it is damaged"));
+}
+
+#[test]
+fn a_configuration_without_any_sound_copy_says_what_to_put_back() {
+    let bench = Bench::new();
+    bench.flip(&bench.path("repo/config"), 60);
+    bench.flip(&bench.path("repo/config-copy"), 60);
+    bench.run(["list"]).failed(3, &["config is damaged", "config-copy is damaged", "from a replica"]);
+    bench.run(["check"]).failed(3, &["config is damaged", "from a replica"]);
     bench.run(["init"]).failed(6, &["already"]);
 }
 
@@ -73,4 +89,43 @@ fn a_damaged_footer_is_warned_of_and_its_chunks_are_stored_again() {
     assert!(ran.stderr.contains("cannot be used"), "{ran:?}");
     bench.run(["restore", "latest:again", "--to", &bench.text("restored")]).ok();
     assert!(std::fs::read(bench.path("restored")).unwrap() == std::fs::read(&disk).unwrap());
+}
+
+/// The points of a machine whose writer record is damaged are shown, can be restored with a warning, and are left alone by rules.
+#[test]
+fn a_damaged_writer_record_costs_a_warning_until_it_is_repaired() {
+    let bench = Bench::new();
+    let (ours, theirs) = (bench.disk("ours", 3, 1), bench.disk("theirs", 4, 2));
+    bench.run(["backup", &ours, "--name", "ours"]).ok();
+    let key = bench.text("laptop.key");
+    let writer = bench.json(["key", "writer-export", "--out", &key])["writer"].as_str().unwrap().to_owned();
+    let laptop = |args: &[&str]| Ran::from(bench.keyless().args(["--writer-key", &key]).args(args).output().unwrap());
+    laptop(&["backup", &theirs, "--name", "theirs"]).ok();
+    bench.flip(&bench.path(&format!("repo/writers/{writer}-00000000")), 70);
+
+    let points = bench.json(["list"]);
+    let of = |name: &str| points.as_array().unwrap().iter().find(|point| point["name"] == name).unwrap().clone();
+    assert_eq!((of("ours")["verified"].as_bool(), of("theirs")["verified"].as_bool()), (Some(true), Some(false)));
+    let out = bench.text("out");
+    let silent = bench.run(["restore", "latest", "--to", &out]).ok();
+    assert!(!silent.stderr.contains("cannot be verified by its signature"), "{silent:?}");
+    assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(&ours).unwrap());
+    bench.run(["restore", "latest:theirs", "--to", &bench.text("x")]).failed(5, &["unverified", "by its id"]);
+    let out = bench.text("out2");
+    let loud = bench.run(["restore", of("theirs")["id"].as_str().unwrap(), "--to", &out]).ok();
+    assert!(loud.stderr.contains("cannot be verified by its signature"), "{loud:?}");
+    assert_eq!(std::fs::read(&out).unwrap(), std::fs::read(&theirs).unwrap());
+
+    bench.run(["check", "--read-data"]).failed(3, &["found 1 errors"]);
+    bench.run(["prune"]).failed(6, &["key repair"]);
+    let kept = bench.run(["forget", "--keep-last", "1"]).ok();
+    assert!(kept.stderr.contains("stays: it cannot be verified"), "{kept:?}");
+    bench.run(["status"]).ok();
+    laptop(&["backup", &theirs, "--name", "theirs"]).failed(6, &["is damaged", "key repair"]);
+
+    bench.run(["key", "repair"]).failed(3, &["still damaged", &writer]);
+    bench.run(["key", "repair", &key]).ok();
+    bench.run(["check", "--read-data"]).ok();
+    bench.run(["prune"]).ok();
+    laptop(&["backup", &theirs, "--name", "theirs"]).ok();
 }

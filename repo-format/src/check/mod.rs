@@ -14,11 +14,13 @@ pub use proof::prove_point;
 pub use report::{AffectedDisk, AffectedPoint, Extent, Finding, MAX_EXTENTS, Report, Severity};
 
 use crate::error::{Error, Result};
+use crate::id::WriterId;
 use crate::index::Index;
 use crate::reader::Reader;
 use crate::repository::Repository;
+use crate::writers::Unsound;
 use jiff::Timestamp;
-use report::Findings;
+use report::{FindingNumber, Findings};
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -119,9 +121,18 @@ pub fn check(repo: &Repository, index: &Index, options: &Options<'_>) -> Result<
     let packs = packs::check_packs(repo, index, &listing, options, (&mut findings, &mut report))?;
     let reader = Reader::new(repo, index);
     trees::check_trees(&reader, &packs, &points, options, (&mut findings, &mut report))?;
+    packs.name_unverified(repo, &mut findings);
     packs.finish(repo, index, options, (&mut findings, &mut report))?;
     report.findings = findings.finish(&points.names);
     Ok(report)
+}
+
+/// The finding of a writer whose signatures cannot be checked: that of its damaged record, where there is one.
+fn unknown_writer(repo: &Repository, writer: WriterId, what: &str, findings: &mut Findings) -> FindingNumber {
+    let of_writer = |object: &&Unsound| object.writer == Some(writer) && !object.is_replaced;
+    let object = repo.unsound().iter().rfind(of_writer).map(|object| object.object.clone());
+    let object = object.unwrap_or_else(|| format!("writers/{writer}"));
+    findings.error(&object, what, objects::WRITERS_NEXT)
 }
 
 /// Whether an error is about one object, so that the check can go on.
@@ -137,6 +148,9 @@ fn as_finding(object: &str, error: Error) -> Result<String> {
     Ok(match error {
         Error::Damaged { object: named, what } if named == object => what,
         Error::Missing { key } if key == object => "it is missing".into(),
+        Error::UnknownSigner { object: named, writer } if named == object => {
+            format!("it cannot be verified: there is no sound record of writer {writer}, who signed it")
+        }
         other => other.to_string(),
     })
 }

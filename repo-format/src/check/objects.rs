@@ -3,7 +3,7 @@
 use super::report::{AffectedPoint, Findings};
 use super::{Options, Phase, Report, as_finding};
 use crate::condemned;
-use crate::config::{CONFIG_KEY, Config};
+use crate::config::{CONFIG_COPY_KEY, CONFIG_KEY, Config};
 use crate::error::{Error, Result};
 use crate::forget::{self, Tombstone};
 use crate::id::{ManifestId, PackId};
@@ -26,6 +26,11 @@ pub(super) struct Listing {
 
 /// Forgotten points. A tombstone that is damaged still says by its name which point it stands on.
 pub(super) type Graves = HashMap<ManifestId, Option<Tombstone>>;
+
+/// What is said of a writer whose signatures cannot be checked.
+pub(super) const NO_RECORD: &str = "no sound record of this writer is in the store; what it signed cannot be verified";
+/// What to do about a writer's record.
+pub(super) const WRITERS_NEXT: &str = "`icecore key repair WRITER_KEY_FILE` (without the file for the built-in writer), or restore the object from a replica; until then nothing is pruned";
 
 const RECORD_PREFIXES: [&str; 10] = [
     "keys/",
@@ -76,7 +81,7 @@ fn classify(key: String, size: u64, listing: &mut Listing, findings: &mut Findin
         listing.records.push(key);
     } else if key.starts_with("tmp/") {
         findings.note(&key, "left behind by an interrupted write, or being written", "nothing; prune removes it");
-    } else if key != CONFIG_KEY {
+    } else if key != CONFIG_KEY && key != CONFIG_COPY_KEY {
         findings.note(&key, "it is not part of the repository", "nothing; icecore neither reads nor deletes it");
     }
 }
@@ -120,18 +125,24 @@ pub(super) fn check_records(
 }
 
 fn check_config(repo: &Repository, findings: &mut Findings) -> Result<()> {
-    let next = "restore the object `config` from a replica of this repository";
-    match repo.store().get(CONFIG_KEY).and_then(|bytes| Config::decode(&bytes)) {
-        Err(error) => {
-            let what = as_finding(CONFIG_KEY, error)?;
-            findings.error(CONFIG_KEY, &what, next);
-        }
-        Ok(config) => {
-            let known = repo.config();
-            if (config.repository, &config.operator_key, &config.public_key)
-                != (known.repository, &known.operator_key, &known.public_key)
-            {
-                findings.error(CONFIG_KEY, "it was exchanged since the repository was opened", next);
+    let next = "`icecore key repair` writes it again from the other copy; do it now, the repository cannot be opened without either";
+    for object in [CONFIG_KEY, CONFIG_COPY_KEY] {
+        match repo.store().get(object).and_then(|bytes| Config::decode(object, &bytes)) {
+            // A cut init leaves that.
+            Err(Error::Missing { .. }) if object == CONFIG_COPY_KEY => {
+                findings.note(object, "there is no copy of the configuration", "`icecore key repair` writes it");
+            }
+            Err(error) => {
+                let what = as_finding(object, error)?;
+                findings.error(object, &what, next);
+            }
+            Ok(config) => {
+                let known = repo.config();
+                if (config.repository, &config.operator_key, &config.public_key)
+                    != (known.repository, &known.operator_key, &known.public_key)
+                {
+                    findings.error(object, "it is not the configuration that the repository was opened with", next);
+                }
             }
         }
     }
@@ -173,8 +184,7 @@ fn check_record(
 
 /// Revisions of a writer agree: one key for ever, and no way back from being revoked. `writers` is sorted by key.
 fn check_writers(repo: &Repository, writers: Vec<(String, WriterRecord)>, findings: &mut Findings) {
-    let next =
-        "restore the writer's records from a replica; if somebody could write to the store, revoke the writer again";
+    let next = "`icecore key writer-revoke` if somebody else could write to the store; else restore the writer's records from a replica";
     for pair in writers.windows(2) {
         let [(_, older), (key, newer)] = pair else { continue };
         if older.writer != newer.writer {
@@ -193,11 +203,7 @@ fn check_writers(repo: &Repository, writers: Vec<(String, WriterRecord)>, findin
     for writer in known.into_iter().filter(|id| !writers.iter().any(|(_, record)| record.writer == *id)) {
         let object = format!("writers/{writer}");
         if !writers.iter().any(|(key, _)| key.starts_with(&object)) {
-            findings.error(
-                &object,
-                "no sound record of this writer is in the store; what it stored cannot be verified",
-                next,
-            );
+            findings.error(&object, NO_RECORD, WRITERS_NEXT);
         }
     }
 }
@@ -210,7 +216,7 @@ fn touched_point(key: &str) -> Option<ManifestId> {
 fn next_step(key: &str) -> &'static str {
     match key.split_once('/').map_or(key, |(prefix, _)| prefix) {
         "keys" => "add a new key with `icecore key add`, see that it opens the repository, then delete this object",
-        "writers" => "restore it from a replica; without it nothing that this writer stored can be verified",
+        "writers" => WRITERS_NEXT,
         "tombstones" => "delete this object and forget the point again; until then backups and prune refuse to run",
         "leases" => "delete this object once no backup, restore or prune runs; until then prune refuses to run",
         "condemned" => "delete the objects of this run; the next prune condemns anew and waits the grace again",

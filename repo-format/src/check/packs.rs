@@ -1,9 +1,9 @@
 //! Packs: every footer verified; some or all packs read whole, every entry opened where the key is there. By several threads, each
 //! with one pack in memory.
 
-use super::objects::Listing;
+use super::objects::{Listing, NO_RECORD};
 use super::report::Findings;
-use super::{Depth, Options, Phase, Report, as_finding, is_about_an_object};
+use super::{Depth, Options, Phase, Report, as_finding, is_about_an_object, unknown_writer};
 use crate::codec::Decoder;
 use crate::condemned::{self, PackRef};
 use crate::error::{Error, Result};
@@ -23,6 +23,8 @@ pub(super) struct Packs {
     /// Packs of the index that the store does not have; removed from the index at the end.
     gone: Vec<IndexedPack>,
     sound: Vec<PackRef>,
+    /// Packs whose signature cannot be checked, by signer.
+    unverified: HashMap<WriterId, u64>,
 }
 
 struct Task {
@@ -266,7 +268,10 @@ impl Packs {
         if let Some(info) = seen.info {
             enter(index, task, known, &info)?;
             let has_others_chunks = task.kind == PackKind::Data && info.header.signer != WriterId::OPERATOR;
-            if is_sound && has_others_chunks && seen.opened == info.rows.len() as u64 {
+            if !info.is_verified {
+                *self.unverified.entry(info.header.signer).or_default() += 1;
+            }
+            if is_sound && info.is_verified && has_others_chunks && seen.opened == info.rows.len() as u64 {
                 self.sound.push(PackRef { kind: task.kind, pack: task.id });
             }
         }
@@ -276,6 +281,14 @@ impl Packs {
     /// Whether an entry that its footer confirms was found to be bad.
     pub(super) fn is_bad(&self, pack: &PackId, entry: u32) -> bool {
         self.bad_entries.get(pack).is_some_and(|entries| entries.contains(&entry))
+    }
+
+    /// Says which writers' packs could not be verified.
+    pub(super) fn name_unverified(&self, repo: &Repository, findings: &mut Findings) {
+        for (writer, count) in &self.unverified {
+            let what = format!("{NO_RECORD}: {count} packs, whose contents are proved by their ids alone");
+            unknown_writer(repo, *writer, &what, findings);
+        }
     }
 
     /// After the walk: what is gone leaves the index, what is verified is recorded.

@@ -1,8 +1,8 @@
 //! Manifests: each decodes, is signed, opens where the keys allow it, and follows the one it names.
 
-use super::objects::{Graves, Listing};
+use super::objects::{Graves, Listing, NO_RECORD};
 use super::report::{AffectedPoint, Findings};
-use super::{Options, Phase, Report, as_finding};
+use super::{Options, Phase, Report, as_finding, unknown_writer};
 use crate::error::{Error, Result};
 use crate::id::{ManifestId, NameId, NodeId};
 use crate::manifest::{PointKey, StoredManifest};
@@ -57,13 +57,17 @@ pub(super) fn check_points(
     let mut locked = 0_u64;
     for (done, at) in listing.points.iter().enumerate() {
         options.at(Phase::Records, done, listing.points.len(), report)?;
-        let stored = match repo.load(*at) {
+        let stored = match repo.load_unverified(*at) {
             // Pruned since the listing.
             Err(Error::Missing { .. }) if repo.is_forgotten(&at.manifest)? => continue,
             other => other,
         };
         report.points += 1;
         let result = stored.and_then(|stored| {
+            if !stored.is_verified {
+                let finding = unknown_writer(repo, stored.writer, NO_RECORD, findings);
+                findings.affects(finding, AffectedPoint::whole(at));
+            }
             links.push(Link { at: *at, previous: stored.previous });
             open(repo, &stored, &mut points)
         });

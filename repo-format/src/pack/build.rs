@@ -153,6 +153,10 @@ impl PackBuilder {
         let checksum = digest(&self.bytes);
         self.bytes.extend_from_slice(checksum.as_bytes());
         let id = PackId(*blake3::hash(&self.bytes).as_bytes());
-        FinishedPack { id, info: PackInfo { header: self.header, rows: self.rows, pack_bytes }, bytes: self.bytes }
+        FinishedPack {
+            id,
+            info: PackInfo { header: self.header, rows: self.rows, pack_bytes, is_verified: true },
+            bytes: self.bytes,
+        }
     }
 }

@@ -20,6 +20,8 @@ pub struct PackInfo {
     pub rows: Vec<FooterRow>,
     /// Length of the whole pack.
     pub pack_bytes: u64,
+    /// Whether its signature fits. False when there is no sound record of its signer: what is read from it is proved by its ids alone.
+    pub is_verified: bool,
 }
 
 /// What is read first from a pack's end: enough for the footers of most packs.
@@ -97,9 +99,11 @@ impl PackInfo {
         if next + footer.len() as u64 != size {
             return Err(Error::damaged(key, "its entries do not fill it"));
         }
-        Ok(Self { header, rows, pack_bytes: size })
+        Ok(Self { header, rows, pack_bytes: size, is_verified: false })
     }
 
+    /// Checks checksum and signature. Reading goes on when the signer is not known: whoever relies on a pack for what is to be
+    /// stored asks who stored it, and trusts no unknown writer.
     fn verified(
         self,
         key: &str,
@@ -124,8 +128,10 @@ impl PackInfo {
             return Err(Error::damaged(key, "it is signed by another than its writer"));
         }
         let signature = &footer[footer.len() - 32 - SIGNATURE_BYTES..footer.len() - 32];
-        signers.verify(key, self.header.signer, &digest(32 + SIGNATURE_BYTES), signature)?;
-        Ok(self)
+        match signers.verify(key, self.header.signer, &digest(32 + SIGNATURE_BYTES), signature) {
+            Err(Error::UnknownSigner { .. }) => Ok(self),
+            other => other.map(|()| Self { is_verified: true, ..self }),
+        }
     }
 
     /// Loads a pack from its whole bytes, and checks that they have the name and that every sealed entry has its hash.

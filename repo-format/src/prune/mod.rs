@@ -88,6 +88,7 @@ pub struct Outcome {
 
 /// Runs prune.
 pub fn prune(repo: &Repository, index: &Index, options: &Options<'_>, now: Timestamp) -> Result<Outcome> {
+    repo.refuse_unsound_writers("prune")?;
     if options.dry_run {
         let run = Run { repo, index, options, now, own: None, lease: RefCell::new(None) };
         return run.count();

@@ -318,8 +318,16 @@ impl Bench {
 
     /// The whole content of a point's only disk.
     pub fn restore(&self, at: PointKey) -> Result<Vec<u8>> {
+        self.content(&self.repo.open_point(at)?.1)
+    }
+
+    /// The same of a point whose writer has no sound record.
+    pub fn restore_unverified(&self, at: PointKey) -> Result<Vec<u8>> {
+        self.content(&self.repo.open_point_unverified(at)?.1)
+    }
+
+    fn content(&self, manifest: &Manifest) -> Result<Vec<u8>> {
         let reader = Reader::new(&self.repo, &self.index);
-        let (_, manifest) = self.repo.open_point(at)?;
         let disk = manifest.disk(None)?;
         let mut content = vec![0; usize::try_from(disk.size_bytes).unwrap()];
         let tree = disk.tree(manifest.chunk_bytes);

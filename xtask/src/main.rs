@@ -2,6 +2,7 @@
 
 mod bench;
 mod interrupt;
+mod kmod;
 mod run;
 mod setup;
 mod step;
@@ -31,6 +32,8 @@ enum Command {
     Tour(tour::Options),
     /// Everything that CI runs
     Test(test::Options),
+    /// Build the kernel module for the current backports kernel of Debian 13
+    Kmod(kmod::Options),
     /// Measure speed and size next to restic, borg, rustic and zstd
     Bench(bench::Options),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Tour(options) => tour::run(&options),
         Command::Test(options) => return test::run(&options),
+        Command::Kmod(options) => kmod::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match result {

@@ -30,12 +30,21 @@ pub struct Consent {
 /// What the machine shall be able to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
+    /// Build the kernel module.
+    Kernel,
     /// Build, make a sample disk, back it up, restore it.
     Tour,
     /// All tests.
     Test,
     /// The benchmark with its peers.
     Bench,
+}
+
+impl Purpose {
+    /// Whether a machine that shall serve this purpose must have what `other` needs.
+    fn includes(self, other: Self) -> bool {
+        other == self || (other < self && (other != Self::Kernel || self >= Self::Test))
+    }
 }
 
 /// What shows that a package is there.
@@ -74,7 +83,12 @@ const fn need(purpose: Purpose, package: &'static str, proof: Proof, why: &'stat
     Need { package, proof, why, purpose }
 }
 
-const NEEDS: [Need; 19] = [
+const NEEDS: [Need; 24] = [
+    need(Purpose::Kernel, "debian-archive-keyring", File(DEBIAN_KEYRING), "verify the packages that it downloads"),
+    need(Purpose::Kernel, "dpkg", Program("dpkg-deb"), "unpack packages into the build root of the kernel module"),
+    need(Purpose::Kernel, "tar", Program("tar"), "unpack the kernel's source"),
+    need(Purpose::Kernel, "xz-utils", Program("xz"), "decompress the kernel's source"),
+    need(Purpose::Kernel, "util-linux", Program("unshare"), "enter that build root"),
     need(Purpose::Tour, "gcc", Program("gcc"), "compile SQLite, zstd and the cryptography library"),
     need(Purpose::Tour, "libc6-dev", File("/usr/include/stdio.h"), "find the C library's headers for the same"),
     need(Purpose::Tour, "gdisk", Program("sgdisk"), "write partition tables on sample disks"),
@@ -96,6 +110,8 @@ const NEEDS: [Need; 19] = [
     need(Purpose::Bench, "zstd", Program("zstd"), "measure the compressor alone, to compare with"),
 ];
 
+const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// Installs everything that any command needs.
 pub fn run(options: &Options) -> Result<()> {
     install(Purpose::Bench, options.consent)?;
@@ -105,7 +121,8 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Installs what `purpose` needs and is not there; returns quickly when nothing is missing.
 pub fn install(purpose: Purpose, consent: Consent) -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| need.purpose <= purpose && !need.proof.holds()).collect();
+    let missing: Vec<&Need> =
+        NEEDS.iter().filter(|need| purpose.includes(need.purpose) && !need.proof.holds()).collect();
     if !missing.is_empty() {
         eprintln!("These packages are missing:");
         for need in &missing {

@@ -10,6 +10,7 @@ mod fuzz_corpus;
 mod golden;
 mod properties;
 mod prune;
+mod prune_leases;
 mod reference;
 mod roundtrip;
 mod sessions;

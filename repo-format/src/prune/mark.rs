@@ -25,6 +25,14 @@ pub struct Mark {
     verified: HashSet<PackId>,
 }
 
+/// What the caller does while a tree is marked.
+pub struct Around<'a> {
+    /// Called before each node that has nodes below it, so often enough to keep a lease alive in a disk of any size. An error stops the mark.
+    pub go_on: &'a dyn Fn() -> Result<()>,
+    /// Hears of each part of the tree that cannot be read; what it returns as an error stops the mark.
+    pub unreadable: &'a mut dyn FnMut(Error) -> Result<()>,
+}
+
 impl Mark {
     /// An empty mark.
     pub fn new(reader: &Reader<'_>) -> Result<Self> {
@@ -40,34 +48,51 @@ impl Mark {
         })
     }
 
-    /// Marks the trees of a point.
-    pub fn point(&mut self, reader: &Reader<'_>, at: PointKey) -> Result<()> {
+    /// Marks the trees of a point. A part that cannot be read stops it.
+    pub fn point(&mut self, reader: &Reader<'_>, at: PointKey, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
+        let mut around = Around { go_on, unreadable: &mut Err };
         let (stored, manifest) = reader.repository().open_point(at)?;
         for disk in &manifest.disks {
             let tree = disk.tree(manifest.chunk_bytes);
             if let Some(root) = tree.root {
-                self.node(reader, &root, tree.level(), stored.writer)?;
+                self.node(reader, (&root, tree.level()), stored.writer, &mut around)?;
             }
         }
         Ok(())
     }
 
-    /// Marks a tree that a lease pins.
-    pub fn pinned(&mut self, reader: &Reader<'_>, pin: &PinnedRoot) -> Result<()> {
-        self.node(reader, &pin.root, pin.level, pin.writer)
+    /// Marks a tree that a lease pins. After all points: where a point shares a part of it, that part must be whole.
+    pub fn pinned(&mut self, reader: &Reader<'_>, pin: &PinnedRoot, around: &mut Around<'_>) -> Result<()> {
+        self.node(reader, (&pin.root, pin.level), pin.writer, around)
     }
 
-    fn node(&mut self, reader: &Reader<'_>, id: &NodeId, level: u8, writer: WriterId) -> Result<()> {
-        if !self.entry(reader, &(*id).into(), PackKind::Tree, writer)? {
-            return Ok(());
+    fn node(
+        &mut self,
+        reader: &Reader<'_>,
+        (id, level): (&NodeId, u8),
+        writer: WriterId,
+        around: &mut Around<'_>,
+    ) -> Result<()> {
+        match self.entry(reader, &(*id).into(), PackKind::Tree, writer) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => return tell(error, around),
         }
-        let node = reader.node(id, level)?;
+        if level > 0 {
+            (around.go_on)()?;
+        }
+        let node = match reader.node(id, level) {
+            Ok(node) => node,
+            Err(error) => return tell(error, around),
+        };
         for child in node.children.iter().flatten() {
             match level {
                 0 => {
-                    self.entry(reader, &ChunkId(*child).into(), PackKind::Data, writer)?;
+                    if let Err(error) = self.entry(reader, &ChunkId(*child).into(), PackKind::Data, writer) {
+                        tell(error, around)?;
+                    }
                 }
-                level => self.node(reader, &NodeId(*child), level - 1, writer)?,
+                level => self.node(reader, (&NodeId(*child), level - 1), writer, around)?,
             }
         }
         Ok(())
@@ -134,4 +159,9 @@ impl Mark {
             }
         }
     }
+}
+
+/// Damage is told; a store that fails stops the mark.
+fn tell(error: Error, around: &mut Around<'_>) -> Result<()> {
+    if error.is_damage() { (around.unreadable)(error) } else { Err(error) }
 }

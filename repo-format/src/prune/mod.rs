@@ -4,6 +4,7 @@
 //! ended and a second mark still finds it dead. FORMAT.md, "Delete order", is the rule this file follows step by step.
 
 mod mark;
+mod pins;
 mod repack;
 
 use crate::condemned::{self, Condemned, PackRef};
@@ -14,10 +15,11 @@ use crate::index::{Index, IndexedPack};
 use crate::lease::{self, Lease, LeaseBody, Purpose};
 use crate::manifest::PointKey;
 use crate::reader::Reader;
-use crate::reconcile::{self, reconcile};
+use crate::reconcile::{self, Reconciled, reconcile};
 use crate::repository::Repository;
 use jiff::{SignedDuration, Timestamp};
 use mark::Mark;
+use pins::Pins;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -123,7 +125,11 @@ impl Run<'_> {
         let reader = Reader::new(self.repo, self.index);
         self.persist_absences()?;
         let leases = self.other_leases()?;
-        let mark = self.mark(&reader, &leases, &HashSet::new())?;
+        let (mark, pins) = self.mark(&reader, &leases, &HashSet::new())?;
+        outcome.left.extend(pins.left);
+        if pins.is_unsure {
+            return Ok(outcome);
+        }
         self.delete_condemned(&reader, &mark, (&eligible, &leases), &mut outcome)?;
         let dead = self.condemn_and_repack(&reader, &mark, &leases, &mut outcome)?;
         self.condemn(dead)?;
@@ -142,7 +148,8 @@ impl Run<'_> {
             .collect();
         let reader = Reader::new(self.repo, self.index);
         let leases = self.other_leases()?;
-        let mark = self.mark(&reader, &leases, &due)?;
+        let (mark, pins) = self.mark(&reader, &leases, &due)?;
+        outcome.left.extend(pins.left);
         outcome.points_deleted = due.into_iter().collect();
         outcome.points_deleted.sort_unstable();
         let eligible: HashSet<PackId> =
@@ -151,6 +158,7 @@ impl Run<'_> {
             let live = mark.live_bytes(&reader, &pack)?;
             outcome.bytes_live += live;
             match live {
+                0 if pins.is_unsure => outcome.bytes_dead_left += pack.pack_bytes,
                 0 if eligible.contains(&pack.id) => {
                     outcome.packs_deleted += 1;
                     outcome.bytes_freed += pack.pack_bytes;
@@ -201,10 +209,10 @@ impl Run<'_> {
     }
 
     /// The index must say what the store holds: a point whose chunk cannot be found stops the run before anything is deleted.
-    fn reconcile(&self) -> Result<()> {
+    fn reconcile(&self) -> Result<Reconciled> {
         let options =
             reconcile::Options { threads: self.options.threads, progress: &|_| {}, cancel: self.options.cancel };
-        reconcile(self.repo, self.index, &options).map(|_| ())
+        reconcile(self.repo, self.index, &options)
     }
 
     /// Lists whose grace is over and whose sessions have all ended. A list that was cut before its leases gets them now and waits.
@@ -229,19 +237,22 @@ impl Run<'_> {
         Ok(eligible)
     }
 
-    /// Marks what leases pin and what every manifest needs; the manifests are listed after the leases.
-    fn mark<'r>(&self, reader: &'r Reader<'r>, leases: &[LeaseBody], without: &HashSet<ManifestId>) -> Result<Mark> {
+    /// Marks what every manifest needs and what leases pin; the manifests are listed after the leases.
+    fn mark<'r>(
+        &self,
+        reader: &'r Reader<'r>,
+        leases: &[LeaseBody],
+        without: &HashSet<ManifestId>,
+    ) -> Result<(Mark, Pins)> {
         let mut mark = Mark::new(reader)?;
-        for pin in leases.iter().flat_map(|lease| &lease.pinned) {
-            mark.pinned(reader, pin)?;
-        }
         let points = self.repo.points()?;
         for (done, at) in points.iter().enumerate().filter(|(_, at)| !without.contains(&at.manifest)) {
             self.go_on()?;
             (self.options.progress)(Step::Marking(done as u64, points.len() as u64));
-            mark.point(reader, *at)?;
+            mark.point(reader, *at, &|| self.go_on())?;
         }
-        Ok(mark)
+        let pins = self.mark_pins(reader, &mut mark, leases)?;
+        Ok((mark, pins))
     }
 
     /// Deletes what earlier runs condemned and this mark confirms to be dead.

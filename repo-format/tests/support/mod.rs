@@ -182,6 +182,21 @@ impl Bench {
         prune::prune(&self.repo, &self.index, &options, self.now())
     }
 
+    /// Prunes by another clock.
+    pub fn prune_by(&self, clock: &(dyn Fn() -> Timestamp + Sync)) -> Result<Outcome> {
+        let options = prune::Options {
+            grace: DAY,
+            repack_dead_percent: prune::REPACK_DEAD_PERCENT,
+            max_repack_bytes: u64::MAX,
+            dry_run: false,
+            threads: 2,
+            progress: &|_| {},
+            clock,
+            cancel: &AtomicBool::new(false),
+        };
+        prune::prune(&self.repo, &self.index, &options, clock())
+    }
+
     /// Forgets a point; prune may have it after a day.
     pub fn forget(&self, at: &PointKey) -> Result<()> {
         forget::forget(&self.repo, at, "test", self.now(), DAY)
@@ -267,6 +282,27 @@ impl Bench {
             editor.set(*position, chunk, session)?;
         }
         editor.finish(session)
+    }
+
+    /// Backs up a disk that is zero but for chunks at some positions, whatever its size.
+    pub fn backup_sparse(&self, name: &str, chunks: u64, positions: &[u64]) -> Result<PointKey> {
+        let reader = Reader::new(&self.repo, &self.index);
+        let mut start = SessionStart::begin(&reader, self.now())?;
+        let result = std::thread::scope(|scope| {
+            let mut session = start.open(scope, &reader);
+            let (mut encoder, mut editor) = (Encoder::new(1)?, TreeEditor::new(Tree::empty(chunks), &reader));
+            for position in positions {
+                let chunk =
+                    store_chunk(&self.repo, &mut session, &mut encoder, &position.to_le_bytes().repeat(CHUNK / 8))?;
+                editor.set(*position, chunk, &mut session)?;
+            }
+            let tree = editor.finish(&mut session)?;
+            let closed = session.close()?;
+            let disk = Disk { size_bytes: chunks * CHUNK as u64, ..described("disk", &[], tree) };
+            closed.commit(&self.manifest(name, vec![disk], (false, None), Stats::default()), self.now())
+        });
+        let released = start.abandon(&self.repo);
+        result.and_then(|at| released.map(|()| at))
     }
 
     /// Backs up several disks in full as one point.

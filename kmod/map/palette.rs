@@ -5,7 +5,7 @@
 //! only when more numbers are really in use, and narrower again. When no wider code is possible or memory is short,
 //! the two oldest numbers become one, the later of them: more is reported, never less.
 
-use super::{LEAF_BLOCKS, LEAF_WORDS};
+use super::{LEAF_BLOCKS, LEAF_WORDS, low_bits};
 use crate::memory::{Array, Memory, OutOfMemory, Wait};
 
 /// The widest codes have 2 to this power bits.
@@ -66,13 +66,15 @@ impl<M: Memory> Palette<M> {
         let code = self.code(index(position));
         let repeated = self.repeated(code);
         let per_word = 64u64 >> self.width_shift;
-        let mut at = position + 1;
+        let mut at = position;
         while at < end {
-            let whole = at % per_word == 0 && self.codes[index(at / per_word)] == repeated;
-            match whole {
-                true => at += per_word,
-                false if self.code(index(at)) == code => at += 1,
-                false => return at,
+            let word = at / per_word;
+            if self.codes[index(word)] == repeated {
+                at = (word + 1) * per_word;
+            } else if self.code(index(at)) == code {
+                at += 1;
+            } else {
+                return at;
             }
         }
         end
@@ -82,7 +84,7 @@ impl<M: Memory> Palette<M> {
     ///
     /// Returns up to which number the leaf cannot tell changes apart any more because numbers had to be merged: 0 if none.
     pub fn set(&mut self, number: u64, word: impl Fn(usize) -> u64) -> u64 {
-        let (code, merged) = self.code_for(number);
+        let (code, merged) = self.code_for(number, &word);
         for at in 0..LEAF_WORDS {
             self.set_word(at, word(at), code);
         }
@@ -91,7 +93,7 @@ impl<M: Memory> Palette<M> {
 
     /// Uses the narrowest codes that do; `Err(number)` when only one number is left and no codes are needed.
     pub fn tidy(&mut self) -> Result<(), u64> {
-        let live = self.live();
+        let live = self.live(&|_| 0);
         if live.len() == 1 {
             let only = (0..self.used).find(|code| live.has(*code)).unwrap_or(0);
             return Err(self.numbers[only]);
@@ -149,16 +151,17 @@ impl<M: Memory> Palette<M> {
         }
     }
 
-    /// The code of a number, a new one if need be, and up to which number merging was necessary for that.
-    fn code_for(&mut self, number: u64) -> (usize, u64) {
+    /// The code of a number that the blocks of `word` are about to get, a new one if need be, and up to which number
+    /// merging was necessary for that.
+    fn code_for(&mut self, number: u64, word: &impl Fn(usize) -> u64) -> (usize, u64) {
         if let Some(code) = self.numbers[..self.used].iter().position(|known| *known == number) {
             return (code, 0);
         }
         if self.used < self.numbers.len() {
             return (self.append(number), 0);
         }
-        // Full: first a number that no block has any more gives up its code, then codes widen, then numbers merge.
-        let live = self.live();
+        // Full: first a number that no block keeps gives up its code, then codes widen, then numbers merge.
+        let live = self.live(word);
         if let Some(free) = (0..self.used).find(|code| !live.has(*code)) {
             self.numbers[free] = number;
             return (free, 0);
@@ -178,17 +181,22 @@ impl<M: Memory> Palette<M> {
         code
     }
 
-    fn live(&self) -> CodeSet {
+    /// The codes of all blocks whose bits are not set in `word`.
+    fn live(&self, word: &impl Fn(usize) -> u64) -> CodeSet {
         let mut live = CodeSet::default();
-        let mut position = 0;
-        while position < LEAF_BLOCKS {
-            live.insert(self.code(index(position)));
-            position = self.run_end(position, LEAF_BLOCKS);
+        for at in 0..LEAF_WORDS {
+            let start = 64 * at as u64;
+            let mut rest = !word(at);
+            while rest != 0 {
+                let position = start + u64::from(rest.trailing_zeros());
+                live.insert(self.code(index(position)));
+                rest &= !low_bits(self.run_end(position, start + 64) - start);
+            }
         }
         live
     }
 
-    /// Other widths, and only the live numbers. Nothing changes when memory is short.
+    /// Other widths, and only the live numbers; blocks without one get any. Nothing changes when memory is short.
     fn recode(&mut self, width_shift: u32, live: CodeSet) -> Result<(), OutOfMemory> {
         let mut new = Self::empty(self.memory, width_shift)?;
         let mut new_codes = [0u8; 256];

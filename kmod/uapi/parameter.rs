@@ -50,8 +50,8 @@ pub const CHUNK_MAXIMUM_SHIFT: Parameter = parameter("chunk_maximum_shift", 26, 
 pub const CHUNK_MAXIMUM_IN_QUEUE: Parameter = parameter("chunk_maximum_in_queue", 256, 8, 65536);
 /// The difference storage grows when less than half of this is free, by this, in sectors.
 pub const DIFF_STORAGE_MINIMUM: Parameter = parameter("diff_storage_minimum", 2_097_152, 2048, 1 << 40);
-/// 0: the interface of `uapi.rs`; 1: numbers and structures of older headers (`uapi/compat.rs`).
-pub const ABI: Parameter = parameter("abi", 0, 0, 1);
+/// 2: the interface of `uapi.rs`; 1: numbers and structures of older headers (`uapi/compat.rs`).
+pub const ABI: Parameter = parameter("abi", 2, 1, 2);
 
 /// All of them.
 pub const ALL: [Parameter; 9] = [

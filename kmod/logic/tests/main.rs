@@ -1,6 +1,11 @@
 //! Tests of the module's pure logic, on the host.
 
+mod chunk;
+mod event_queue;
 mod intervals;
 mod map;
 mod memory;
+mod request;
+mod sizes;
+mod space;
 mod uapi;

@@ -119,7 +119,7 @@ impl Maps {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig { cases: 16, ..Default::default() })]
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 48, ..Default::default() })]
 
     #[test]
     fn with_memory_every_block_has_exactly_the_number_of_its_last_change(steps in prop::collection::vec(step(false), 1..60)) {

@@ -2,8 +2,8 @@
 
 use crate::extents::Extent;
 use crate::read_at::ReadAt;
-use repo_format::codec::Decoder;
 use repo_format::manifest::{Disk, Manifest};
+use repo_format::pack::EntryDecoder;
 use repo_format::reader::{Reader, Wanted};
 use repo_format::tree::{Tree, TreeWalk};
 use repo_format::{Error, Result};
@@ -84,7 +84,7 @@ impl<'r> PointDisk<'r> {
             })
             .collect::<Result<Vec<_>>>()?;
         let mut found: HashMap<u64, Arc<[u8]>> = HashMap::new();
-        let (mut decoder, mut buffer) = (Decoder::new()?, Vec::new());
+        let (mut decoder, mut buffer) = (EntryDecoder::new()?, Vec::new());
         for run in self.reader.plan(&wanted)? {
             self.reader.read_run(&run, (&mut decoder, &mut buffer), &mut |want, plain| {
                 found.insert(want.position, plain.into());

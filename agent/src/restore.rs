@@ -11,9 +11,9 @@ pub use target::Refusal;
 use crate::progress::{Counts, Progress};
 use anyhow::{Context, Result, bail};
 use repo_format::aligned::AlignedBuffer;
-use repo_format::codec::Decoder;
 use repo_format::index::Index;
 use repo_format::manifest::{Disk, Manifest, PointKey};
+use repo_format::pack::EntryDecoder;
 use repo_format::reader::{Reader, Wanted};
 use repo_format::repository::Repository;
 use repo_format::{Error, codec::is_zero};
@@ -145,7 +145,7 @@ struct Job<'a> {
 
 /// One thread's buffers.
 struct Tools {
-    decoder: Decoder,
+    decoder: EntryDecoder,
     sealed: Vec<u8>,
     present: Vec<u8>,
     data: AlignedBuffer,
@@ -165,8 +165,12 @@ impl Job<'_> {
     }
 
     fn work(&self, spans: &Mutex<Spans<'_>>, failed: &AtomicBool) -> Result<()> {
-        let mut tools =
-            Tools { decoder: Decoder::new()?, sealed: Vec::new(), present: Vec::new(), data: AlignedBuffer::new(0) };
+        let mut tools = Tools {
+            decoder: EntryDecoder::new()?,
+            sealed: Vec::new(),
+            present: Vec::new(),
+            data: AlignedBuffer::new(0),
+        };
         loop {
             if self.cancel.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted.into());

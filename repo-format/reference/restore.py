@@ -106,7 +106,7 @@ class Pack:
         need(self.repository_id == repository.id, f"{self.what} belongs to another repository")
         need(self.signer in (self.writer, OPERATOR), f"{self.what} is signed by another than its writer")
         self.read_footer(data, repository)
-        self.key = None
+        self.key = self.frame = self.decoded = None
 
     def read_footer(self, data, repository):
         trailer = data[-128:]
@@ -117,29 +117,48 @@ class Pack:
         signed = data[:256] + table + trailer[:32]
         need(blake3(signed + trailer[32:96]).digest() == trailer[96:], f"{self.what}: its footer's checksum does not fit")
         repository.check_signature(self.signer, blake3(signed).digest(), trailer[32:96], self.what)
-        self.rows, end = {}, 256
+        self.rows, self.order, end, frame = {}, [], 256, None
         for number in range(count):
             id, offset, stored, plain, kind, hash = struct.unpack_from("<32sIIIB3x16s", table, 64 * number)
             need(offset == end and stored >= 16 and 0 < plain <= 1 << 20, f"{self.what}: row {number} is impossible")
             need(blake3(data[offset : offset + stored]).digest()[:16] == hash, f"{self.what}: entry {number} is damaged")
             need(id not in self.rows, f"{self.what}: an id stands twice")
-            self.rows[id] = (number, offset, stored, plain, kind)
+            if kind == 2:
+                need(frame, f"{self.what}: row {number} continues no frame")
+                frame = (frame[0], frame[1] + 1, frame[2] + plain)
+                need(frame[1] <= 16 and frame[2] <= 1 << 20, f"{self.what}: the frame of row {number} is too long")
+            else:
+                frame = (number, 1, plain) if kind == 1 else None
+            self.rows[id] = (number, frame[0] if frame else number)
+            self.order.append((id, offset, stored, plain, kind))
             end += stored
         need(end + table_bytes + 128 == len(data), f"{self.what}: its entries do not fill it")
 
     def entry(self, repository, id):
-        number, offset, stored, plain_bytes, kind = self.rows[id]
+        """The plaintext of an entry; those before it in its frame are decoded on the way."""
+        number, first = self.rows[id]
         if self.key is None:
             self.key = repository.pack_key(self)
+        if self.decoded is None or not first <= self.decoded < number:
+            self.frame, self.decoded = None, first - 1
+        for number in range(self.decoded + 1, number + 1):
+            plain = self.decode(number)
+        return plain
+
+    def decode(self, number):
+        id, offset, stored, plain_bytes, kind = self.order[number]
         with open(self.path, "rb") as file:
             file.seek(offset)
             sealed = file.read(stored)
         aad = self.repository_id + self.salt + struct.pack("<IIIB", number, plain_bytes, stored, kind) + id
         payload = open_sealed(self.key, number, aad, sealed, f"entry {number} of {self.what}")
-        need(kind in (0, 1), f"entry {number} of {self.what} has the unknown kind {kind}")
+        need(kind in (0, 1, 2), f"entry {number} of {self.what} has the unknown kind {kind}")
         if kind == 1:
-            payload = zstandard.ZstdDecompressor().decompress(payload, max_output_size=plain_bytes)
+            self.frame = zstandard.ZstdDecompressor(max_window_size=1 << 20).decompressobj()
+        if kind != 0:
+            payload = self.frame.decompress(payload)
         need(len(payload) == plain_bytes, f"entry {number} of {self.what} has another length")
+        self.decoded = number
         return payload
 
 

@@ -1,10 +1,9 @@
 //! Reading: nodes and chunks by their ids, each checked against its id. Never trusts the index, only uses it to find packs.
 
-use crate::codec::Decoder;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, EntryId, EntryKey, NodeId, PackId};
 use crate::index::{Index, IndexedPack, PackNumber, Place};
-use crate::pack::PackKind;
+use crate::pack::{EntryDecoder, PackKind};
 use crate::pack_cache::{CachedPack, PackCache};
 use crate::repository::Repository;
 use crate::tree::NodeSource;
@@ -126,20 +125,22 @@ impl<'r> Reader<'r> {
     fn read_entry(&self, id: &EntryId, kind: PackKind, sound: &dyn Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
         let what = if kind == PackKind::Data { "chunk" } else { "tree node" };
         let mut error = Error::Missing { key: format!("{what} {id}") };
-        let mut decoder = Decoder::new()?;
+        let mut decoder = EntryDecoder::new()?;
         for (place, pack, cached) in self.places(id, kind)? {
             let CachedPack::Open(open) = &*cached else {
                 error = Error::KeyNeeded(format!("reading {what} {id} needs the passphrase or key file"));
                 continue;
             };
-            let row = &open.info.rows[place.entry as usize];
-            let mut sealed = vec![0; row.stored_bytes as usize];
+            let first = open.info.frame_start(place.entry);
+            let from = open.info.rows[first as usize].offset;
+            let mut sealed = vec![0; open.info.rows[place.entry as usize].extent().end - from as usize];
             let mut plain = Vec::new();
-            let read = self
-                .repo
-                .store()
-                .read_at(&kind.key(&pack.id), row.offset.into(), &mut sealed)
-                .and_then(|()| open.open(place.entry, &mut sealed, &mut decoder, &mut plain));
+            let read = self.repo.store().read_at(&kind.key(&pack.id), from.into(), &mut sealed).and_then(|()| {
+                (first..=place.entry).try_for_each(|number| {
+                    let extent = within(open.info.rows[number as usize].extent(), from);
+                    open.open(number, &mut sealed[extent], &mut decoder, &mut plain).map(|_| ())
+                })
+            });
             match read {
                 Ok(()) if sound(&plain) => return Ok(plain),
                 Ok(()) => {
@@ -168,14 +169,26 @@ impl<'r> Reader<'r> {
     /// Groups wanted chunks into reads, in the order in which they lie in the packs. Chunks of which no place is known are an error.
     pub fn plan(&self, wanted: &[Wanted]) -> Result<Vec<ReadRun>> {
         let mut by_pack: BTreeMap<PackNumber, WantedOfPack> = BTreeMap::new();
+        let mut last: Option<(PackNumber, u32)> = None;
         for want in wanted {
             let id: EntryId = want.chunk.into();
+            // Neighbours on the disk are mostly neighbours in a pack: then its footer answers, without a question to the index.
+            let next = last.and_then(|(pack, entry)| {
+                let (_, cached, entries) = by_pack.get_mut(&pack)?;
+                (cached.info().rows.get(entry as usize + 1)?.id == id).then_some((pack, entry + 1, entries))
+            });
+            if let Some((pack, entry, entries)) = next {
+                entries.push((entry, *want));
+                last = Some((pack, entry));
+                continue;
+            }
             let (place, pack, cached) = self
                 .places(&id, PackKind::Data)?
                 .into_iter()
                 .next()
                 .ok_or_else(|| Error::Missing { key: format!("chunk {}", want.chunk) })?;
             by_pack.entry(place.pack).or_insert_with(|| (pack, cached, Vec::new())).2.push((place.entry, *want));
+            last = Some((place.pack, place.entry));
         }
         let mut runs = Vec::new();
         for (_, (pack, cached, mut entries)) in by_pack {
@@ -189,7 +202,7 @@ impl<'r> Reader<'r> {
     pub fn read_run(
         &self,
         run: &ReadRun,
-        (decoder, buffer): (&mut Decoder, &mut Vec<u8>),
+        (decoder, buffer): (&mut EntryDecoder, &mut Vec<u8>),
         each: &mut dyn FnMut(Wanted, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let CachedPack::Open(open) = &*run.cached else {
@@ -202,10 +215,11 @@ impl<'r> Reader<'r> {
         let mut opened = None;
         for (entry, want) in &run.entries {
             if opened != Some(*entry) {
-                let extent = open.info.rows[*entry as usize].extent();
-                let sealed = &mut buffer[extent.start - run.from as usize..extent.end - run.from as usize];
                 let sound = read.is_ok()
-                    && open.open(*entry, sealed, decoder, &mut plain).is_ok()
+                    && (open.first_to_open(*entry, decoder)..=*entry).all(|number| {
+                        let extent = within(open.info.rows[number as usize].extent(), run.from);
+                        open.open(number, &mut buffer[extent], decoder, &mut plain).is_ok()
+                    })
                     && ids.chunk(&plain) == want.chunk;
                 if !sound {
                     plain = self.chunk(&want.chunk, want.length)?;
@@ -222,11 +236,18 @@ impl<'r> Reader<'r> {
     }
 }
 
+/// A place in the pack as a place in what was read from `from` on.
+fn within(extent: std::ops::Range<usize>, from: u32) -> std::ops::Range<usize> {
+    extent.start - from as usize..extent.end - from as usize
+}
+
 fn split_runs(pack: PackId, cached: &Arc<CachedPack>, entries: Vec<(u32, Wanted)>, runs: &mut Vec<ReadRun>) {
     let mut end = 0;
     let first_new = runs.len();
     for (entry, want) in entries {
-        let extent = cached.info().rows[entry as usize].extent();
+        let info = cached.info();
+        let start = info.rows[info.frame_start(entry) as usize].extent().start;
+        let extent = start..info.rows[entry as usize].extent().end;
         let joins = runs.len() > first_new
             && runs.last().is_some_and(|run| {
                 extent.start.saturating_sub(end) <= MAX_GAP_BYTES as usize

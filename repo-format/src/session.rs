@@ -145,9 +145,13 @@ impl<'scope, 'r> Session<'scope, 'r> {
         self.reader.repository()
     }
 
-    /// Stores a chunk that [`Claims::claim`] told this session to store.
-    pub fn add_chunk(&mut self, chunk: ChunkId, kind: Kind, plain_bytes: u32, payload: &[u8]) -> Result<()> {
-        if self.data.as_ref().is_some_and(PackBuilder::is_full) {
+    /// Stores chunks that [`Claims::claim`] told this session to store. No frame goes beyond one call.
+    pub fn add_chunks<'c>(&mut self, chunks: impl IntoIterator<Item = NewChunk<'c>>) -> Result<()> {
+        chunks.into_iter().try_for_each(|chunk| self.add_chunk(chunk))
+    }
+
+    fn add_chunk(&mut self, NewChunk { chunk, kind, plain_bytes, payload }: NewChunk<'_>) -> Result<()> {
+        if kind != Kind::Continued && self.data.as_ref().is_some_and(PackBuilder::is_full) {
             self.flush_data()?;
         }
         let builder = match &mut self.data {
@@ -241,6 +245,18 @@ impl NodeSink for Session<'_, '_> {
         builder.add(id.into(), Kind::Raw, plain_bytes, &encoded)?;
         Ok(id)
     }
+}
+
+/// A chunk to be stored, as [`crate::codec::Encoder`] encoded it.
+pub struct NewChunk<'c> {
+    /// Its id.
+    pub chunk: ChunkId,
+    /// Its encoding.
+    pub kind: Kind,
+    /// Its length.
+    pub plain_bytes: u32,
+    /// Its encoded bytes.
+    pub payload: &'c [u8],
 }
 
 /// A session whose packs are all durable.

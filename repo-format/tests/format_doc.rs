@@ -2,12 +2,12 @@
 //! was really encoded and its fields were found where the table says.
 
 use crate::support::full::{Full, full, keys};
-use repo_format::codec::Kind;
+use repo_format::codec::{self, Kind};
 use repo_format::entropy::SeededEntropy;
-use repo_format::id::{EntryId, RepositoryId, WriterId};
+use repo_format::id::{EntryId, PackId, RepositoryId, WriterId};
 use repo_format::keys::MasterSecret;
 use repo_format::layout::{self, Field, Length, bytes_of, number_of};
-use repo_format::pack::{self, FinishedPack, PackBuilder};
+use repo_format::pack::{self, FinishedPack, PackBuilder, PackInfo, PackKind};
 use repo_format::sign::Signer;
 use repo_format::tree::node::{FAN_OUT, MAX_LEVEL, NODE_HEADER_BYTES, Node};
 use repo_format::{config, manifest, record};
@@ -167,6 +167,37 @@ fn footers_are_written_as_documented() {
 }
 
 #[test]
+fn a_continued_entry_needs_a_frame_that_it_can_continue() {
+    let public = MasterSecret::from_bytes([7; 32]).private_key().public();
+    let begin = || PackBuilder::data(REPOSITORY, (WRITER, WRITER), &public, 65536, &SeededEntropy::new(1)).unwrap();
+    let id = |number: u32| EntryId([u8::try_from(number).unwrap(); 32]);
+    let continued = |pack: &mut PackBuilder, number, bytes| pack.add(id(number), Kind::Continued, bytes, &[6; 200]);
+    assert!(continued(&mut begin(), 1, 1000).is_err(), "nothing is before it");
+    let mut pack = begin();
+    pack.add(id(0), Kind::Raw, 300, &[5; 300]).unwrap();
+    assert!(continued(&mut pack, 1, 1000).is_err(), "raw entries have no frame");
+    let mut pack = begin();
+    pack.add(id(0), Kind::Zstd, 1000, &[6; 200]).unwrap();
+    for number in 1..codec::MAX_FRAME_ENTRIES {
+        continued(&mut pack, number, 1000).unwrap();
+    }
+    assert!(continued(&mut pack, 99, 1000).is_err(), "the frame has its most entries");
+    let mut pack = begin();
+    pack.add(id(0), Kind::Zstd, codec::MAX_FRAME_BYTES, &[6; 200]).unwrap();
+    assert!(continued(&mut pack, 1, 1).is_err(), "the frame is as long as can be");
+
+    // The same rules hold for what is read: here a row says that it continues a raw one.
+    let mut bytes = data_pack().bytes;
+    let kind = bytes.len() - 128 - 64 + 44;
+    bytes[kind] = Kind::Continued as u8;
+    let id = PackId(*blake3_of(&bytes).as_bytes());
+    let Full { bench, .. } = full();
+    let signers = bench.repo().signers();
+    let error = PackInfo::from_bytes(PackKind::Data, &id, &bytes, &REPOSITORY, signers).err().unwrap();
+    assert!(error.to_string().contains("row 1 of its table continues no frame"), "{error}");
+}
+
+#[test]
 fn the_additional_data_of_entries_is_as_documented() {
     let row = data_pack().info.rows[1].clone();
     let aad = pack::entry_aad(&REPOSITORY, &[0x55; 32], 9, &row);
@@ -204,6 +235,8 @@ fn the_limits_are_those_of_the_code() {
         ("chunk_bytes", format!("{} .. {}, a power of two", config::MIN_CHUNK_BYTES, config::MAX_CHUNK_BYTES)),
         ("pack_bytes", pack::MAX_PACK_BYTES.to_string()),
         ("entries", format!("{} in a pack", pack::MAX_ENTRIES)),
+        ("frame_entries", codec::MAX_FRAME_ENTRIES.to_string()),
+        ("frame_plain_bytes", codec::MAX_FRAME_BYTES.to_string()),
         ("record_body_bytes", record::MAX_BODY_BYTES.to_string()),
         ("disks", format!("{} in a manifest", manifest::MAX_DISKS)),
         ("disk_bytes", manifest::MAX_DISK_BYTES.to_string()),

@@ -4,14 +4,13 @@
 //! Shared by `fuzz/` (coverage-guided, nightly) and by the tests in `fuzz_corpus.rs` (deterministic, stable). All inputs are
 //! taken for objects of one repository with known keys, so that the fields behind checksums and signatures are reached.
 
-use repo_format::codec::Decoder;
 use repo_format::config::Config;
 use repo_format::entropy::SeededEntropy;
 use repo_format::id::{EntryKey, ManifestId, NameId, PackId};
 use repo_format::index::Index;
 use repo_format::key_slot::{KeySlot, SlotKind, Unlock};
 use repo_format::manifest::{self, PointKey, Receipt};
-use repo_format::pack::{self, OpenPack, PackInfo, PackKind};
+use repo_format::pack::{self, EntryDecoder, OpenPack, PackInfo, PackKind};
 use repo_format::reconcile::{self, reconcile};
 use repo_format::record::{self, MaySign};
 use repo_format::repository::{Access, InitOptions, Repository, init};
@@ -73,7 +72,7 @@ pub fn pack(bytes: &[u8]) -> bool {
         assert_eq!(info.rows, footer.expect("the whole pack is sound, so is its footer").rows);
         sound = true;
         let Ok(open) = OpenPack::new(id, info, repository.keys()) else { continue };
-        let mut decoder = Decoder::new().expect("zstd starts");
+        let mut decoder = EntryDecoder::new().expect("zstd starts");
         for (number, row) in (0_u32..).zip(&open.info.rows) {
             let mut plain = Vec::new();
             if open.open(number, &mut bytes[row.extent()].to_vec(), &mut decoder, &mut plain).is_ok() {

@@ -75,6 +75,36 @@ fn partly_dead_packs_are_repacked_and_the_survivor_restores() {
     assert_eq!(bench.restore(next).unwrap(), second);
 }
 
+/// Chunks that compress, each different: neighbours share frames.
+fn texts(seed: u32, chunks: u32) -> Vec<u8> {
+    let chunk =
+        |number: u32| (0..65536_u32).flat_map(move |i| (i * (i ^ number) % 977).to_string().into_bytes()).take(65536);
+    (seed..seed + chunks).flat_map(chunk).collect()
+}
+
+#[test]
+fn frames_with_dead_entries_anywhere_are_repacked_and_the_survivors_restore() {
+    for (seed, is_dead) in
+        [|at: u32| at % 3 != 1, |at: u32| at % 8 > 1, |at: u32| at % 8 < 6, |at: u32| at.count_ones() != 2]
+            .into_iter()
+            .enumerate()
+    {
+        let bench = Bench::seeded(seed as u64);
+        let (first, other) = (texts(0, 40), texts(100, 40));
+        let mut second = first.clone();
+        for at in (0..40_u32).filter(|at| is_dead(*at)) {
+            let chunk = at as usize * 65536..(at as usize + 1) * 65536;
+            second[chunk.clone()].copy_from_slice(&other[chunk]);
+        }
+        let old = bench.backup("vm", &first, None).unwrap();
+        let new = bench.backup("vm", &second, None).unwrap();
+        forget_now(&bench, &old);
+        let (condemning, deleting) = prune_twice(&bench);
+        assert!(condemning.packs_repacked >= 1 && deleting.packs_deleted >= 1, "{seed}");
+        assert_eq!(bench.with_new_index().restore(new).unwrap(), second, "{seed}");
+    }
+}
+
 #[test]
 fn an_undo_in_time_brings_the_point_back() {
     let bench = Bench::new();

@@ -17,7 +17,7 @@ use repo_format::id::ChunkId;
 use repo_format::manifest::Stats;
 use repo_format::pack::PackKind;
 use repo_format::reader::Reader;
-use repo_format::session::Session;
+use repo_format::session::{NewChunk, Session};
 use repo_format::tree::{Tree, TreeEditor};
 use repo_format::{Error, claims::Claims};
 use std::collections::HashMap;
@@ -52,6 +52,21 @@ struct Done {
     payloads: Vec<u8>,
     holes: Option<Extent>,
     bytes_read: u64,
+}
+
+impl Done {
+    /// What is to be stored, in disk order.
+    fn new_chunks(&self) -> impl Iterator<Item = NewChunk<'_>> {
+        let mut payloads = self.payloads.as_slice();
+        self.chunks.iter().filter_map(move |(_, stored)| match *stored {
+            Stored::New { chunk, kind, plain_bytes, payload_bytes } => {
+                let (payload, rest) = payloads.split_at(payload_bytes);
+                payloads = rest;
+                Some(NewChunk { chunk, kind, plain_bytes, payload })
+            }
+            Stored::Hole | Stored::Known(_) => None,
+        })
+    }
 }
 
 /// What all threads of one disk share.
@@ -237,7 +252,8 @@ impl Pipeline<'_> {
     ) -> Result<()> {
         let mut counts = Counts { done: done.bytes_read, bytes_read: done.bytes_read, ..Counts::default() };
         let before = session.stored_bytes();
-        let mut payloads = done.payloads.as_slice();
+        // First all chunks, then the nodes above them: nothing comes between the pieces of a frame.
+        session.add_chunks(done.new_chunks())?;
         for (position, stored) in done.chunks {
             let length = self.chunk_length(position);
             let chunk = match stored {
@@ -249,10 +265,7 @@ impl Pipeline<'_> {
                     counts.bytes_known += length;
                     Some(chunk)
                 }
-                Stored::New { chunk, kind, plain_bytes, payload_bytes } => {
-                    let (payload, rest) = payloads.split_at(payload_bytes);
-                    payloads = rest;
-                    session.add_chunk(chunk, kind, plain_bytes, payload)?;
+                Stored::New { chunk, .. } => {
                     counts.bytes_new += length;
                     stats.chunks_new += 1;
                     Some(chunk)
@@ -315,6 +328,7 @@ impl<'a> Worker<'a> {
     }
 
     fn process(&mut self, batch: Batch) -> Result<Done> {
+        self.encoder.end_frame();
         let mut done = Done::default();
         let extents = match batch {
             Batch::Hole(extent) => return Ok(Done { holes: Some(extent), ..done }),

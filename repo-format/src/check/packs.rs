@@ -4,12 +4,11 @@
 use super::objects::{Listing, NO_RECORD};
 use super::report::Findings;
 use super::{Depth, Options, Phase, Report, as_finding, is_about_an_object, unknown_writer};
-use crate::codec::Decoder;
 use crate::condemned::{self, PackRef};
 use crate::error::{Error, Result};
 use crate::id::{EntryId, PackId, WriterId};
 use crate::index::{Index, IndexedPack, PackNumber};
-use crate::pack::{self, OpenPack, PackInfo, PackKind, sealed_hash};
+use crate::pack::{self, EntryDecoder, OpenPack, PackInfo, PackKind, sealed_hash};
 use crate::repository::Repository;
 use crate::tree::node::Node;
 use crossbeam_channel::bounded;
@@ -202,13 +201,13 @@ fn open_entries(
             return Err(error);
         }
     };
-    let (mut decoder, mut plain) = (Decoder::new()?, Vec::new());
+    let (mut decoder, mut plain) = (EntryDecoder::new()?, Vec::new());
     for (number, (id, extent)) in all.zip(extents) {
         if seen.bad_entries.contains(&number) {
             continue;
         }
         let opened = open.open(number, &mut bytes[extent], &mut decoder, &mut plain);
-        if let Err(error) = opened.and_then(|()| check_entry(repo, key, task.kind, &id, &plain)) {
+        if let Err(error) = opened.and_then(|_| check_entry(repo, key, task.kind, &id, &plain)) {
             seen.bad_entries.push(number);
             seen.errors.push(error);
         }

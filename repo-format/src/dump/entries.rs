@@ -21,10 +21,7 @@ fn places(sheet: &mut Sheet, reader: &Reader<'_>, id: &EntryId, kind: PackKind) 
             Err(error @ (Error::Index { .. } | Error::Interrupted)) => return Err(error),
             Ok(Some((_, cached))) => {
                 let row = &cached.info().rows[place.entry as usize];
-                let encoding = Kind::from_number(row.kind).map_or("unknown", |kind| match kind {
-                    Kind::Raw => "raw",
-                    Kind::Zstd => "zstd",
-                });
+                let encoding = Kind::from_number(row.kind).map_or("unknown", Kind::name);
                 shown.push(json!({
                     "object": object, "entry": place.entry, "writer": pack.writer, "offset": row.offset,
                     "stored_bytes": row.stored_bytes, "plain_bytes": row.plain_bytes, "encoding": encoding,

@@ -1,6 +1,7 @@
 //! Packs: header, table and trailer, each shown whether or not the others are sound; each entry compared with its hash.
 
 use super::Sheet;
+use crate::codec::Kind;
 use crate::id::{PackId, WriterId, hex};
 use crate::layout::{FOOTER_ROW, PACK_HEADER, PACK_TRAILER, bytes_of, number_of};
 use crate::pack::{HEADER_BYTES, PackKind, ROW_BYTES, TRAILER_BYTES, sealed_hash};
@@ -126,12 +127,9 @@ fn row_fields(number: usize, row: &[u8], fits: bool) -> Map<String, Value> {
     for name in ["stored_bytes", "plain_bytes"] {
         shown.insert(name.into(), field(name).into());
     }
-    let kind = match field("kind") {
-        0 => "raw".into(),
-        1 => "zstd".into(),
-        other => Value::String(format!("unknown kind {other}")),
-    };
-    shown.insert("kind".into(), kind);
+    let kind = u8::try_from(field("kind")).ok().and_then(Kind::from_number);
+    let name = kind.map_or_else(|| format!("unknown kind {}", field("kind")), |kind| kind.name().into());
+    shown.insert("kind".into(), name.into());
     shown.insert("sealed_hash_fits".into(), fits.into());
     shown
 }

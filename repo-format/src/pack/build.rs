@@ -4,7 +4,7 @@ use super::{
     DATA_PACK_BYTES, FooterRow, HEADER_BYTES, MAX_ENTRIES, MAX_PLAIN_BYTES, PackHeader, PackInfo, PackKind, ROW_BYTES,
     TRAILER_BYTES, TRAILER_MAGIC, TREE_PACK_BYTES, entry_aad, sealed_hash,
 };
-use crate::codec::Kind;
+use crate::codec::{FrameLength, Kind, MAX_FRAME_BYTES, MAX_FRAME_ENTRIES};
 use crate::entropy::{Entropy, random};
 use crate::error::{Error, Result};
 use crate::id::{EntryId, PackId, RepositoryId, WriterId};
@@ -20,6 +20,8 @@ pub struct PackBuilder {
     bytes: Vec<u8>,
     rows: Vec<FooterRow>,
     check: Vec<u8>,
+    /// The frame that the last entry belongs to.
+    frame: Option<FrameLength>,
 }
 
 /// A closed pack, ready to be stored under its name.
@@ -72,7 +74,7 @@ impl PackBuilder {
         };
         let mut bytes = Vec::with_capacity(room + ROOM_BYTES);
         bytes.extend_from_slice(&header.encode());
-        Self { header, key, bytes, rows: Vec::new(), check: Vec::new() }
+        Self { header, key, bytes, rows: Vec::new(), check: Vec::new(), frame: None }
     }
 
     /// Number of entries so far.
@@ -90,21 +92,29 @@ impl PackBuilder {
         self.bytes.len()
     }
 
-    /// Whether it should be closed before the next entry.
+    /// Whether it should be closed before the next entry that begins a frame; the rest of a frame always finds room.
     pub fn is_full(&self) -> bool {
         let aim = match self.header.kind {
             PackKind::Data => DATA_PACK_BYTES,
             PackKind::Tree => TREE_PACK_BYTES,
         };
-        let next = MAX_PLAIN_BYTES as usize + TAG_BYTES;
-        let footer = (self.rows.len() + 1) * ROW_BYTES + TRAILER_BYTES;
-        self.rows.len() >= MAX_ENTRIES as usize
+        let next = MAX_PLAIN_BYTES as usize + MAX_FRAME_ENTRIES as usize * TAG_BYTES;
+        let footer = (self.rows.len() + MAX_FRAME_ENTRIES as usize) * ROW_BYTES + TRAILER_BYTES;
+        self.rows.len() + MAX_FRAME_ENTRIES as usize > MAX_ENTRIES as usize
             || self.bytes.len() + footer >= aim
             || (self.bytes.len() + next + footer) as u64 > super::MAX_PACK_BYTES
     }
 
-    /// Seals an entry and proves that it opens again.
+    /// Seals an entry and proves that it opens again. A continued one is added right after the entry it continues.
     pub fn add(&mut self, id: EntryId, kind: Kind, plain_bytes: u32, payload: &[u8]) -> Result<()> {
+        self.frame = match kind {
+            Kind::Raw => None,
+            Kind::Zstd => FrameLength::default().with(plain_bytes, u32::MAX),
+            Kind::Continued => {
+                let longer = self.frame.and_then(|frame| frame.with(plain_bytes, MAX_FRAME_BYTES));
+                Some(longer.ok_or(Error::SelfCheck("the order of a pack's entries"))?)
+            }
+        };
         let start = self.bytes.len();
         let too_long = |_| Error::Refused("a pack's entry is longer than the format allows".into());
         let row = FooterRow {

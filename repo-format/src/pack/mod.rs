@@ -4,7 +4,7 @@ mod build;
 mod open;
 
 pub use build::{FinishedPack, PackBuilder};
-pub use open::{OpenPack, PackInfo, load};
+pub use open::{EntryDecoder, OpenPack, PackInfo, load};
 
 use crate::error::{Error, Result};
 use crate::id::{EntryId, PackId, RepositoryId, WriterId};

@@ -4,7 +4,7 @@ use super::{
     FooterRow, HEADER_BYTES, MAX_ENTRIES, MAX_PACK_BYTES, MAX_PLAIN_BYTES, PackHeader, PackKind, ROW_BYTES,
     TRAILER_BYTES, TRAILER_MAGIC, entry_aad, sealed_hash,
 };
-use crate::codec::{Decoder, Kind};
+use crate::codec::{Decoder, FrameLength, Kind, MAX_FRAME_BYTES};
 use crate::error::{Error, Result};
 use crate::id::{PackId, RepositoryId};
 use crate::keys::Keys;
@@ -85,6 +85,7 @@ impl PackInfo {
         let mut rows = Vec::with_capacity(table.len());
         let mut next = HEADER_BYTES as u64;
         let limit = MAX_PLAIN_BYTES + u32::try_from(TAG_BYTES).expect("16");
+        let mut frame: Option<FrameLength> = None;
         for (number, bytes) in table.iter().enumerate() {
             let row = FooterRow::decode(bytes).filter(|row| {
                 u64::from(row.offset) == next
@@ -93,6 +94,15 @@ impl PackInfo {
                     && (16..=limit).contains(&row.stored_bytes)
             });
             let row = row.ok_or_else(|| Error::damaged(key, format!("row {number} of its table is impossible")))?;
+            frame = match Kind::from_number(row.kind) {
+                Some(Kind::Zstd) => FrameLength::default().with(row.plain_bytes, MAX_FRAME_BYTES),
+                Some(Kind::Continued) => {
+                    let longer = frame.and_then(|frame| frame.with(row.plain_bytes, MAX_FRAME_BYTES));
+                    let impossible = || Error::damaged(key, format!("row {number} of its table continues no frame"));
+                    Some(longer.ok_or_else(impossible)?)
+                }
+                Some(Kind::Raw) | None => None,
+            };
             next += u64::from(row.stored_bytes);
             rows.push(row);
         }
@@ -132,6 +142,13 @@ impl PackInfo {
             Err(Error::UnknownSigner { .. }) => Ok(self),
             other => other.map(|()| Self { is_verified: true, ..self }),
         }
+    }
+
+    /// The entry with which the frame of entry `number` begins; the entry itself when it stands alone.
+    pub fn frame_start(&self, number: u32) -> u32 {
+        let rows = self.rows.get(..=number as usize).unwrap_or(&[]);
+        let continued = rows.iter().rev().take_while(|row| row.kind == Kind::Continued as u8).count();
+        number - u32::try_from(continued).expect("bounded by MAX_ENTRIES")
     }
 
     /// Loads a pack from its whole bytes, and checks that they have the name and that every sealed entry has its hash.
@@ -184,6 +201,19 @@ impl FooterRow {
     }
 }
 
+/// Decodes entries and remembers which one it decoded last, since the next may continue its frame.
+pub struct EntryDecoder {
+    decoder: Decoder,
+    after: Option<(PackId, u32)>,
+}
+
+impl EntryDecoder {
+    /// A decoder; reused, one for each worker.
+    pub fn new() -> Result<Self> {
+        Ok(Self { decoder: Decoder::new()?, after: None })
+    }
+}
+
 /// A pack with the key to its entries.
 pub struct OpenPack {
     /// Its name.
@@ -219,20 +249,42 @@ impl OpenPack {
     }
 
     /// Decrypts entry `number`, whose sealed bytes are `sealed`, in place; the payload is still encoded.
-    pub fn payload<'s>(&self, number: u32, sealed: &'s mut [u8]) -> Result<&'s [u8]> {
+    fn payload<'s>(&self, number: u32, sealed: &'s mut [u8]) -> Result<&'s [u8]> {
         let row = self.info.rows.get(number as usize).ok_or_else(|| self.damaged(number, "does not exist"))?;
         let aad = entry_aad(&self.info.header.repository, &self.info.header.salt, number, row);
         let payload = self.key.open(Counter(number.into()), &aad, sealed);
         payload.map(|payload| &*payload).ok_or_else(|| self.damaged(number, "does not decrypt"))
     }
 
-    /// Opens entry `number`, whose sealed bytes are `sealed`, into `plain` (resized). The id is for the caller to check.
-    pub fn open(&self, number: u32, sealed: &mut [u8], decoder: &mut Decoder, plain: &mut Vec<u8>) -> Result<()> {
+    /// The first entry that must be opened, in order, to open entry `number` with this decoder.
+    pub fn first_to_open(&self, number: u32, decoder: &EntryDecoder) -> u32 {
+        let start = self.info.frame_start(number);
+        match decoder.after {
+            Some((pack, last)) if pack == self.id && (start..number).contains(&last) => last + 1,
+            _ => start,
+        }
+    }
+
+    /// Opens entry `number`, whose sealed bytes are `sealed`, into `plain` (resized); returns the payload it was decoded from. The id is
+    /// for the caller to check. The entries since [`Self::first_to_open`] were opened before.
+    pub fn open<'s>(
+        &self,
+        number: u32,
+        sealed: &'s mut [u8],
+        decoder: &mut EntryDecoder,
+        plain: &mut Vec<u8>,
+    ) -> Result<&'s [u8]> {
+        let last = decoder.after.take();
         let payload = self.payload(number, sealed)?;
         let row = &self.info.rows[number as usize];
         let kind = Kind::from_number(row.kind)
             .ok_or_else(|| Error::UnknownFeature(format!("pack entry kind {}", row.kind)))?;
+        if kind == Kind::Continued && !last.is_some_and(|(pack, last)| pack == self.id && last + 1 == number) {
+            return Err(self.damaged(number, "continues an entry that does not open"));
+        }
         plain.resize(row.plain_bytes as usize, 0);
-        decoder.decode(kind, payload, plain).map_err(|_| self.damaged(number, "does not decompress"))
+        decoder.decoder.decode(kind, payload, plain).map_err(|_| self.damaged(number, "does not decompress"))?;
+        decoder.after = (kind != Kind::Raw).then_some((self.id, number));
+        Ok(payload)
     }
 }

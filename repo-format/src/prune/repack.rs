@@ -3,11 +3,11 @@
 //! Chunks get a new pack key; nodes stay sealed with their writer's map key. The operator signs, so every writer may rely on them.
 
 use super::mark::Mark;
-use crate::codec::{Decoder, Kind};
+use crate::codec::{DEFAULT_LEVEL, Encoder, Kind};
 use crate::error::{Error, Result};
 use crate::id::{EntryId, WriterId};
 use crate::index::{Index, IndexedPack};
-use crate::pack::{PackBuilder, PackInfo, PackKind};
+use crate::pack::{EntryDecoder, FooterRow, OpenPack, PackBuilder, PackInfo, PackKind};
 use crate::pack_cache::CachedPack;
 use crate::reader::Reader;
 use crate::repository::Repository;
@@ -23,7 +23,8 @@ pub struct Repacker<'a> {
     /// One open pack for chunks, one for the nodes of each writer.
     open: HashMap<Option<WriterId>, PackBuilder>,
     taken: HashSet<(Option<WriterId>, EntryId)>,
-    decoder: Decoder,
+    decoder: EntryDecoder,
+    encoder: Encoder,
     written_bytes: u64,
 }
 
@@ -38,7 +39,8 @@ impl<'a> Repacker<'a> {
             signer,
             open: HashMap::new(),
             taken: HashSet::new(),
-            decoder: Decoder::new()?,
+            decoder: EntryDecoder::new()?,
+            encoder: Encoder::new(DEFAULT_LEVEL)?,
             written_bytes: 0,
         })
     }
@@ -49,47 +51,76 @@ impl<'a> Repacker<'a> {
         let CachedPack::Open(open) = &*cached else {
             return Err(Error::KeyNeeded("repacking needs the passphrase or key file".into()));
         };
-        let bytes = self.repo.store().get(&pack.kind.key(&pack.id))?;
+        let mut bytes = self.repo.store().get(&pack.kind.key(&pack.id))?;
         let owner = (pack.kind == PackKind::Tree).then_some(pack.writer);
-        for (entry, row) in (0_u32..).zip(&open.info.rows).filter(|(entry, _)| mark.is_live(pack, *entry)) {
-            let sealed = bytes
-                .get(row.extent())
-                .ok_or_else(|| Error::damaged(pack.kind.key(&pack.id), "it is shorter than its footer says"))?;
-            let mut sealed = sealed.to_vec();
-            let payload = open.payload(entry, &mut sealed)?;
-            self.check(pack.kind, &row.id, row.kind, payload, row.plain_bytes)?;
-            if self.taken.insert((owner, row.id)) {
-                let kind = Kind::from_number(row.kind)
-                    .ok_or_else(|| Error::UnknownFeature(format!("pack entry kind {}", row.kind)))?;
-                let payload = payload.to_vec();
-                self.add(owner, row.id, kind, row.plain_bytes, &payload)?;
-            }
+        let wanted: Vec<bool> = (0_u32..)
+            .zip(&open.info.rows)
+            .map(|(entry, row)| mark.is_live(pack, entry) && !self.taken.contains(&(owner, row.id)))
+            .collect();
+        let starts = (0_u32..).zip(&open.info.rows).filter(|(_, row)| row.kind != Kind::Continued as u8);
+        let starts: Vec<u32> = starts.map(|(entry, _)| entry).collect();
+        for (at, start) in starts.iter().enumerate() {
+            let end = starts.get(at + 1).map_or(wanted.len(), |next| *next as usize);
+            self.take_frame(open, owner, *start, &wanted[*start as usize..end], &mut bytes)?;
         }
         Ok(())
     }
 
-    /// Proves that a payload is what its id says before the operator signs for it.
-    fn check(&mut self, pack: PackKind, id: &EntryId, kind: u8, payload: &[u8], plain_bytes: u32) -> Result<()> {
-        let kind = Kind::from_number(kind).ok_or_else(|| Error::UnknownFeature(format!("pack entry kind {kind}")))?;
-        let mut plain = vec![0; plain_bytes as usize];
-        self.decoder.decode(kind, payload, &mut plain)?;
-        let ids = self.repo.keys().ids();
-        let found: EntryId = match pack {
-            PackKind::Data => ids.chunk(&plain).into(),
-            PackKind::Tree => ids.node(&plain).into(),
-        };
-        if found == *id { Ok(()) } else { Err(Error::damaged(format!("entry {id}"), "its content has another id")) }
+    /// Copies what is wanted of one frame. The pieces before the first that is not wanted stay as they are; what comes after it
+    /// continued something that goes, and is encoded anew.
+    fn take_frame(
+        &mut self,
+        open: &OpenPack,
+        owner: Option<WriterId>,
+        start: u32,
+        wanted: &[bool],
+        bytes: &mut [u8],
+    ) -> Result<()> {
+        self.encoder.end_frame();
+        let needed = wanted.iter().rposition(|wanted| *wanted).map_or(0, |last| last + 1);
+        let (mut plain, mut anew) = (Vec::new(), Vec::new());
+        let mut is_whole = true;
+        for (entry, wanted) in (start..).zip(&wanted[..needed]) {
+            let row = &open.info.rows[entry as usize];
+            let object = || open.info.header.kind.key(&open.id);
+            let sealed = bytes
+                .get_mut(row.extent())
+                .ok_or_else(|| Error::damaged(object(), "it is shorter than its footer says"))?;
+            let payload = open.open(entry, sealed, &mut self.decoder, &mut plain)?;
+            if !wanted {
+                is_whole = false;
+                continue;
+            }
+            self.check(open.info.header.kind, row, &plain)?;
+            if is_whole {
+                let kind = Kind::from_number(row.kind)
+                    .ok_or_else(|| Error::UnknownFeature(format!("pack entry kind {}", row.kind)))?;
+                self.add(owner, row, kind, payload)?;
+            } else {
+                let kind = self.encoder.encode(&plain, &mut anew)?;
+                self.add(owner, row, kind, &anew)?;
+            }
+            // Only now: what could not be copied must be copied from another pack that has it.
+            self.taken.insert((owner, row.id));
+        }
+        Ok(())
     }
 
-    fn add(
-        &mut self,
-        owner: Option<WriterId>,
-        id: EntryId,
-        kind: Kind,
-        plain_bytes: u32,
-        payload: &[u8],
-    ) -> Result<()> {
-        if self.open.get(&owner).is_some_and(PackBuilder::is_full) {
+    /// Proves that an entry is what its id says before the operator signs for it.
+    fn check(&self, pack: PackKind, row: &FooterRow, plain: &[u8]) -> Result<()> {
+        let ids = self.repo.keys().ids();
+        let found: EntryId = match pack {
+            PackKind::Data => ids.chunk(plain).into(),
+            PackKind::Tree => ids.node(plain).into(),
+        };
+        if found == row.id {
+            return Ok(());
+        }
+        Err(Error::damaged(format!("entry {}", row.id), "its content has another id"))
+    }
+
+    fn add(&mut self, owner: Option<WriterId>, row: &FooterRow, kind: Kind, payload: &[u8]) -> Result<()> {
+        if kind != Kind::Continued && self.open.get(&owner).is_some_and(PackBuilder::is_full) {
             let full = self.open.remove(&owner).expect("found above");
             self.store(full)?;
         }
@@ -97,7 +128,7 @@ impl<'a> Repacker<'a> {
             Some(builder) => builder,
             None => self.begin(owner)?,
         };
-        self.open.entry(owner).or_insert(builder).add(id, kind, plain_bytes, payload)
+        self.open.entry(owner).or_insert(builder).add(row.id, kind, row.plain_bytes, payload)
     }
 
     fn begin(&self, owner: Option<WriterId>) -> Result<PackBuilder> {

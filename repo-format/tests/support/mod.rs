@@ -16,7 +16,7 @@ use repo_format::prune::{self, Outcome};
 use repo_format::reader::{Reader, Wanted};
 use repo_format::reconcile::{self, reconcile};
 use repo_format::repository::{Access, InitOptions, Repository, init};
-use repo_format::session::{Session, SessionStart};
+use repo_format::session::{NewChunk, Session, SessionStart};
 use repo_format::store::Store;
 use repo_format::store::dir::DirStore;
 use repo_format::store::sim::SimFs;
@@ -273,12 +273,9 @@ impl Bench {
         content: &[u8],
         (base, positions): (Tree, &[u64]),
     ) -> Result<Tree> {
-        let mut encoder = Encoder::new(1)?;
+        let stored = store_chunks(&self.repo, session, content, positions)?;
         let mut editor = TreeEditor::new(base, reader);
-        for position in positions {
-            let start = usize::try_from(*position).unwrap() * CHUNK;
-            let plain = &content[start..content.len().min(start + CHUNK)];
-            let chunk = store_chunk(&self.repo, session, &mut encoder, plain)?;
+        for (position, chunk) in positions.iter().zip(stored) {
             editor.set(*position, chunk, session)?;
         }
         editor.finish(session)
@@ -290,11 +287,11 @@ impl Bench {
         let mut start = SessionStart::begin(&reader, self.now())?;
         let result = std::thread::scope(|scope| {
             let mut session = start.open(scope, &reader);
-            let (mut encoder, mut editor) = (Encoder::new(1)?, TreeEditor::new(Tree::empty(chunks), &reader));
+            let mut editor = TreeEditor::new(Tree::empty(chunks), &reader);
             for position in positions {
-                let chunk =
-                    store_chunk(&self.repo, &mut session, &mut encoder, &position.to_le_bytes().repeat(CHUNK / 8))?;
-                editor.set(*position, chunk, &mut session)?;
+                let content = position.to_le_bytes().repeat(CHUNK / 8);
+                let stored = store_chunks(&self.repo, &mut session, &content, &[0])?;
+                editor.set(*position, stored[0], &mut session)?;
             }
             let tree = editor.finish(&mut session)?;
             let closed = session.close()?;
@@ -372,7 +369,7 @@ impl Bench {
                 entry.map(|(position, chunk)| Wanted { position, chunk, length: disk.chunk_length(65536, position) })
             })
             .collect::<Result<Vec<_>>>()?;
-        let mut decoder = repo_format::codec::Decoder::new()?;
+        let mut decoder = repo_format::pack::EntryDecoder::new()?;
         for run in reader.plan(&wanted)? {
             reader.read_run(&run, (&mut decoder, &mut Vec::new()), &mut |want, plain| {
                 let start = usize::try_from(want.position).unwrap() * CHUNK;
@@ -399,21 +396,36 @@ fn described(name: &str, content: &[u8], tree: Tree) -> Disk {
     }
 }
 
-fn store_chunk(
+fn store_chunks(
     repo: &Repository,
     session: &mut Session<'_, '_>,
-    encoder: &mut Encoder,
-    plain: &[u8],
-) -> Result<Option<ChunkId>> {
-    if is_zero(plain) {
-        return Ok(None);
-    }
-    let chunk = repo.keys().ids().chunk(plain);
+    content: &[u8],
+    positions: &[u64],
+) -> Result<Vec<Option<ChunkId>>> {
+    let mut encoder = Encoder::new(1)?;
     let claims: &Claims<'_> = session.claims();
-    if claims.claim(&chunk.into(), PackKind::Data)? {
-        let mut payload = Vec::new();
-        let kind = encoder.encode(plain, &mut payload)?;
-        session.add_chunk(chunk, kind, u32::try_from(plain.len()).unwrap(), &payload)?;
+    let mut new = Vec::new();
+    let mut ids = Vec::new();
+    for position in positions {
+        let start = usize::try_from(*position).unwrap() * CHUNK;
+        let plain = &content[start..content.len().min(start + CHUNK)];
+        if is_zero(plain) {
+            ids.push(None);
+            continue;
+        }
+        let chunk = repo.keys().ids().chunk(plain);
+        if claims.claim(&chunk.into(), PackKind::Data)? {
+            let mut payload = Vec::new();
+            let kind = encoder.encode(plain, &mut payload)?;
+            new.push((chunk, kind, u32::try_from(plain.len()).unwrap(), payload));
+        }
+        ids.push(Some(chunk));
     }
-    Ok(Some(chunk))
+    session.add_chunks(new.iter().map(|(chunk, kind, plain_bytes, payload)| NewChunk {
+        chunk: *chunk,
+        kind: *kind,
+        plain_bytes: *plain_bytes,
+        payload,
+    }))?;
+    Ok(ids)
 }

@@ -153,7 +153,8 @@ struct Tools {
 
 impl Job<'_> {
     fn run(&self) -> Result<()> {
-        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(1, 32) + 1;
+        // Twice as many as processors: while half of them wait for a disk, the others decompress.
+        let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(1, 16) * 2;
         let spans = Mutex::new(Spans::new(self.reader, self.disk, self.manifest.chunk_bytes, self.window));
         let failed = AtomicBool::new(false);
         std::thread::scope(|scope| {

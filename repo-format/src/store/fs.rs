@@ -2,6 +2,7 @@
 
 use crate::aligned::{ALIGNMENT_BYTES, AlignedBuffer};
 use nix::fcntl::{FallocateFlags, OFlag, fallocate};
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -61,6 +62,45 @@ fn write_directly(file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(rest, whole.len() as u64)
 }
 
+/// Reads of at least this length go past the page cache: a cold disk gives several times more that way, and packs are rarely read twice.
+const DIRECT_READ_FROM_BYTES: usize = 256 << 10;
+
+thread_local! {
+    static READ_BUFFER: RefCell<AlignedBuffer> = RefCell::new(AlignedBuffer::new(0));
+}
+
+/// Fills `buf` through O_DIRECT. False when the file system does not offer that, or the file ends too early: an ordinary read says why.
+fn read_directly(path: &Path, offset_bytes: u64, buf: &mut [u8]) -> io::Result<bool> {
+    let direct = match OpenOptions::new().read(true).custom_flags(OFlag::O_DIRECT.bits()).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(false),
+        other => other?,
+    };
+    let skip = usize::try_from(offset_bytes % ALIGNMENT_BYTES as u64).expect("below the alignment");
+    let wanted = skip + buf.len();
+    READ_BUFFER.with_borrow_mut(|aligned| {
+        if aligned.len() < wanted {
+            *aligned = AlignedBuffer::new(wanted.next_multiple_of(1 << 20));
+        }
+        let length = wanted.next_multiple_of(ALIGNMENT_BYTES);
+        let mut done = 0;
+        // A short read that is no multiple of the alignment is the end of the file.
+        while done < wanted && done.is_multiple_of(ALIGNMENT_BYTES) {
+            match direct.read_at(&mut aligned[done..length], offset_bytes - skip as u64 + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if done < wanted {
+            return Ok(false);
+        }
+        buf.copy_from_slice(&aligned[skip..wanted]);
+        Ok(true)
+    })
+}
+
 /// The real file system.
 #[derive(Default)]
 pub struct OsFs;
@@ -111,6 +151,9 @@ impl Fs for OsFs {
     }
 
     fn read_at(&self, path: &Path, offset_bytes: u64, buf: &mut [u8]) -> io::Result<()> {
+        if buf.len() >= DIRECT_READ_FROM_BYTES && read_directly(path, offset_bytes, buf)? {
+            return Ok(());
+        }
         File::open(path)?.read_exact_at(buf, offset_bytes)
     }
 
@@ -136,4 +179,28 @@ impl Fs for OsFs {
 /// Directory that holds `path`.
 pub(crate) fn parent(path: &Path) -> PathBuf {
     path.parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fs, OsFs};
+
+    #[test]
+    fn long_reads_at_any_place_give_the_same_bytes_as_the_file_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pack");
+        let bytes: Vec<u8> = (0..3_000_001_u32).map(|i| u8::try_from(i / 7 % 251).unwrap()).collect();
+        OsFs.write_new(&path, &bytes).unwrap();
+        for (offset, length) in
+            [(0, 3_000_001), (1, 3_000_000), (4096, 300_000), (4097, 300_001), (2_500_000, 500_001), (7, 262_144)]
+        {
+            let mut read = vec![0; length];
+            OsFs.read_at(&path, offset as u64, &mut read).unwrap();
+            assert!(read == bytes[offset..offset + length], "{offset} {length}");
+        }
+        for (offset, length) in [(0, 3_000_002), (2_999_999, 300_000), (4_000_000, 300_000)] {
+            let error = OsFs.read_at(&path, offset, &mut vec![0; length]).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{offset} {length}");
+        }
+    }
 }

@@ -4,7 +4,9 @@ use super::context::Context;
 use super::size;
 use agent::output;
 use agent::progress::{Counts, Unit};
+use repo_format::index::Index;
 use repo_format::prune::{GRACE, Options, Outcome, REPACK_DEAD_PERCENT, Step, prune};
+use repo_format::repository::Repository;
 use std::sync::{Mutex, PoisonError};
 
 const THREADS: usize = 4;
@@ -23,10 +25,42 @@ pub struct Args {
     max_repack: Option<u64>,
 }
 
+/// What a run may do.
+pub struct Settings {
+    /// Only count.
+    pub dry_run: bool,
+    /// As [`Options::repack_dead_percent`].
+    pub repack_dead_percent: u64,
+    /// As [`Options::max_repack_bytes`].
+    pub max_repack_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { dry_run: false, repack_dead_percent: REPACK_DEAD_PERCENT, max_repack_bytes: u64::MAX }
+    }
+}
+
 /// Prunes.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     let index = context.index(&repo)?;
+    let settings = Settings {
+        dry_run: args.dry_run,
+        repack_dead_percent: args.repack_dead,
+        max_repack_bytes: args.max_repack.unwrap_or(u64::MAX),
+    };
+    let outcome = with_progress(&repo, &index, &settings, context)?;
+    context.console.result(&outcome, |outcome| text(args.dry_run, outcome))
+}
+
+/// Runs prune and shows how far it is.
+pub fn with_progress(
+    repo: &Repository,
+    index: &Index,
+    settings: &Settings,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
     let (progress, cancel) = (context.progress(), context.cancel()?);
     let stage = Mutex::new((None, 0));
     let report = |step: Step| {
@@ -45,17 +79,17 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     };
     let options = Options {
         grace: GRACE,
-        repack_dead_percent: args.repack_dead,
-        max_repack_bytes: args.max_repack.unwrap_or(u64::MAX),
-        dry_run: args.dry_run,
+        repack_dead_percent: settings.repack_dead_percent,
+        max_repack_bytes: settings.max_repack_bytes,
+        dry_run: settings.dry_run,
         threads: THREADS,
         progress: &report,
         clock: &|| context.now(),
         cancel: &cancel,
     };
-    let outcome = prune(&repo, &index, &options, context.now());
+    let outcome = prune(repo, index, &options, context.now());
     progress.end();
-    context.console.result(&outcome?, |outcome| text(args.dry_run, outcome))
+    Ok(outcome?)
 }
 
 fn text(dry_run: bool, outcome: &Outcome) -> String {

@@ -3,6 +3,7 @@
 use super::console::{fields, table};
 use super::context::Context;
 use super::list::{Entry, entries};
+use super::prune;
 use agent::output;
 use agent::progress::ratio;
 use jiff::Timestamp;
@@ -16,7 +17,11 @@ use std::collections::BTreeMap;
 
 /// Options of `status`.
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Also count what no recovery point needs any more and prune would free; reads every tree, so it takes a while
+    #[arg(long)]
+    unreferenced: bool,
+}
 
 /// Where the objects of a store are (FORMAT.md, "Objects in the store"); `config` is too small to matter.
 const PREFIXES: [&str; 13] = [
@@ -58,8 +63,22 @@ struct Status {
     /// Packs that prune condemned and will delete.
     packs_condemned: usize,
     bytes_condemned: u64,
+    /// What no point needs, wherever it lies; only with `--unreferenced`.
+    unreferenced: Option<Unreferenced>,
     names: Vec<Name>,
     sessions: Vec<Session>,
+}
+
+/// What prune would find dead now. Points whose undo time is not over still need theirs.
+#[derive(Serialize)]
+struct Unreferenced {
+    bytes: u64,
+    /// In packs that a prune would delete at once.
+    bytes_freed_at_once: u64,
+    /// In whole packs that a later prune deletes, after the grace.
+    bytes_freed_later: u64,
+    /// In packs that also hold what is needed; prune repacks those with much of it.
+    bytes_in_live_packs: u64,
 }
 
 #[derive(Serialize)]
@@ -83,7 +102,7 @@ struct Session {
 }
 
 /// Shows the status.
-pub fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     let index = context.index(&repo)?;
     let stones = tombstones(&repo)?;
@@ -98,6 +117,9 @@ pub fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
     status.bytes_source = entries.iter().map(source_bytes).fold(0, u64::saturating_add);
     status.dedup_ratio = ratio(status.bytes_source, status.bytes_unique);
     status.compression_ratio = ratio(status.bytes_unique, status.bytes_data_packs);
+    if args.unreferenced {
+        status.unreferenced = Some(unreferenced(&repo, &index, context)?);
+    }
     let now = context.now();
     status.sessions = match lease::list(&repo) {
         Ok(leases) => leases.iter().map(|lease| session(lease, now)).collect(),
@@ -148,8 +170,24 @@ fn space(repo: &Repository, index: &Index) -> anyhow::Result<Status> {
         compression_ratio: None,
         packs_condemned: condemned.len(),
         bytes_condemned: condemned.iter().filter_map(|pack| sizes.get(&pack.pack)).sum(),
+        unreferenced: None,
         names: Vec::new(),
         sessions: Vec::new(),
+    })
+}
+
+fn unreferenced(repo: &Repository, index: &Index, context: &Context) -> anyhow::Result<Unreferenced> {
+    let options = prune::Settings { dry_run: true, ..prune::Settings::default() };
+    let found = prune::with_progress(repo, index, &options, context)?;
+    for left in &found.left {
+        context.console.warn(left);
+    }
+    let (at_once, later, mixed) = (found.bytes_freed, found.bytes_condemned, found.bytes_dead_left);
+    Ok(Unreferenced {
+        bytes: at_once.saturating_add(later).saturating_add(mixed),
+        bytes_freed_at_once: at_once,
+        bytes_freed_later: later,
+        bytes_in_live_packs: mixed,
     })
 }
 
@@ -220,6 +258,14 @@ fn text(status: &Status) -> String {
             "Condemned",
             format!("{} packs, {bytes}; a later `icecore prune` deletes them", status.packs_condemned),
         ));
+    }
+    if let Some(dead) = &status.unreferenced {
+        let [all, at_once, later, mixed] =
+            [dead.bytes, dead.bytes_freed_at_once, dead.bytes_freed_later, dead.bytes_in_live_packs].map(output::bytes);
+        let parts = format!(
+            "{all}: `icecore prune` frees {at_once} now, {later} in whole packs later; {mixed} in packs that stay or are repacked"
+        );
+        pairs.push(("Unreferenced", parts));
     }
     let mut text = fields(&pairs);
     if !status.names.is_empty() {

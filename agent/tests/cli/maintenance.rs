@@ -121,6 +121,29 @@ fn status_adds_up() {
 }
 
 #[test]
+fn status_counts_what_prune_would_free() {
+    let bench = Bench::new();
+    at(&bench, "2026-01-01T00:00:00Z", &["backup", &bench.disk("a", 30, 1), "--name", "a"]).ok();
+    at(&bench, "2026-01-01T00:00:00Z", &["backup", &bench.disk("b", 9, 2), "--name", "b"]).ok();
+    let dead = |now: &str| at(&bench, now, &["--json", "status", "--unreferenced"]).ok().json()["unreferenced"].clone();
+    assert_eq!(dead("2026-01-02T00:00:00Z")["bytes"], 0);
+    assert_eq!(bench.json(["status"])["unreferenced"], Value::Null);
+    at(&bench, "2026-01-02T00:00:00Z", &["forget", "latest:a"]).ok();
+    assert_eq!(dead("2026-01-02T00:00:00Z")["bytes"], 0, "it can still be taken back");
+
+    let due = dead("2026-01-20T00:00:00Z");
+    let number = |value: &Value, field: &str| value[field].as_u64().unwrap();
+    assert!(number(&due, "bytes_freed_later") > 20 << 16, "{due}");
+    at(&bench, "2026-01-20T00:00:00Z", &["prune"]).ok();
+    let condemned = dead("2026-01-22T00:00:00Z");
+    assert_eq!(condemned["bytes_freed_at_once"], due["bytes_freed_later"]);
+    let shown = at(&bench, "2026-01-22T00:00:00Z", &["status", "--unreferenced"]).ok();
+    assert!(shown.stdout.contains("Unreferenced") && shown.stdout.contains("`icecore prune` frees"), "{shown:?}");
+    at(&bench, "2026-01-22T00:00:00Z", &["prune"]).ok();
+    assert_eq!(dead("2026-01-22T00:00:00Z")["bytes"], 0);
+}
+
+#[test]
 fn dump_shows_structures_without_keys_and_without_secrets() {
     let bench = Bench::new();
     bench.run(["backup", &bench.disk("disk", 3, 1), "--name", "secret-name"]).ok();

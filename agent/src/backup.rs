@@ -132,17 +132,21 @@ fn refuse_unsafe(request: &BackupRequest, sources: &[(String, Source)]) -> Resul
                 .into());
             }
         }
-        let uses = in_use(&sys, source.location()).with_context(|| format!("looking whether {path} is in use"))?;
-        let disturbing: Vec<String> = uses.iter().filter(|u| u.disturbs_reading()).map(ToString::to_string).collect();
-        if disturbing.is_empty() {
-            continue;
-        }
+        let Some(uses) = disturbing_uses(&sys, source)? else { continue };
         if !request.allow_live {
-            return Err(request::Refusal::Live { source: path.to_string(), uses: disturbing.join("; ") }.into());
+            return Err(request::Refusal::Live { source: path.to_string(), uses }.into());
         }
         consistency = Consistency::NotConsistent;
     }
     Ok(consistency)
+}
+
+/// What may change a source while it is read, in words. Asked before reading and again after it.
+fn disturbing_uses(sys: &SysRoot, source: &Source) -> Result<Option<String>> {
+    let context = || format!("looking whether {} is in use", source.path().display());
+    let uses = in_use(sys, source.location()).with_context(context)?;
+    let disturbing: Vec<String> = uses.iter().filter(|u| u.disturbs_reading()).map(ToString::to_string).collect();
+    Ok((!disturbing.is_empty()).then(|| disturbing.join("; ")))
 }
 
 /// The latest point of the name that these keys can open.

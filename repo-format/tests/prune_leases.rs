@@ -2,6 +2,7 @@
 
 use crate::support::{Bench, CHUNK, DAY, disk};
 use jiff::{SignedDuration, Timestamp};
+use repo_format::Result;
 use repo_format::entropy::Entropy;
 use repo_format::id::NodeId;
 use repo_format::lease::{self, Lease, PinnedRoot, Purpose};
@@ -9,7 +10,6 @@ use repo_format::manifest::PointKey;
 use repo_format::pack::PackKind;
 use repo_format::repository::{Access, Repository};
 use repo_format::store::Store;
-use repo_format::Result;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};

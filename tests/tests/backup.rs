@@ -120,6 +120,7 @@ fn an_audit_reports_what_the_list_did_not_name_and_stores_the_truth() -> Result<
     let file = File::options().write(true).open(&disk)?;
     file.write_all_at(b"named", MIB)?;
     file.write_all_at(b"unnamed", 5 * MIB)?;
+    drop(file);
     let list = icecore.dir().join("changed");
     fs::write(&list, format!("{MIB} 5\n"))?;
     let mut command = icecore.command();
@@ -355,6 +356,7 @@ fn swap_and_excluded_partitions_read_as_zero_and_say_so() -> Result<()> {
     for partition in disk.partitions() {
         file.write_all_at(&noise(9, 1 << 20), partition.offset_bytes + 65536)?;
     }
+    drop(file);
     let path = disk.path().to_str().expect("ASCII path");
     icecore.run(["backup", path, "--exclude", "2"])?;
     let target = icecore.dir().join("out");

@@ -15,6 +15,7 @@ fn backed_up() -> Result<(Icecore, PathBuf)> {
     file.set_len(16 * MIB)?;
     file.write_all_at(&vec![7; 3 << 20], 0)?;
     file.write_all_at(b"the end", 16 * MIB - 7)?;
+    drop(file);
     icecore.run(["backup", text(&disk)])?;
     Ok((icecore, disk))
 }
@@ -67,6 +68,7 @@ fn a_delta_restore_writes_only_what_differs_and_zeroes_what_is_a_hole() -> Resul
     let file = File::options().write(true).open(&target)?;
     file.write_all_at(b"damage", MIB)?;
     file.write_all_at(b"not zero", 9 * MIB)?;
+    drop(file);
     let planned = icecore.json(["restore", "latest", "--to", text(&target), "--delta", "--dry-run"])?;
     assert!(assert_same_bytes(&disk, &target).is_err(), "a dry run writes nothing");
     let done = icecore.json(["restore", "latest", "--to", text(&target), "--delta"])?;

@@ -3,8 +3,9 @@
 use super::limit::Limit;
 use super::pipeline::Pipeline;
 use super::plan::{self, Parent, PlannedDisk, PlannedDisks};
-use super::{Audit, BackupOutcome, BackupRequest, Stamp, Surroundings, stamps};
+use super::{Audit, BackupOutcome, BackupRequest, Stamp, Surroundings, disturbing_uses, stamps};
 use crate::extents::Extent;
+use crate::source::sys::SysRoot;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use repo_format::manifest::{Consistency, Manifest, PointKind, Stats};
@@ -60,6 +61,7 @@ impl Work<'_> {
         let closed = session.close().context("storing the last packs")?;
         self.around.progress.end();
         self.judge_stamps()?;
+        self.judge_uses()?;
         let audit = self.compare(&trees, &mut stats)?;
         stats.bytes_source = self.disks.disks.iter().map(|disk| disk.facts.size_bytes).sum();
         if self.disks.kind == PointKind::Full {
@@ -94,6 +96,20 @@ impl Work<'_> {
             );
         }
         self.consistency = Consistency::NotConsistent;
+        Ok(())
+    }
+
+    /// Who opened a disk for writing meanwhile may have written to it; of a device nothing else would tell.
+    fn judge_uses(&mut self) -> Result<()> {
+        for disk in &self.disks.disks {
+            let Some(uses) = disturbing_uses(&SysRoot::host(), disk.source)? else { continue };
+            if !self.request.allow_live {
+                bail!(
+                    "{uses}, and was not when the backup began, so what was read may be of many different moments; nothing was committed. Stop what uses it and start again, or add --allow-live; the recovery point is then marked \"not consistent\""
+                );
+            }
+            self.consistency = Consistency::NotConsistent;
+        }
         Ok(())
     }
 

@@ -70,7 +70,7 @@ pub enum Refusal {
     },
     /// Somebody writes to the source.
     #[error(
-        "{source} is in use: {uses}. What is read from it would be of many different moments. Unmount it (or mount it read-only), or add --allow-live; the recovery point is then marked \"not consistent\""
+        "{source} is in use: {uses}. What is read from it would be of many different moments. Stop what writes to it (unmount it, or mount it read-only), or add --allow-live; the recovery point is then marked \"not consistent\""
     )]
     Live {
         /// Disk.

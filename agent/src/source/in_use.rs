@@ -1,10 +1,11 @@
 //! Is a disk in use? Asked before a backup reads it and before a restore writes to it.
 //!
 //! Looks upwards from the disk: its partitions, loop devices, device mapper and md devices on any of them, and what is
-//! mounted or swapped on at the top. Every reason forbids a restore onto
+//! mounted or swapped on at the top; and at the processes that have any of it open. Every reason forbids a restore onto
 //! it; a backup minds only those where [`InUse::disturbs_reading`].
 
 use super::Location;
+use super::openers::{self, Opener};
 use super::sys::{DeviceNumber, Mount, SysRoot};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -46,6 +47,20 @@ pub enum Usage {
         /// The loop device.
         device: String,
     },
+    /// A process has it open.
+    Open {
+        /// Its name.
+        program: String,
+        /// Its number.
+        pid: u32,
+        /// It may write.
+        for_writing: bool,
+    },
+    /// Somebody holds a lock on it, as virtual machines do on their images.
+    Locked {
+        /// The lock says that it writes.
+        for_writing: bool,
+    },
     /// The kernel refuses exclusive use of it, but does not say to whom it belongs (ZFS, another mount namespace).
     Claimed,
 }
@@ -53,7 +68,13 @@ pub enum Usage {
 impl InUse {
     /// May it change while a backup reads it?
     pub fn disturbs_reading(&self) -> bool {
-        !matches!(self.usage, Usage::Loop { .. } | Usage::Mounted { read_only: true, .. })
+        !matches!(
+            self.usage,
+            Usage::Loop { .. }
+                | Usage::Mounted { read_only: true, .. }
+                | Usage::Open { for_writing: false, .. }
+                | Usage::Locked { for_writing: false }
+        )
     }
 }
 
@@ -68,6 +89,12 @@ impl fmt::Display for InUse {
             Usage::Swap => write!(f, "is active swap space"),
             Usage::Held { by } => write!(f, "is part of the active device {by}"),
             Usage::Loop { device } => write!(f, "is behind the loop device {device}"),
+            Usage::Open { program, pid, for_writing } => {
+                let mode = if *for_writing { "for writing" } else { "for reading" };
+                write!(f, "is open {mode} in {program} (process {pid})")
+            }
+            Usage::Locked { for_writing: true } => write!(f, "is locked by a program that writes to it"),
+            Usage::Locked { for_writing: false } => write!(f, "is locked by a program that uses it"),
             Usage::Claimed => write!(f, "is claimed exclusively by another program or the kernel"),
         }
     }
@@ -96,6 +123,7 @@ struct Search<'a> {
     sys: &'a SysRoot,
     mounts: Vec<(Vec<DeviceNumber>, Mount)>,
     swaps: Vec<PathBuf>,
+    writers: Vec<(DeviceNumber, Opener)>,
     visited: BTreeSet<DeviceNumber>,
     found: Vec<InUse>,
 }
@@ -103,7 +131,8 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(sys: &'a SysRoot) -> io::Result<Self> {
         let mounts = sys.mounts()?.into_iter().map(|mount| (sys.devices_of(&mount), mount)).collect();
-        Ok(Self { sys, mounts, swaps: sys.swaps()?, visited: BTreeSet::new(), found: Vec::new() })
+        let writers = if sys.is_host() { openers::writers_of_devices() } else { Vec::new() };
+        Ok(Self { sys, mounts, swaps: sys.swaps()?, writers, visited: BTreeSet::new(), found: Vec::new() })
     }
 
     fn add(&mut self, what: &str, usage: Usage) {
@@ -141,6 +170,8 @@ impl<'a> Search<'a> {
             let by = self.sys.describe(holder);
             self.add(&what, Usage::Held { by });
         }
+        let open: Vec<Usage> = self.writers.iter().filter(|(on, _)| *on == device).map(|(_, by)| opened(by)).collect();
+        open.into_iter().for_each(|usage| self.add(&what, usage));
     }
 
     fn visit_file(&mut self, path: &Path, location: &Location) {
@@ -149,6 +180,18 @@ impl<'a> Search<'a> {
             self.add(&what, Usage::Swap);
         }
         self.visit_loops(&what, location);
+        let Location::File { device, inode, .. } = location else { return };
+        if !self.sys.is_host() {
+            return;
+        }
+        let openers = openers::of_file(*device, *inode);
+        openers.iter().for_each(|by| self.add(&what, opened(by)));
+        // Who is seen is named; a lock tells of who is not.
+        if let Some(lock) =
+            openers::lock_on(path).filter(|lock| !openers.iter().any(|by| by.for_writing >= lock.for_writing))
+        {
+            self.add(&what, Usage::Locked { for_writing: lock.for_writing });
+        }
     }
 
     /// Loop devices over a file or device, and what is above them.
@@ -161,6 +204,10 @@ impl<'a> Search<'a> {
             }
         }
     }
+}
+
+fn opened(by: &Opener) -> Usage {
+    Usage::Open { program: by.program.clone(), pid: by.pid, for_writing: by.for_writing }
 }
 
 /// Does a path of the described machine mean this very file or device?

@@ -8,6 +8,7 @@ mod identity;
 pub mod in_use;
 mod lies_on;
 mod names;
+mod openers;
 mod reading;
 pub mod sys;
 #[cfg(test)]

@@ -376,3 +376,94 @@ fn a_mounted_loop_device_is_in_use_on_this_machine() {
     drop(mounted);
     assert!(in_use(&host, source.location()).unwrap().is_empty());
 }
+
+/// A program that holds a file or device open until it is dropped.
+struct Holder(std::process::Child);
+
+impl Holder {
+    fn of(path: &Path, redirection: &str) -> Self {
+        let script = format!("exec 3{redirection}\"$1\"; echo ready; read _");
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", &script, "holder"])
+            .arg(path)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        assert_eq!(&ready, b"ready\n");
+        Self(child)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+/// A virtual machine that did not write during the backup was stored as "offline".
+#[test]
+fn an_image_that_another_program_has_open_is_in_use() {
+    let image = Image::sparse(MIB);
+    let location = Location::of(&image.path).unwrap();
+    let uses = || in_use(&SysRoot::host(), &location).unwrap();
+    assert_eq!(uses(), []);
+    for (redirection, disturbs, shown) in [("<>", true, "for writing in sh"), ("<", false, "for reading in sh")] {
+        let holder = Holder::of(&image.path, redirection);
+        let [found] = uses().try_into().unwrap();
+        assert_eq!(found.disturbs_reading(), disturbs, "{found}");
+        assert!(found.to_string().contains(shown) && found.to_string().contains(&holder.0.id().to_string()), "{found}");
+    }
+    assert_eq!(uses(), []);
+    // By another name it is the same file; our own reading does not count.
+    let other = image.dir.path().join("other");
+    fs::hard_link(&image.path, &other).unwrap();
+    let _holder = Holder::of(&other, ">>");
+    let _own = fs::File::options().write(true).open(&image.path).unwrap();
+    assert!(matches!(&uses()[..], [InUse { usage: Usage::Open { for_writing: true, .. }, .. }]), "{:?}", uses());
+}
+
+/// What users other than root see of a virtual machine: qemu's locks. Byte 100 is held by one that reads, 101 by one that writes.
+#[test]
+fn an_image_that_is_locked_is_in_use() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc::{self, c_short};
+    let image = Image::sparse(MIB);
+    let location = Location::of(&image.path).unwrap();
+    // Other tests of this program fork, and for a moment their children have our files open too.
+    let locks = || {
+        let mut uses = in_use(&SysRoot::host(), &location).unwrap();
+        uses.retain(|found| matches!(found.usage, Usage::Locked { .. }));
+        uses
+    };
+    for (kind, at, for_writing) in [(libc::F_RDLCK, 100, false), (libc::F_RDLCK, 101, true), (libc::F_WRLCK, 9, true)] {
+        let file = fs::File::options().read(true).write(true).open(&image.path).unwrap();
+        let (l_type, l_whence) = (c_short::try_from(kind).unwrap(), c_short::try_from(libc::SEEK_SET).unwrap());
+        let lock = libc::flock { l_type, l_whence, l_start: at, l_len: 1, l_pid: 0 };
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+        let uses = locks();
+        let [InUse { usage: Usage::Locked { for_writing: found }, .. }] = &uses[..] else { panic!("{uses:?}") };
+        assert_eq!((*found, uses[0].disturbs_reading()), (for_writing, for_writing));
+    }
+    assert_eq!(locks(), []);
+}
+
+#[test]
+fn a_device_that_another_program_writes_to_is_in_use() {
+    if !is_root() {
+        return an_image_that_another_program_has_open_is_in_use();
+    }
+    let image = Image::sparse(MIB);
+    let device = LoopDevice::new(&image.path);
+    let location = Location::of(Path::new(&device.path)).unwrap();
+    let uses = || in_use(&SysRoot::host(), &location).unwrap();
+    let reader = Holder::of(Path::new(&device.path), "<");
+    assert_eq!(uses(), [], "who reads a device disturbs nobody");
+    drop(reader);
+    let _writer = Holder::of(Path::new(&device.path), "<>");
+    let [found] = uses().try_into().unwrap();
+    assert!(found.disturbs_reading() && found.to_string().contains("is open for writing in sh"), "{found}");
+}

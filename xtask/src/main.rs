@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the project's own commands. Each lives in a file of its name; this one only tells them apart.
 
 mod bench;
+mod guest;
 mod interrupt;
 mod kmod;
 mod run;
@@ -34,6 +35,8 @@ enum Command {
     Test(test::Options),
     /// Build the kernel module for the current backports kernel of Debian 13
     Kmod(kmod::Options),
+    /// Boot a stock kernel in an emulated machine and run the scenarios of `tests/guest` there
+    Guest(guest::Options),
     /// Measure speed and size next to restic, borg, rustic and zstd
     Bench(bench::Options),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Tour(options) => tour::run(&options),
         Command::Test(options) => return test::run(&options),
         Command::Kmod(options) => kmod::run(&options),
+        Command::Guest(options) => return guest::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match result {

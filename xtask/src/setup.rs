@@ -34,8 +34,10 @@ pub enum Purpose {
     Kernel,
     /// Build, make a sample disk, back it up, restore it.
     Tour,
-    /// All tests.
+    /// All tests that need no machine of their own.
     Test,
+    /// The tests inside an emulated machine.
+    Guest,
     /// The benchmark with its peers.
     Bench,
 }
@@ -83,7 +85,7 @@ const fn need(purpose: Purpose, package: &'static str, proof: Proof, why: &'stat
     Need { package, proof, why, purpose }
 }
 
-const NEEDS: [Need; 24] = [
+const NEEDS: [Need; 27] = [
     need(Purpose::Kernel, "debian-archive-keyring", File(DEBIAN_KEYRING), "verify the packages that it downloads"),
     need(Purpose::Kernel, "dpkg", Program("dpkg-deb"), "unpack packages into the build root of the kernel module"),
     need(Purpose::Kernel, "tar", Program("tar"), "unpack the kernel's source"),
@@ -106,6 +108,9 @@ const NEEDS: [Need; 24] = [
     need(Purpose::Test, "python3", Program("python3"), "run the independent reference reader"),
     need(Purpose::Test, "python3-venv", PythonModule("ensurepip"), "give that reader its packages"),
     need(Purpose::Test, "time", File("/usr/bin/time"), "measure memory and processor time"),
+    need(Purpose::Guest, "qemu-system-x86", Program("qemu-system-x86_64"), "emulate the machine of the guest tests"),
+    need(Purpose::Guest, "mdadm", Program("mdadm"), "test with software RAID"),
+    need(Purpose::Guest, "dmsetup", Program("dmsetup"), "test with delaying and failing disks"),
     need(Purpose::Bench, "sqlite3", Program("sqlite3"), "make the database file on the benchmark's disk"),
     need(Purpose::Bench, "zstd", Program("zstd"), "measure the compressor alone, to compare with"),
 ];

@@ -7,12 +7,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::step::{self, Count};
-use crate::{interrupt, setup, workspace};
+use crate::{guest, interrupt, setup, workspace};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Run only this group; without it all groups run
+    /// Run only this group; without it all groups run except `guest`
     #[arg(long, value_name = "GROUP", value_parser = group_named)]
     only: Option<Group>,
     /// Run the random tests much longer
@@ -27,9 +27,14 @@ pub struct Options {
 enum Group {
     /// Formatting, lints, all Rust tests, documentation, licences.
     Rust,
+    /// The scenarios of `tests/guest` in an emulated machine.
+    Guest,
 }
 
-const GROUPS: [(&str, Group); 1] = [("rust", Group::Rust)];
+const GROUPS: [(&str, Group); 2] = [("rust", Group::Rust), ("guest", Group::Guest)];
+
+/// Groups that run when none is named.
+const EVERY_TIME: [Group; 1] = [Group::Rust];
 
 fn group_named(name: &str) -> Result<Group> {
     match GROUPS.iter().find(|(known, _)| *known == name) {
@@ -64,10 +69,11 @@ fn run_groups(options: &Options) -> Result<Count> {
     setup::install(setup::Purpose::Test, options.setup)?;
     let mut count = Count::default();
     for (name, group) in GROUPS {
-        if options.only.is_none_or(|only| only == group) {
+        if options.only.map_or(EVERY_TIME.contains(&group), |only| only == group) {
             println!("\n{name}");
             count.add(match group {
                 Group::Rust => rust(options.soak)?,
+                Group::Guest => guest::run_as_group(options.soak, options.setup)?,
             });
         }
     }

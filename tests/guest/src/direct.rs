@@ -1,0 +1,78 @@
+//! Reading and writing past the page cache: an O_DIRECT file and the aligned buffer that it needs.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Enough for every sector size there is.
+const ALIGNMENT: usize = 4096;
+
+/// Bytes whose address is a multiple of 4096.
+pub struct AlignedBuffer {
+    /// Over-allocated, so that an aligned part of the wanted length lies inside.
+    memory: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl AlignedBuffer {
+    /// Zeroes.
+    pub fn new(length: usize) -> Self {
+        let memory = vec![0; length + ALIGNMENT];
+        let start = memory.as_ptr().align_offset(ALIGNMENT);
+        Self { memory, start, length }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory[self.start..self.start + self.length]
+    }
+
+    /// The bytes, to change.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + self.length]
+    }
+}
+
+/// A block device or file opened with O_DIRECT.
+pub struct DirectFile {
+    file: File,
+}
+
+impl DirectFile {
+    /// Opens for reading and writing.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).custom_flags(nix::libc::O_DIRECT).open(path);
+        Ok(Self { file: file.with_context(|| format!("cannot open {} past the cache", path.display()))? })
+    }
+
+    /// Opens for reading.
+    pub fn open_to_read(path: &Path) -> Result<Self> {
+        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECT).open(path);
+        Ok(Self { file: file.with_context(|| format!("cannot open {} past the cache", path.display()))? })
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Fills the whole buffer from `offset`.
+    pub fn read(&self, buffer: &mut AlignedBuffer, offset: u64) -> std::io::Result<()> {
+        self.file.read_exact_at(buffer.bytes_mut(), offset)
+    }
+
+    /// Writes the whole buffer at `offset`.
+    pub fn write(&self, buffer: &AlignedBuffer, offset: u64) -> std::io::Result<()> {
+        self.file.write_all_at(buffer.bytes(), offset)
+    }
+
+    /// Reads `length` bytes into a new buffer.
+    pub fn read_new(&self, offset: u64, length: usize) -> std::io::Result<AlignedBuffer> {
+        let mut buffer = AlignedBuffer::new(length);
+        self.read(&mut buffer, offset)?;
+        Ok(buffer)
+    }
+}

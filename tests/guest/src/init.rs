@@ -1,0 +1,172 @@
+//! Process 1 of the guest: mounts, loads modules, runs the scenarios one after the other, ends the machine.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nix::mount::MsFlags;
+use nix::sys::reboot::RebootMode;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use crate::registry::{self, Scenario};
+use crate::report::{self, Report};
+use crate::{cleanup, kernel_module};
+
+/// The names that the host asked for, one a line.
+const PLAN: &str = "/plan";
+
+/// Kernel file systems that need no module: type and place.
+const MOUNTS: [(&str, &str); 7] = [
+    ("devtmpfs", "/dev"),
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("tmpfs", "/run"),
+    ("tmpfs", "/tmp"),
+    ("debugfs", "/sys/kernel/debug"),
+    ("cgroup2", "/sys/fs/cgroup"),
+];
+
+/// Settings that make trouble visible.
+const SETTINGS: [(&str, &str); 4] = [
+    ("/proc/sys/kernel/hung_task_timeout_secs", "45"),
+    ("/proc/sys/kernel/hung_task_warnings", "10"),
+    ("/proc/sys/kernel/printk", "7 4 1 7"),
+    // Two processors emulated on a shared host stall for seconds without any fault of the guest.
+    ("/proc/sys/kernel/watchdog_thresh", "60"),
+];
+
+/// What became of one scenario.
+enum Verdict {
+    Passed,
+    Failed(String),
+    /// The time limit; nothing in this boot can be trusted any more.
+    Late,
+}
+
+/// Never returns: the machine ends.
+pub fn run() -> ! {
+    if let Err(error) = work() {
+        println!("guest: {error:?}");
+        if let Ok(mut report) = Report::open() {
+            let _ = report.say(&format!("broken {error:#}"));
+        }
+    }
+    end()
+}
+
+fn work() -> Result<()> {
+    MOUNTS.iter().try_for_each(|(kind, place)| mount(kind, place))?;
+    let version = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut report = Report::open()?;
+    report.say(&format!("kernel {}", version.trim()))?;
+    for (path, value) in SETTINGS {
+        if Path::new(path).exists() {
+            std::fs::write(path, value).with_context(|| format!("cannot set {path}"))?;
+        }
+    }
+    kernel_module::load_at_boot()?;
+    mount("configfs", "/sys/kernel/config")?;
+    let plan = std::fs::read_to_string(PLAN).context("the host gave no plan")?;
+    let (mut passed, mut failed) = (0, 0);
+    for name in plan.lines() {
+        let scenario = registry::find(name).with_context(|| format!("the host asks for {name}, which is unknown"))?;
+        match attend(&mut report, scenario)? {
+            Verdict::Passed => passed += 1,
+            Verdict::Failed(_) => failed += 1,
+            Verdict::Late => return Ok(()),
+        }
+    }
+    report.say(&format!("end {passed} {failed}"))
+}
+
+fn mount(kind: &str, place: &str) -> Result<()> {
+    std::fs::create_dir_all(place).with_context(|| format!("cannot make {place}"))?;
+    let mounted = nix::mount::mount(Some(kind), place, Some(kind), MsFlags::empty(), None::<&str>);
+    // The kernel mounts /dev by itself where it is configured so.
+    if mounted != Err(nix::Error::EBUSY) {
+        mounted.with_context(|| format!("cannot mount {kind} on {place}"))?;
+    }
+    Ok(())
+}
+
+fn attend(report: &mut Report, scenario: &Scenario) -> Result<Verdict> {
+    let name = scenario.name;
+    report.say(&format!("begin {name}"))?;
+    report::mark(&format!("begin {name}"));
+    let started = Instant::now();
+    let mut verdict = run_as_child(scenario)?;
+    if matches!(verdict, Verdict::Passed)
+        && let Some(left) = cleanup::leftovers()?
+    {
+        verdict = Verdict::Failed(format!("it leaves {left}"));
+    }
+    let elapsed_ms = started.elapsed().as_millis();
+    report::mark(&format!("done {name}"));
+    report.say(&match &verdict {
+        Verdict::Passed => format!("ok {name} {elapsed_ms}"),
+        Verdict::Failed(reason) => format!("fail {name} {elapsed_ms} {reason}"),
+        Verdict::Late => format!("late {name} {elapsed_ms}"),
+    })?;
+    Ok(verdict)
+}
+
+fn run_as_child(scenario: &Scenario) -> Result<Verdict> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["run", scenario.name]).env_clear().envs([
+        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("LVM_SYSTEM_DIR", "/etc/lvm"),
+        ("DM_DISABLE_UDEV", "1"),
+        ("MDADM_NO_UDEV", "1"),
+        ("RUST_BACKTRACE", "1"),
+    ]);
+    // A group of its own, so that its own children end with it.
+    let mut child = command.process_group(0).spawn().context("cannot start the scenario")?;
+    let deadline = Instant::now() + Duration::from_secs(scenario.limit_s);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(verdict(status));
+        }
+        if Instant::now() >= deadline {
+            give_up(&mut child);
+            return Ok(Verdict::Late);
+        }
+        nix::poll::poll(&mut [], 20_u8)?;
+    }
+}
+
+fn verdict(status: ExitStatus) -> Verdict {
+    let reason = report::take_reason();
+    if status.success() {
+        Verdict::Passed
+    } else {
+        Verdict::Failed(reason.unwrap_or_else(|| format!("it ended with {status}")))
+    }
+}
+
+/// Shows where everybody waits, then ends the scenario.
+fn give_up(child: &mut Child) {
+    for request in ["w", "t"] {
+        let _ = std::fs::write("/proc/sysrq-trigger", request);
+    }
+    if let Ok(pid) = i32::try_from(child.id()) {
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+/// Ends the machine at once, without waiting for anything that may hang.
+fn end() -> ! {
+    let _ = std::fs::write("/proc/sysrq-trigger", "b");
+    let _ = ensure_reboot();
+    loop {
+        std::thread::park();
+    }
+}
+
+fn ensure_reboot() -> Result<()> {
+    let never = nix::sys::reboot::reboot(RebootMode::RB_AUTOBOOT);
+    ensure!(never.is_err(), "the machine goes on after its reboot");
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! The program inside a test guest. As process 1 it is the guest's init and runs the scenarios that the host asked for;
+//! as `guest list` it tells the host which there are; as `guest run NAME` it is one scenario.
+//!
+//! It is linked statically, so that it needs nothing of the guest. What a scenario may rely on stands in `tests/README.md`.
+
+mod block_device;
+mod cleanup;
+mod direct;
+mod disk;
+mod dm;
+mod init;
+mod kernel_module;
+mod mount;
+mod registry;
+mod report;
+mod scenario;
+mod stamp;
+mod tool;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        init::run();
+    }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["list"] => {
+            registry::print();
+            ExitCode::SUCCESS
+        }
+        ["run", name] => registry::run(name),
+        _ => {
+            eprintln!("usage: guest list | guest run NAME; NAME only inside a test guest, where it may destroy disks");
+            ExitCode::from(2)
+        }
+    }
+}

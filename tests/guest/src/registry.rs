@@ -1,0 +1,141 @@
+//! All scenarios: their names, what they prove, what they need. Not how they work; that is in `scenario/`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{report, scenario};
+
+/// One thing that is proved inside a guest.
+pub struct Scenario {
+    /// `area/fact`, unique; the host selects by it.
+    pub name: &'static str,
+    /// What a pass shows, as one sentence.
+    pub proves: &'static str,
+    needs_module: bool,
+    own_boot: bool,
+    soak: bool,
+    /// Process 1 ends the scenario, and the boot with it, after this time.
+    pub limit_s: u64,
+    ending: Ending,
+    run: fn() -> Result<()>,
+}
+
+/// How the boot in which a scenario runs must end.
+#[derive(Clone, Copy)]
+enum Ending {
+    /// Without a report of the kernel.
+    Clean,
+    /// With a warning in the kernel's log: tests the harness.
+    Warning,
+    /// With a panic: tests the harness.
+    Panic,
+    /// With the time limit: tests the harness.
+    TimeLimit,
+}
+
+impl Scenario {
+    /// A scenario that needs only the stock kernel and shares its boot with others.
+    pub const fn new(name: &'static str, proves: &'static str, run: fn() -> Result<()>) -> Self {
+        Self {
+            name,
+            proves,
+            needs_module: false,
+            own_boot: false,
+            soak: false,
+            limit_s: 60,
+            ending: Ending::Clean,
+            run,
+        }
+    }
+
+    /// It needs the modules under test; the host leaves it out where there are none.
+    pub const fn with_module(mut self) -> Self {
+        self.needs_module = true;
+        self
+    }
+
+    /// It gets a boot of its own, because it leaves the guest unusable or needs it untouched.
+    pub const fn in_own_boot(mut self) -> Self {
+        self.own_boot = true;
+        self
+    }
+
+    /// It is too long for every run.
+    pub const fn only_soak(mut self) -> Self {
+        self.soak = true;
+        self
+    }
+
+    /// It may take this long under emulation on a busy host.
+    pub const fn within_s(mut self, limit_s: u64) -> Self {
+        self.limit_s = limit_s;
+        self
+    }
+
+    /// Its boot must show a kernel warning.
+    pub const fn ends_with_warning(mut self) -> Self {
+        self.ending = Ending::Warning;
+        self
+    }
+
+    /// Its boot must end in a panic.
+    pub const fn ends_with_panic(mut self) -> Self {
+        self.ending = Ending::Panic;
+        self
+    }
+
+    /// It must run into its time limit.
+    pub const fn ends_with_time_limit(mut self) -> Self {
+        self.ending = Ending::TimeLimit;
+        self
+    }
+}
+
+fn all() -> impl Iterator<Item = &'static Scenario> {
+    scenario::AREAS.iter().flat_map(|area| area.iter())
+}
+
+/// The scenario of this name.
+pub fn find(name: &str) -> Option<&'static Scenario> {
+    all().find(|scenario| scenario.name == name)
+}
+
+/// Prints a line for each scenario: fields separated by tabs, as the host's `guest/plan.rs` reads them.
+pub fn print() {
+    for scenario in all() {
+        let flag = |given: bool, word: &'static str| if given { word } else { "-" };
+        let ending = match scenario.ending {
+            Ending::Clean => "clean",
+            Ending::Warning => "warning",
+            Ending::Panic => "panic",
+            Ending::TimeLimit => "time-limit",
+        };
+        let fields = [
+            scenario.name,
+            flag(scenario.needs_module, "module"),
+            flag(scenario.own_boot, "own-boot"),
+            flag(scenario.soak, "soak"),
+            ending,
+            &scenario.limit_s.to_string(),
+            scenario.proves,
+        ];
+        println!("{}", fields.join("\t"));
+    }
+}
+
+/// Runs one scenario in this process and leaves the reason of a failure where process 1 looks for it.
+pub fn run(name: &str) -> ExitCode {
+    let Some(scenario) = find(name) else {
+        report::leave_reason(&format!("there is no scenario {name}"));
+        return ExitCode::FAILURE;
+    };
+    match (scenario.run)() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{name}: {error:?}");
+            report::leave_reason(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! `cargo xtask guest`: boots a stock kernel in an emulated machine and runs scenarios there.
+//!
+//! This file is the order of events. `plan` knows which scenarios there are and which share a boot, `kernel` the kernel and
+//! its modules, `initramfs` what the guest's file system holds, `machine` the emulator, `verdict` what it all means.
+
+mod cpio;
+mod initramfs;
+mod kernel;
+mod kernel_log;
+mod machine;
+mod plan;
+mod tools;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::step::Count;
+use crate::{interrupt, setup, workspace};
+use kernel::KernelDirectory;
+use plan::{Boot, Selection};
+use verdict::{BootResult, Outcome};
+
+/// Options of `cargo xtask guest`.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Keep the disks and the initramfs, and print the command that boots them again
+    #[arg(long)]
+    keep: bool,
+    /// Run the long scenarios too
+    #[arg(long)]
+    soak: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+    /// Only list the scenarios
+    #[arg(long)]
+    list: bool,
+    /// A directory that `cargo xtask kmod --out` left: vmlinuz, lib/modules, ko
+    #[arg(long, value_name = "DIR", env = "ICECORE_GUEST_KERNEL")]
+    kernel: Option<PathBuf>,
+    /// Run only scenarios whose name contains this
+    #[arg(value_name = "FILTER")]
+    filter: Option<String>,
+    #[command(flatten)]
+    setup: setup::Consent,
+}
+
+/// Runs the scenarios and prints a table, or JSON.
+pub fn run(options: &Options) -> ExitCode {
+    match run_scenarios(options) {
+        Ok(outcomes) if outcomes.iter().all(|outcome| outcome.passed()) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The same as a group of `cargo xtask test`.
+pub fn run_as_group(soak: bool, consent: setup::Consent) -> Result<Count> {
+    let kernel = std::env::var_os("ICECORE_GUEST_KERNEL").map(PathBuf::from);
+    let options = Options { keep: false, soak, json: false, list: false, kernel, filter: None, setup: consent };
+    let outcomes = run_scenarios(&options)?;
+    let passed = u64::try_from(outcomes.iter().filter(|outcome| outcome.passed()).count())?;
+    Ok(Count { passed, failed: u64::try_from(outcomes.len())? - passed })
+}
+
+fn run_scenarios(options: &Options) -> Result<Vec<Outcome>> {
+    let program = build_program()?;
+    let known = plan::scenarios(&program)?;
+    if options.list {
+        plan::print(&known);
+        return Ok(Vec::new());
+    }
+    setup::install(setup::Purpose::Guest, options.setup)?;
+    let kernel = KernelDirectory::open(options.kernel.as_deref().context(
+        "no kernel to boot: name a directory that `cargo xtask kmod --out DIR` left, with --kernel DIR or ICECORE_GUEST_KERNEL",
+    )?)?;
+    let selection =
+        Selection { filter: options.filter.as_deref(), soak: options.soak, with_module: kernel.has_own_modules() };
+    let mut waiting = plan::boots(&known, &selection);
+    ensure!(!waiting.is_empty(), "no scenario matches; `cargo xtask guest --list` shows them all");
+    let base = initramfs::base(&program, &kernel)?;
+    let directory = fresh_directory()?;
+    let mut outcomes = Vec::new();
+    let mut number = 0;
+    while let Some(boot) = waiting.pop_front() {
+        interrupt::check()?;
+        number += 1;
+        let place = directory.join(format!("boot-{number}"));
+        let result = run_boot(&place, &kernel, &base, &boot, options)?;
+        // What a broken boot did not come to gets another one.
+        if let Some(rest) = boot.without(&result.attended()).filter(|rest| rest.scenarios.len() < boot.scenarios.len())
+        {
+            waiting.push_front(rest);
+        }
+        outcomes.extend(result.outcomes);
+    }
+    verdict::print(&outcomes, &directory, options.json)?;
+    Ok(outcomes)
+}
+
+fn run_boot(place: &Path, kernel: &KernelDirectory, base: &[u8], boot: &Boot, options: &Options) -> Result<BootResult> {
+    std::fs::create_dir_all(place)?;
+    let image = place.join("initramfs.cpio");
+    initramfs::write(&image, base, boot)?;
+    let machine = machine::Machine::new(place, kernel, &image, boot)?;
+    if options.keep {
+        eprintln!("{}", machine.command_line());
+    }
+    let mut progress = verdict::Progress::new(boot, options.json);
+    let ending = machine.run(|events| progress.show(events))?;
+    let result = verdict::judge(boot, place, &ending)?;
+    progress.finish(&result);
+    if !options.keep {
+        machine.remove_disks()?;
+        std::fs::remove_file(&image)?;
+    }
+    Ok(result)
+}
+
+/// Statically linked, in a target directory of its own because its flags differ.
+fn build_program() -> Result<PathBuf> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let target_dir = workspace::root().join("target/guest");
+    let mut command = workspace::cargo();
+    command.args(["build", "--quiet", "--package", "guest", "--target", TARGET, "--target-dir"]).arg(&target_dir);
+    command.env("RUSTFLAGS", "-C target-feature=+crt-static").stdout(std::io::stderr());
+    ensure!(command.status()?.success(), "the guest's program does not build; the compiler's messages are above");
+    Ok(target_dir.join(TARGET).join("debug/guest"))
+}
+
+fn fresh_directory() -> Result<PathBuf> {
+    let directory = workspace::root().join("target/guest-runs");
+    if directory.exists() {
+        std::fs::remove_dir_all(&directory).with_context(|| format!("cannot clear {}", directory.display()))?;
+    }
+    std::fs::create_dir_all(&directory)?;
+    Ok(directory)
+}

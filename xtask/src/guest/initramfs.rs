@@ -1,0 +1,44 @@
+//! The guest's file system: one archive that all boots share, and a small one that says what this boot shall do.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::cpio::Archive;
+use super::kernel::{AT_BOOT, KernelDirectory, normalised};
+use super::plan::Boot;
+use super::tools;
+
+/// Directories that the guest's init and its tools expect.
+const DIRECTORIES: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "mnt"];
+
+/// Init, modules, tools.
+pub fn base(program: &Path, kernel: &KernelDirectory) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    DIRECTORIES.iter().try_for_each(|name| archive.directory(name))?;
+    archive.program("init", &std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?)?;
+    let modules = kernel.modules()?;
+    let mut order = String::new();
+    for module in &modules {
+        archive.file(&format!("modules/{}.ko", module.name), &module.content)?;
+        order.push_str(&[std::slice::from_ref(&module.name), &module.needs].concat().join(" "));
+        order.push('\n');
+    }
+    archive.file("modules/order", order.as_bytes())?;
+    let at_boot: Vec<String> = AT_BOOT.iter().copied().chain(kernel.own_modules()).map(normalised).collect();
+    archive.file("modules/boot", at_boot.join("\n").as_bytes())?;
+    tools::add(&mut archive)?;
+    archive.finish()
+}
+
+/// Writes the image of one boot.
+pub fn write(image: &Path, base: &[u8], boot: &Boot) -> Result<()> {
+    let names: Vec<&str> = boot.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
+    let mut plan = Archive::default();
+    plan.file("plan", names.join("\n").as_bytes())?;
+    let mut file = std::fs::File::create(image).with_context(|| format!("cannot write {}", image.display()))?;
+    file.write_all(base)?;
+    file.write_all(&plan.finish()?)?;
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! The emulated machine: QEMU with its disks and serial ports, never with the host's processor.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::kernel::KernelDirectory;
+use super::plan::Boot;
+use crate::interrupt;
+
+/// The emulator.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+
+/// Boot and end of a machine under emulation on a busy host.
+const BOOT_LIMIT_S: u64 = 180;
+const DISK_BYTES: u64 = 1 << 30;
+
+/// What QEMU calls a disk's interface.
+struct DiskKind {
+    /// Serial number; `tests/guest/src/disk.rs` looks for it.
+    serial: &'static str,
+    device: &'static str,
+}
+
+const DISKS: [DiskKind; 5] = [
+    DiskKind { serial: "first", device: "virtio-blk-pci" },
+    DiskKind { serial: "second", device: "virtio-blk-pci" },
+    DiskKind { serial: "four-kib", device: "virtio-blk-pci,logical_block_size=4096,physical_block_size=4096" },
+    DiskKind { serial: "store", device: "virtio-blk-pci" },
+    DiskKind { serial: "scsi", device: "scsi-hd,bus=scsi.0" },
+];
+
+/// `oops=panic`: nothing after an oops can be trusted. `panic=-1` with `-no-reboot`: a panic ends the machine.
+/// `no_timer_check`: the emulated timer is late on a busy host, which is no fault of the guest.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 oops=panic panic=-1 no_timer_check clocksource=hpet \
+     random.trust_cpu=on mitigations=off audit=0 memmap=64M!1536M";
+
+/// A machine that has not been started yet.
+pub struct Machine {
+    directory: PathBuf,
+    arguments: Vec<String>,
+    limit: Duration,
+}
+
+/// How the machine ended.
+pub struct Ended {
+    /// Everything on the first serial port: the kernel's log and what scenarios printed.
+    pub console: String,
+    /// What the guest's init said on the second one.
+    pub events: String,
+    /// The machine had to be ended from outside.
+    pub cut_off: bool,
+}
+
+impl Machine {
+    /// Makes the disks (sparse, empty) and puts the command line together.
+    pub fn new(directory: &Path, kernel: &KernelDirectory, initramfs: &Path, boot: &Boot) -> Result<Self> {
+        let path = |name: &str| directory.join(name).display().to_string();
+        // Never another accelerator: a nested /dev/kvm may open and then fail in the middle.
+        let fixed = "-accel tcg,thread=multi -cpu max -smp 2 -m 2G -machine q35 -no-reboot -nodefaults \
+                     -no-user-config -display none -monitor none -device virtio-scsi-pci,id=scsi";
+        let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
+        let mut add = |words: &[String]| arguments.extend_from_slice(words);
+        add(&["-kernel".to_owned(), kernel.image().display().to_string()]);
+        add(&["-initrd".to_owned(), initramfs.display().to_string()]);
+        add(&["-append".to_owned(), KERNEL_ARGUMENTS.split_whitespace().collect::<Vec<_>>().join(" ")]);
+        add(&["-serial".to_owned(), format!("file:{}", path("console.log"))]);
+        add(&["-serial".to_owned(), format!("file:{}", path("events.log"))]);
+        for DiskKind { serial, device } in DISKS {
+            let image = path(&format!("{serial}.img"));
+            File::create(&image)?.set_len(DISK_BYTES).with_context(|| format!("cannot make {image}"))?;
+            add(&["-drive".to_owned(), drive(serial, &image)]);
+            add(&["-device".to_owned(), format!("{device},drive={serial},serial={serial}")]);
+        }
+        let limit = Duration::from_secs(BOOT_LIMIT_S + boot.limit_s());
+        Ok(Self { directory: directory.to_owned(), arguments, limit })
+    }
+
+    /// The command as it could be typed.
+    pub fn command_line(&self) -> String {
+        let quoted = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+        format!("{PROGRAM} {}", self.arguments.iter().map(quoted).collect::<Vec<_>>().join(" "))
+    }
+
+    /// Runs it to its end; `watch` sees all events so far, several times a second.
+    pub fn run(&self, mut watch: impl FnMut(&str)) -> Result<Ended> {
+        let messages = File::create(self.directory.join("qemu.log"))?;
+        let mut command = Command::new(PROGRAM);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(messages.try_clone()?).stderr(messages);
+        let mut child = Running(command.spawn().with_context(|| format!("cannot start {PROGRAM}"))?);
+        let deadline = Instant::now() + self.limit;
+        let mut cut_off = false;
+        while child.0.try_wait()?.is_none() {
+            interrupt::check()?;
+            if Instant::now() >= deadline {
+                cut_off = true;
+                break;
+            }
+            watch(&self.text("events.log")?);
+            // The child's end is no event that could be waited for together with a growing file.
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        drop(child);
+        Ok(Ended { console: self.text("console.log")?, events: self.text("events.log")?, cut_off })
+    }
+
+    /// Deletes the disks; the logs stay.
+    pub fn remove_disks(&self) -> Result<()> {
+        for disk in DISKS {
+            std::fs::remove_file(self.directory.join(format!("{}.img", disk.serial)))?;
+        }
+        Ok(())
+    }
+
+    fn text(&self, name: &str) -> Result<String> {
+        let path = self.directory.join(name);
+        if !path.exists() {
+            return Ok(String::new());
+        }
+        Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+    }
+}
+
+/// Durability of the images means nothing: they end with the machine.
+fn drive(id: &str, image: &str) -> String {
+    format!("if=none,id={id},file={image},format=raw,cache=unsafe,discard=unmap")
+}
+
+/// The emulator's process; it does not outlive this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // An error says that it has already ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

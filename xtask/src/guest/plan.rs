@@ -1,0 +1,167 @@
+//! Which scenarios run, and which of them share a boot.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+/// How a boot must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// By itself, without a report of the kernel.
+    Clean,
+    /// By itself, with a warning in the kernel's log.
+    Warning,
+    /// In a panic.
+    Panic,
+    /// With a scenario that ran into its time limit.
+    TimeLimit,
+}
+
+/// A scenario as `guest list` describes it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// `area/fact`.
+    pub name: String,
+    /// One sentence.
+    pub proves: String,
+    /// How its boot must end.
+    pub ending: Ending,
+    /// How long it may take.
+    pub limit_s: u64,
+    needs_module: bool,
+    own_boot: bool,
+    soak: bool,
+}
+
+/// Scenarios that run one after the other in one boot.
+#[derive(Debug, Clone)]
+pub struct Boot {
+    /// In the order in which they run; never empty.
+    pub scenarios: Vec<Scenario>,
+}
+
+/// What the user wants to run and what can run.
+pub struct Selection<'a> {
+    /// Part of the name.
+    pub filter: Option<&'a str>,
+    /// Long ones too.
+    pub soak: bool,
+    /// There are modules to test.
+    pub with_module: bool,
+}
+
+impl Boot {
+    /// How this boot must end.
+    pub fn ending(&self) -> Ending {
+        self.scenarios.first().map_or(Ending::Clean, |scenario| scenario.ending)
+    }
+
+    /// The longest that all of it may take.
+    pub fn limit_s(&self) -> u64 {
+        self.scenarios.iter().map(|scenario| scenario.limit_s).sum()
+    }
+
+    /// What is left of it without the scenarios of these names; `None` when nothing is.
+    pub fn without(&self, names: &[&str]) -> Option<Self> {
+        let left = self.scenarios.iter().filter(|scenario| !names.contains(&scenario.name.as_str()));
+        let scenarios: Vec<Scenario> = left.cloned().collect();
+        (!scenarios.is_empty()).then_some(Self { scenarios })
+    }
+}
+
+/// Asks the guest's program, which also runs on the host, what it can do.
+pub fn scenarios(program: &Path) -> Result<Vec<Scenario>> {
+    let output = Command::new(program).arg("list").stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("cannot start {}", program.display()))?;
+    ensure!(output.status.success(), "`{} list` failed", program.display());
+    String::from_utf8(output.stdout)?.lines().map(parse).collect()
+}
+
+/// Reads one line of `guest list`.
+pub fn parse(line: &str) -> Result<Scenario> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [name, module, own_boot, soak, ending, limit_s, proves] = fields[..] else {
+        anyhow::bail!("the guest's program describes a scenario in a way that is not understood: {line}");
+    };
+    Ok(Scenario {
+        name: name.to_owned(),
+        proves: proves.to_owned(),
+        ending: match ending {
+            "warning" => Ending::Warning,
+            "panic" => Ending::Panic,
+            "time-limit" => Ending::TimeLimit,
+            _ => Ending::Clean,
+        },
+        limit_s: limit_s.parse()?,
+        needs_module: module == "module",
+        own_boot: own_boot == "own-boot",
+        soak: soak == "soak",
+    })
+}
+
+/// Prints all scenarios.
+pub fn print(scenarios: &[Scenario]) {
+    for scenario in scenarios {
+        let soak = if scenario.soak { " (soak)" } else { "" };
+        println!("{:<44} {}{soak}", scenario.name, scenario.proves);
+    }
+}
+
+/// The boots that run the selected scenarios: one for all that can share it, then one for each that cannot.
+pub fn boots(known: &[Scenario], selection: &Selection<'_>) -> VecDeque<Boot> {
+    let selected = known.iter().filter(|scenario| {
+        selection.filter.is_none_or(|part| scenario.name.contains(part))
+            && (selection.soak || !scenario.soak)
+            && (selection.with_module || !scenario.needs_module)
+    });
+    let (alone, together): (Vec<Scenario>, Vec<Scenario>) = selected.cloned().partition(|scenario| scenario.own_boot);
+    let shared = (!together.is_empty()).then_some(Boot { scenarios: together });
+    shared.into_iter().chain(alone.into_iter().map(|scenario| Boot { scenarios: vec![scenario] })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ending, Selection, boots, parse};
+
+    const LINES: [&str; 4] = [
+        "harness/disks\t-\t-\t-\tclean\t60\tdisks",
+        "harness/panic\t-\town-boot\t-\tpanic\t60\ta panic",
+        "tracking/stamps\tmodule\t-\t-\tclean\t90\tstamps",
+        "soak/storm\tmodule\t-\tsoak\tclean\t900\tlong",
+    ];
+
+    fn planned(filter: Option<&str>, soak: bool, with_module: bool) -> anyhow::Result<Vec<Vec<String>>> {
+        let known = LINES.map(parse).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        let boots = boots(&known, &Selection { filter, soak, with_module });
+        Ok(boots.into_iter().map(|boot| boot.scenarios.into_iter().map(|scenario| scenario.name).collect()).collect())
+    }
+
+    #[test]
+    fn scenarios_share_a_boot_unless_they_want_their_own() -> anyhow::Result<()> {
+        let expected = [vec!["harness/disks", "tracking/stamps"], vec!["harness/panic"]];
+        assert_eq!(planned(None, false, true)?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn without_a_module_its_scenarios_are_left_out() -> anyhow::Result<()> {
+        assert_eq!(planned(None, true, false)?, [["harness/disks"], ["harness/panic"]]);
+        Ok(())
+    }
+
+    #[test]
+    fn long_scenarios_run_only_when_asked_for() -> anyhow::Result<()> {
+        assert!(planned(Some("soak/"), false, true)?.is_empty());
+        assert_eq!(planned(Some("soak/"), true, true)?, [["soak/storm"]]);
+        Ok(())
+    }
+
+    #[test]
+    fn the_ending_that_a_scenario_wants_is_understood() -> anyhow::Result<()> {
+        assert_eq!(parse(LINES[1])?.ending, Ending::Panic);
+        assert!(parse("half a line").is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! What a boot's events and log mean for its scenarios, and how that is shown.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::kernel_log::{self, Trouble};
+use super::machine::Ended;
+use super::plan::{Boot, Ending};
+
+/// What became of one scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its name.
+    pub name: String,
+    /// How long it ran.
+    pub elapsed_ms: u64,
+    /// Why it failed; `None` when it passed.
+    pub failure: Option<String>,
+    /// Directory of the boot's logs.
+    pub boot: String,
+}
+
+impl Outcome {
+    /// Whether it passed.
+    pub fn passed(&self) -> bool {
+        self.failure.is_none()
+    }
+}
+
+/// What became of a boot.
+pub struct BootResult {
+    /// One for each scenario that began.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl BootResult {
+    /// Names of the scenarios that need no other boot.
+    pub fn attended(&self) -> Vec<&str> {
+        self.outcomes.iter().map(|outcome| outcome.name.as_str()).collect()
+    }
+}
+
+/// One line of the guest's init.
+#[derive(Debug, PartialEq, Eq)]
+enum Event<'a> {
+    Begin(&'a str),
+    Ok(&'a str, u64),
+    Fail(&'a str, u64, &'a str),
+    Late(&'a str, u64),
+    /// Init itself could not go on.
+    Broken(&'a str),
+    End,
+    /// A part of a line, or words of a newer init.
+    Other,
+}
+
+fn event(line: &str) -> Event<'_> {
+    let mut words = line.trim_end().splitn(4, ' ');
+    let kind = words.next().unwrap_or_default();
+    let name = words.next().unwrap_or_default();
+    let elapsed_ms = words.next().and_then(|word| word.parse().ok());
+    match (kind, elapsed_ms) {
+        ("begin", _) => Event::Begin(name),
+        ("ok", Some(elapsed_ms)) => Event::Ok(name, elapsed_ms),
+        ("fail", Some(elapsed_ms)) => Event::Fail(name, elapsed_ms, words.next().unwrap_or("without a reason")),
+        ("late", Some(elapsed_ms)) => Event::Late(name, elapsed_ms),
+        ("broken", _) => Event::Broken(line.trim_end().trim_start_matches("broken ")),
+        ("end", _) => Event::End,
+        _ => Event::Other,
+    }
+}
+
+/// Judges a boot: a scenario passes when it says so, the boot ends as it must and the kernel reported no trouble meanwhile.
+pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
+    let label = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let troubles = kernel_log::troubles(&ended.console);
+    let mut outcomes = stated(boot, ended, &label);
+    for trouble in &troubles {
+        blame(&mut outcomes, trouble);
+    }
+    if boot.ending() != Ending::Clean {
+        outcomes.truncate(1);
+        if let Some(outcome) = outcomes.first_mut() {
+            outcome.failure = missed(boot.ending(), &troubles, &ended.events);
+        }
+    }
+    Ok(BootResult { outcomes })
+}
+
+/// What the guest says, and what follows from what it does not say.
+fn stated(boot: &Boot, ended: &Ended, label: &str) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let outcome = |name: &str, elapsed_ms, failure: Option<String>| Outcome {
+        name: name.to_owned(),
+        elapsed_ms,
+        failure,
+        boot: label.to_owned(),
+    };
+    let (mut running, mut finished) = (None, false);
+    for line in ended.events.lines() {
+        let done = match event(line) {
+            Event::Begin(name) => {
+                running = Some(name);
+                continue;
+            }
+            Event::Ok(name, elapsed_ms) => outcome(name, elapsed_ms, None),
+            Event::Fail(name, elapsed_ms, reason) => outcome(name, elapsed_ms, Some(reason.to_owned())),
+            Event::Late(name, elapsed_ms) => {
+                finished = true;
+                outcome(
+                    name,
+                    elapsed_ms,
+                    Some("it did not end within its time limit; the log shows who waited".to_owned()),
+                )
+            }
+            Event::Broken(reason) => {
+                finished = true;
+                outcome("init", 0, Some(format!("the guest's init gave up: {reason}")))
+            }
+            Event::End => {
+                finished = true;
+                continue;
+            }
+            Event::Other => continue,
+        };
+        running = None;
+        outcomes.push(done);
+    }
+    let why = if ended.cut_off { "the machine did not end in time" } else { "the machine ended in the middle of it" };
+    if let Some(name) = running {
+        outcomes.push(outcome(name, 0, Some(why.to_owned())));
+    } else if outcomes.is_empty() || (!finished && outcomes.len() == boot.scenarios.len()) {
+        outcomes.push(outcome("boot", 0, Some(if finished { "nothing ran" } else { why }.to_owned())));
+    }
+    // A boot that never came to its scenarios must not be tried for ever.
+    if outcomes.iter().all(|outcome| !boot.scenarios.iter().any(|scenario| scenario.name == outcome.name)) {
+        outcomes.extend(
+            boot.scenarios.iter().map(|scenario| outcome(&scenario.name, 0, Some("it never began".to_owned()))),
+        );
+    }
+    outcomes
+}
+
+fn blame(outcomes: &mut [Outcome], trouble: &Trouble) {
+    let named = trouble.scenario.as_ref().and_then(|name| outcomes.iter().position(|outcome| outcome.name == *name));
+    if let Some(outcome) = outcomes.get_mut(named.unwrap_or(0)) {
+        let said = format!("the kernel reports: {}", trouble.message);
+        match &mut outcome.failure {
+            Some(failure) if failure.contains("the kernel reports") => {}
+            Some(failure) => *failure = format!("{failure}; {said}"),
+            None => outcome.failure = Some(said),
+        }
+    }
+}
+
+/// For scenarios that test the harness: what should have been seen and was not.
+fn missed(ending: Ending, troubles: &[Trouble], events: &str) -> Option<String> {
+    let seen = match ending {
+        Ending::Clean => true,
+        Ending::Warning => troubles.iter().any(|trouble| trouble.message.starts_with("WARNING:")),
+        Ending::Panic => kernel_log::is_panic(troubles),
+        Ending::TimeLimit => events.lines().any(|line| matches!(event(line), Event::Late(..))),
+    };
+    (!seen).then(|| format!("the boot did not end as it must ({ending:?})"))
+}
+
+/// Shows a boot while it runs, on standard error.
+pub struct Progress<'a> {
+    boot: &'a Boot,
+    shown: usize,
+    quiet: bool,
+}
+
+impl<'a> Progress<'a> {
+    /// Nothing is shown yet.
+    pub fn new(boot: &'a Boot, quiet: bool) -> Self {
+        Self { boot, shown: 0, quiet: quiet || !std::io::stderr().is_terminal() }
+    }
+
+    /// Says what runs now, when a person watches.
+    pub fn show(&mut self, events: &str) {
+        if self.quiet || events.len() == self.shown {
+            return;
+        }
+        self.shown = events.len();
+        let mut running = events.lines().filter_map(|line| match event(line) {
+            Event::Begin(name) => Some(name),
+            _ => None,
+        });
+        let begun = running.clone().count();
+        eprint!("\r\x1b[K  {begun}/{} {}", self.boot.scenarios.len(), running.next_back().unwrap_or("boots"));
+        // Only cosmetic; a lost flush loses nothing.
+        let _ = std::io::stderr().flush();
+    }
+
+    /// Prints a line for each scenario.
+    pub fn finish(&self, result: &BootResult) {
+        if !self.quiet {
+            eprint!("\r\x1b[K");
+        }
+        for outcome in &result.outcomes {
+            let verdict = if outcome.passed() { "ok  " } else { "FAIL" };
+            let seconds = f64::from(u32::try_from(outcome.elapsed_ms).unwrap_or(u32::MAX)) / 1000.0;
+            eprintln!("  {verdict} {:<44}{seconds:>8.1} s  {}", outcome.name, outcome.boot);
+            if let Some(failure) = &outcome.failure {
+                eprintln!("         {failure}");
+            }
+        }
+    }
+}
+
+/// Prints the end of it all.
+pub fn print(outcomes: &[Outcome], directory: &Path, as_json: bool) -> Result<()> {
+    let failed = outcomes.iter().filter(|outcome| !outcome.passed()).count();
+    if as_json {
+        let rows = outcomes.iter().map(|outcome| {
+            json!({ "name": outcome.name, "passed": outcome.passed(), "elapsed_ms": outcome.elapsed_ms,
+                    "failure": outcome.failure, "log": directory.join(&outcome.boot).join("console.log") })
+        });
+        let rows: Vec<_> = rows.collect();
+        println!("{}", serde_json::to_string_pretty(&json!({ "scenarios": rows, "failed": failed }))?);
+    } else {
+        println!(
+            "  {} scenarios passed, {failed} failed; logs are in {}",
+            outcomes.len() - failed,
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

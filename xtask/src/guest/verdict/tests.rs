@@ -1,0 +1,95 @@
+//! Boots as they were captured, and what must be made of them.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Outcome, judge};
+use crate::guest::machine::Ended;
+use crate::guest::plan::{self, Boot};
+
+fn boot(lines: &[&str]) -> Result<Boot> {
+    Ok(Boot { scenarios: lines.iter().map(|line| plan::parse(line)).collect::<Result<_>>()? })
+}
+
+fn two() -> Result<Boot> {
+    boot(&["a/one\t-\t-\t-\tclean\t60\tone", "a/two\t-\t-\t-\tclean\t60\ttwo"])
+}
+
+fn judged(boot: &Boot, events: &str, console: &str, cut_off: bool) -> Result<Vec<Outcome>> {
+    let ended = Ended { console: console.to_owned(), events: events.to_owned(), cut_off };
+    Ok(judge(boot, Path::new("runs/boot-1"), &ended)?.outcomes)
+}
+
+fn failures(outcomes: &[Outcome]) -> Vec<(&str, &str)> {
+    outcomes.iter().filter_map(|outcome| Some((outcome.name.as_str(), outcome.failure.as_deref()?))).collect()
+}
+
+const BOTH_PASS: &str = "kernel 7.3.4\r\nbegin a/one\r\nok a/one 12\r\nbegin a/two\r\nok a/two 7\r\nend 2 0\r\n";
+
+#[test]
+fn a_clean_boot_passes() -> Result<()> {
+    let outcomes = judged(&two()?, BOTH_PASS, "[    1.0] quiet\n", false)?;
+    assert_eq!(outcomes.len(), 2);
+    assert!(failures(&outcomes).is_empty());
+    assert_eq!(outcomes[0].elapsed_ms, 12);
+    Ok(())
+}
+
+#[test]
+fn a_warning_fails_the_scenario_that_ran_although_it_passed() -> Result<()> {
+    let console = "[ 1.0] guest: begin a/one\n[ 2.0] guest: done a/one\n[ 2.1] guest: begin a/two\n\
+                   [ 2.2] WARNING: mm/slub.c:9 at kfree+0x1/0x2, CPU#0: guest/70\n[ 2.3] guest: done a/two\n";
+    let outcomes = judged(&two()?, BOTH_PASS, console, false)?;
+    let [(name, failure)] = failures(&outcomes)[..] else { panic!("{outcomes:?}") };
+    assert_eq!(name, "a/two");
+    assert!(failure.contains("mm/slub.c:9"), "{failure}");
+    Ok(())
+}
+
+#[test]
+fn trouble_before_the_first_scenario_fails_the_boot() -> Result<()> {
+    let outcomes = judged(&two()?, BOTH_PASS, "[ 0.1] BUG: unable to handle page fault\n", false)?;
+    assert_eq!(failures(&outcomes).len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_scenario_that_fails_says_why() -> Result<()> {
+    let events = "begin a/one\nfail a/one 9 the image shows newer data\nbegin a/two\nok a/two 1\nend 1 1\n";
+    assert_eq!(failures(&judged(&two()?, events, "", false)?), [("a/one", "the image shows newer data")]);
+    Ok(())
+}
+
+#[test]
+fn a_machine_that_ends_in_the_middle_fails_what_ran_and_leaves_the_rest() -> Result<()> {
+    let outcomes = judged(&two()?, "begin a/one\n", "[ 3.0] Kernel panic - not syncing: x\n", false)?;
+    assert_eq!(outcomes.len(), 1);
+    assert!(failures(&outcomes)[0].1.contains("Kernel panic"), "{outcomes:?}");
+    Ok(())
+}
+
+#[test]
+fn a_machine_that_says_nothing_fails_everything() -> Result<()> {
+    let outcomes = judged(&two()?, "", "", true)?;
+    assert!(outcomes.iter().all(|outcome| !outcome.passed()));
+    assert!(["a/one", "a/two"].iter().all(|name| outcomes.iter().any(|outcome| outcome.name == *name)));
+    Ok(())
+}
+
+#[test]
+fn a_machine_that_hangs_after_the_last_scenario_fails() -> Result<()> {
+    let without_end = BOTH_PASS.replace("end 2 0\r\n", "");
+    assert_eq!(failures(&judged(&two()?, &without_end, "", true)?).len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_scenario_that_must_warn_fails_without_the_warning() -> Result<()> {
+    let boot = boot(&["harness/warning\t-\town-boot\t-\twarning\t60\twarn"])?;
+    let events = "begin harness/warning\nok harness/warning 1\nend 1 0\n";
+    let warned = "[ 1.0] guest: begin harness/warning\n[ 1.1] WARNING: CPU: 0\n";
+    assert!(failures(&judged(&boot, events, warned, false)?).is_empty());
+    assert_eq!(failures(&judged(&boot, events, "[ 1.1] quiet\n", false)?).len(), 1);
+    Ok(())
+}

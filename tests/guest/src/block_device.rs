@@ -1,4 +1,4 @@
-//! Facts and simple requests of a block device: size, sector size, discard, flush of the cache.
+//! Facts and simple requests of a block device: size, sector size, discard.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -11,7 +11,6 @@ mod requests {
     //! Numbers of `linux/fs.h`.
     nix::ioctl_read_bad!(blksszget, nix::request_code_none!(0x12, 104), nix::libc::c_int);
     nix::ioctl_read!(blkgetsize64, 0x12, 114, usize);
-    nix::ioctl_none!(blkflsbuf, 0x12, 97);
     nix::ioctl_write_ptr_bad!(blkdiscard, nix::request_code_none!(0x12, 119), [u64; 2]);
     nix::ioctl_write_ptr_bad!(blkzeroout, nix::request_code_none!(0x12, 127), [u64; 2]);
 }
@@ -49,14 +48,6 @@ impl BlockDevice {
         // SAFETY: BLKSSZGET writes one int through the pointer.
         unsafe { requests::blksszget(self.file.as_raw_fd(), &raw mut size) }?;
         Ok(u64::try_from(size)?)
-    }
-
-    /// Forgets the pages that the kernel keeps of it.
-    pub fn forget_cache(&self) -> Result<()> {
-        self.file.sync_all()?;
-        // SAFETY: BLKFLSBUF takes no argument.
-        unsafe { requests::blkflsbuf(self.file.as_raw_fd()) }?;
-        Ok(())
     }
 
     /// Discards a range of bytes.

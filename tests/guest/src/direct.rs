@@ -1,6 +1,7 @@
 //! Reading and writing past the page cache: an O_DIRECT file and the aligned buffer that it needs.
 
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -54,11 +55,6 @@ impl DirectFile {
         Ok(Self { file: file.with_context(|| format!("cannot open {} past the cache", path.display()))? })
     }
 
-    /// The open file.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
     /// Fills the whole buffer from `offset`.
     pub fn read(&self, buffer: &mut AlignedBuffer, offset: u64) -> std::io::Result<()> {
         self.file.read_exact_at(buffer.bytes_mut(), offset)
@@ -67,6 +63,20 @@ impl DirectFile {
     /// Writes the whole buffer at `offset`.
     pub fn write(&self, buffer: &AlignedBuffer, offset: u64) -> std::io::Result<()> {
         self.file.write_all_at(buffer.bytes(), offset)
+    }
+
+    /// Writes the whole buffer only if that is possible without waiting; `false`: it is not.
+    pub fn write_without_waiting(&self, buffer: &AlignedBuffer, offset: u64) -> Result<bool> {
+        let slices = [nix::libc::iovec { iov_base: buffer.bytes().as_ptr().cast_mut().cast(), iov_len: buffer.length }];
+        let offset = nix::libc::off_t::try_from(offset)?;
+        // SAFETY: the kernel only reads the buffer, which outlives the call; there is one slice.
+        let written =
+            unsafe { nix::libc::pwritev2(self.file.as_raw_fd(), slices.as_ptr(), 1, offset, nix::libc::RWF_NOWAIT) };
+        match nix::Error::result(written) {
+            Ok(written) => Ok(usize::try_from(written)? == buffer.length),
+            Err(nix::Error::EAGAIN) => Ok(false),
+            Err(errno) => Err(errno).context("a write that must not wait"),
+        }
     }
 
     /// Reads `length` bytes into a new buffer.

@@ -83,3 +83,8 @@ pub fn delay_table(device: &Path, sectors: u64, read_ms: u64, write_ms: u64) -> 
 pub fn error_table(sectors: u64) -> String {
     format!("0 {sectors} error")
 }
+
+/// A table that fails reads and passes writes on.
+pub fn failing_reads_table(device: &Path, sectors: u64) -> String {
+    format!("0 {sectors} flakey {} 0 0 3600 1 error_reads", device.display())
+}

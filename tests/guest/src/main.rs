@@ -8,14 +8,25 @@ mod cleanup;
 mod direct;
 mod disk;
 mod dm;
+mod filter;
 mod init;
+mod ioctl;
 mod kernel_module;
 mod mount;
+mod oracle;
+mod parameter;
+mod partition;
+mod random;
 mod registry;
 mod report;
 mod scenario;
+mod snapshot;
 mod stamp;
+mod store;
+mod storm;
+mod throttle;
 mod tool;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -30,6 +41,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["run", name] => registry::run(name),
+        ["write", path] => scenario::write_for_ever(path),
         _ => {
             eprintln!("usage: guest list | guest run NAME; NAME only inside a test guest, where it may destroy disks");
             ExitCode::from(2)

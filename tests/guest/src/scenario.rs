@@ -1,8 +1,42 @@
 //! The scenarios, one file an area. A scenario is a plain function that fails with a sentence; guards undo what it did.
 
+mod abi;
+mod fault;
+mod file_system;
 mod harness;
+mod lifecycle;
+mod limit;
+mod race;
+mod snapshot;
+mod stack;
+mod tracking;
+
+use std::path::Path;
+use std::process::ExitCode;
 
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 1] = [harness::SCENARIOS];
+pub const AREAS: [&[Scenario]; 10] = [
+    harness::SCENARIOS,
+    abi::SCENARIOS,
+    tracking::SCENARIOS,
+    snapshot::SCENARIOS,
+    race::SCENARIOS,
+    stack::SCENARIOS,
+    file_system::SCENARIOS,
+    limit::SCENARIOS,
+    fault::SCENARIOS,
+    lifecycle::SCENARIOS,
+];
+
+/// A process that scenarios start to kill it: writes to a disk until it is gone, or the disk.
+pub fn write_for_ever(path: &str) -> ExitCode {
+    match lifecycle::write_for_ever(Path::new(path)) {
+        Ok(never) => never,
+        Err(error) => {
+            println!("a writer ends: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -83,7 +83,9 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
     }
     if boot.ending() != Ending::Clean {
         outcomes.truncate(1);
-        if let Some(outcome) = outcomes.first_mut() {
+        // A panic may come before the second port has said what began.
+        if let (Some(outcome), Some(scenario)) = (outcomes.first_mut(), boot.scenarios.first()) {
+            scenario.name.clone_into(&mut outcome.name);
             outcome.failure = missed(boot.ending(), &troubles, &ended.events);
         }
     }

@@ -10,7 +10,9 @@ use crate::direct::{AlignedBuffer, DirectFile};
 use crate::disk::{Disk, MemoryDisks};
 use crate::dm::Mapped;
 use crate::mount::Mount;
+use crate::oracle::{self, Picture, Taken};
 use crate::stamp::{self, SECTOR_BYTES, Stamp};
+use crate::storm::{Area, Force, Storm};
 use crate::{kernel_module, tool};
 
 /// The area's scenarios.
@@ -18,6 +20,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("harness/disks", "every disk of the machine is there with its sector size", disks),
     Scenario::new("harness/stack", "the kernel knows the file systems and block drivers in use", stack),
     Scenario::new("harness/stamps", "stamped sectors come back from every disk as written", stamps),
+    Scenario::new("harness/oracle", "a quiet disk is the instant that the writers' journals say", oracle),
     Scenario::new("harness/dm_delay", "a delaying device delays", dm_delay),
     Scenario::new("harness/memory_disks", "64 disks in memory come and go", memory_disks),
     Scenario::new("harness/file_systems", "ext4, xfs and btrfs can be made, mounted and checked", file_systems),
@@ -71,6 +74,27 @@ fn stamps() -> Result<()> {
             ensure!(stamp.made_ns == made_ns, "{disk:?} returned an older sector {number}");
         }
     }
+    Ok(())
+}
+
+fn oracle() -> Result<()> {
+    let path = Disk::First.node()?;
+    let area = Area::of_disk(0, &path, 2048, 1 << 15);
+    area.fill()?;
+    oracle::ensure_baseline(&Picture::of(&path, &area)?)?;
+    let storm = Storm::start(std::slice::from_ref(&area), Force::default(), 1)?;
+    storm.wait_for(30)?;
+    let journals = storm.stop()?;
+    let taken = Taken::around(|| Ok(()))?;
+    let picture = Picture::of(&path, &area)?;
+    oracle::ensure_instant(std::slice::from_ref(&picture), &journals, taken)?;
+    // And a disk that lost a write is not.
+    let last = journals[0].writes.last().context("nothing was written")?;
+    let older = crate::storm::stamped(1, 1, 0, last.first_sector, 1)?;
+    DirectFile::open(&path)?.write(&older, last.first_sector * 512)?;
+    let picture = Picture::of(&path, &area)?;
+    let verdict = oracle::ensure_instant(std::slice::from_ref(&picture), &journals, taken);
+    ensure!(verdict.is_err(), "a lost write is not found");
     Ok(())
 }
 

@@ -1,0 +1,170 @@
+//! Images of mounted file systems: clean after journal replay, with every file that was durable at TAKE.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::disk::Disk;
+use crate::filter::Tracked;
+use crate::mount::Mount;
+use crate::random::Random;
+use crate::registry::Scenario;
+use crate::snapshot::{AMPLE_SECTORS, Snapshot};
+use crate::tool;
+
+/// The area's scenarios.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::new("file_system/ext4", "the image of a busy ext4 is clean and complete", || busy(&EXT4))
+        .with_module()
+        .within_s(240),
+    Scenario::new("file_system/xfs", "the image of a busy xfs is clean and complete", || busy(&XFS))
+        .with_module()
+        .within_s(240),
+    Scenario::new("file_system/btrfs", "the image of a busy btrfs is clean", || busy(&BTRFS))
+        .with_module()
+        .within_s(240),
+    Scenario::new(
+        "file_system/still_writable",
+        "a file system under a snapshot goes on and is clean afterwards",
+        goes_on,
+    )
+    .with_module()
+    .within_s(240),
+];
+
+/// A kind of file system and its tools.
+struct Kind {
+    name: &'static str,
+    make: &'static [&'static str],
+    check: &'static [&'static str],
+    /// To mount the image beside the original, which has the same id; `None` where that cannot be.
+    mount_options: Option<&'static str>,
+}
+
+const EXT4: Kind =
+    Kind { name: "ext4", make: &["mkfs.ext4", "-q", "-F"], check: &["e2fsck", "-f", "-n"], mount_options: Some("") };
+const XFS: Kind =
+    Kind { name: "xfs", make: &["mkfs.xfs", "-q", "-f"], check: &["xfs_repair", "-n"], mount_options: Some("nouuid") };
+const BTRFS: Kind = Kind {
+    name: "btrfs",
+    make: &["mkfs.btrfs", "-q", "-f"],
+    check: &["btrfs", "check", "--readonly", "--force"],
+    mount_options: None,
+};
+
+impl Kind {
+    fn run(words: &[&str], device: &Path) -> Result<()> {
+        let device = device.to_string_lossy();
+        let args: Vec<&str> = words[1..].iter().copied().chain([device.as_ref()]).collect();
+        tool::run(words[0], &args).map(drop)
+    }
+}
+
+/// Writes small files for ever, each durable before the next begins; says how many are.
+fn write_files(directory: &Path, stop: &AtomicBool, durable: &AtomicU64) -> Result<()> {
+    let mut random = Random::new(42);
+    for number in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let length = usize::try_from(1 + random.below(60_000))?;
+        let path = directory.join(format!("file-{number}"));
+        std::fs::write(&path, content(number, length))?;
+        std::fs::File::open(&path)?.sync_all()?;
+        if number % 5 == 4 {
+            std::fs::remove_file(directory.join(format!("file-{}", number - 2)))?;
+        }
+        std::fs::File::open(directory)?.sync_all()?;
+        durable.store(number + 1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn content(number: u64, length: usize) -> Vec<u8> {
+    let mut random = Random::new(number + 1);
+    let words = std::iter::repeat_with(|| random.next()).flat_map(u64::to_le_bytes);
+    words.take(length).collect()
+}
+
+/// All files that were durable before TAKE are there as they were written.
+fn ensure_files(root: &Path, count: u64) -> Result<()> {
+    for number in (0..count).filter(|number| number % 5 != 2) {
+        let bytes = std::fs::read(root.join(format!("file-{number}"))).with_context(|| format!("file {number}"))?;
+        ensure!(bytes == content(number, bytes.len()) && !bytes.is_empty(), "file {number} has other content");
+    }
+    Ok(())
+}
+
+fn wait_for(durable: &AtomicU64, goal: u64) -> Result<()> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while durable.load(Ordering::Relaxed) < goal {
+        ensure!(std::time::Instant::now() < deadline, "the file system stands still");
+        nix::poll::poll(&mut [], 10_u8)?;
+    }
+    Ok(())
+}
+
+fn busy(kind: &Kind) -> Result<()> {
+    let node = Disk::Second.node()?;
+    Kind::run(kind.make, &node)?;
+    let mount = Mount::new(&node, "busy", kind.name, "")?;
+    let tracked = Tracked::attach(&node)?;
+    let (stop, durable) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| -> Result<()> {
+        let writer = scope.spawn(|| write_files(mount.root(), &stop, &durable));
+        let seen = look_at_image(kind, &tracked, &durable);
+        stop.store(true, Ordering::Relaxed);
+        writer.join().map_err(|_| anyhow!("the writer panicked"))??;
+        seen
+    })?;
+    tracked.detach()?;
+    mount.unmount()?;
+    Kind::run(kind.check, &node).context("the original")
+}
+
+fn look_at_image(kind: &Kind, tracked: &Tracked, durable: &AtomicU64) -> Result<()> {
+    wait_for(durable, 20)?;
+    let snapshot = Snapshot::create(Path::new("/tmp"), AMPLE_SECTORS)?;
+    tracked.add_to(snapshot.id())?;
+    let count = durable.load(Ordering::Relaxed);
+    snapshot.take().context("TAKE")?;
+    wait_for(durable, count + 20)?;
+    let image: PathBuf = tracked.image()?;
+    // A mount replays the journal, if there is anything in it, into the image.
+    if let Some(options) = kind.mount_options {
+        let mounted = Mount::new(&image, "image", kind.name, options)?;
+        ensure_files(mounted.root(), count)?;
+        mounted.unmount()?;
+    }
+    Kind::run(kind.check, &image).context("the image")?;
+    if let Some(options) = kind.mount_options {
+        let mounted = Mount::read_only(&image, "image", kind.name, options)?;
+        ensure_files(mounted.root(), count).context("after the check")?;
+        mounted.unmount()?;
+    }
+    snapshot.destroy()
+}
+
+fn goes_on() -> Result<()> {
+    let node = Disk::Second.node()?;
+    Kind::run(EXT4.make, &node)?;
+    let mount = Mount::new(&node, "busy", EXT4.name, "")?;
+    let tracked = Tracked::attach(&node)?;
+    let (stop, durable) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| -> Result<()> {
+        let writer = scope.spawn(|| write_files(mount.root(), &stop, &durable));
+        let rounds = (1..=4).try_for_each(|round| {
+            let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+            wait_for(&durable, round * 15)?;
+            snapshot.destroy()
+        });
+        stop.store(true, Ordering::Relaxed);
+        writer.join().map_err(|_| anyhow!("the writer panicked"))??;
+        rounds
+    })?;
+    ensure_files(mount.root(), durable.load(Ordering::Relaxed))?;
+    tracked.detach()?;
+    mount.unmount()?;
+    Kind::run(EXT4.check, &node)
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::cpio::Archive;
-use super::kernel::{AT_BOOT, KernelDirectory, normalised};
+use super::kernel::{AT_BOOT, Kernel, normalised};
 use super::plan::Boot;
 use super::tools;
 
@@ -14,7 +14,7 @@ use super::tools;
 const DIRECTORIES: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "mnt"];
 
 /// Init, modules, tools.
-pub fn base(program: &Path, kernel: &KernelDirectory) -> Result<Vec<u8>> {
+pub fn base(program: &Path, kernel: &Kernel) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     DIRECTORIES.iter().try_for_each(|name| archive.directory(name))?;
     archive.program("init", &std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?)?;

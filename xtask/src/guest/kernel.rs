@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::kmod::Built;
+
 /// Modules that the guest's init loads before the first scenario. One that has no file is built into the kernel.
 pub const AT_BOOT: [&str; 16] = [
     "configfs",
@@ -29,9 +31,9 @@ pub const AT_BOOT: [&str; 16] = [
 /// Modules that scenarios load themselves, mostly with parameters.
 const ON_REQUEST: [&str; 7] = ["null_blk", "scsi_debug", "brd", "dm-thin-pool", "nd_e820", "nd_pmem", "zram"];
 
-/// What `cargo xtask kmod --out` leaves.
-pub struct KernelDirectory {
-    root: PathBuf,
+/// A kernel, its modules and those under test.
+pub struct Kernel {
+    image: PathBuf,
     /// The modules under test, by normalised name.
     own: BTreeMap<String, PathBuf>,
     stock: BTreeMap<String, PathBuf>,
@@ -47,9 +49,18 @@ pub struct Module {
     pub needs: Vec<String>,
 }
 
-impl KernelDirectory {
-    /// Looks at what is there.
-    pub fn open(root: &Path) -> Result<Self> {
+impl Kernel {
+    /// What `cargo xtask kmod` has built.
+    pub fn built(built: &Built) -> Result<Self> {
+        let mut stock = BTreeMap::new();
+        collect(&built.kernel_modules(), &mut stock)?;
+        let name_of = |path: &PathBuf| path.file_stem().map(|stem| normalised(&stem.to_string_lossy()));
+        let own = built.modules().iter().filter_map(|path| Some((name_of(path)?, path.clone()))).collect();
+        Ok(Self { image: built.vmlinuz(), own, stock })
+    }
+
+    /// What `cargo xtask kmod --out` left in a directory.
+    pub fn in_directory(root: &Path) -> Result<Self> {
         let root = root.canonicalize().with_context(|| format!("there is no directory {}", root.display()))?;
         ensure!(root.join("vmlinuz").is_file(), "{} holds no vmlinuz", root.display());
         let versions: Vec<PathBuf> = std::fs::read_dir(root.join("lib/modules"))
@@ -65,12 +76,12 @@ impl KernelDirectory {
         if root.join("ko").is_dir() {
             collect(&root.join("ko"), &mut own)?;
         }
-        Ok(Self { root, own, stock })
+        Ok(Self { image: root.join("vmlinuz"), own, stock })
     }
 
     /// The compressed kernel.
-    pub fn image(&self) -> PathBuf {
-        self.root.join("vmlinuz")
+    pub fn image(&self) -> &Path {
+        &self.image
     }
 
     /// Whether there is a module under test.

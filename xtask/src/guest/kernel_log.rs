@@ -55,9 +55,17 @@ pub fn troubles(log: &str) -> Vec<Trouble> {
     found
 }
 
-/// Whether the kernel has gone down.
-pub fn is_panic(troubles: &[Trouble]) -> bool {
-    troubles.iter().any(|trouble| trouble.message.starts_with("Kernel panic"))
+/// Whether the kernel has gone down during this scenario.
+pub fn is_panic(troubles: &[Trouble], scenario: &str) -> bool {
+    let here = |trouble: &&Trouble| trouble.scenario.as_deref() == Some(scenario);
+    troubles.iter().filter(here).any(|trouble| trouble.message.starts_with("Kernel panic"))
+}
+
+/// Whether the emulator itself is to blame. QEMU before 8.1 can go on to execute an instruction that another processor has
+/// just replaced; the kernel then finds a breakpoint that is no longer there (Red Hat bug 2216496). Remove this when
+/// Debian 12 is no longer a host.
+pub fn is_emulator_fault(troubles: &[Trouble]) -> bool {
+    troubles.first().is_some_and(|trouble| trouble.message.starts_with("Oops: int3"))
 }
 
 /// `[   12.345678] message`, with the caller (`[    T1]`) where the kernel prints it. Other lines are not the kernel's.
@@ -78,7 +86,7 @@ fn is_trouble(message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_panic, troubles};
+    use super::{is_emulator_fault, is_panic, troubles};
 
     fn messages(log: &str) -> Vec<String> {
         troubles(log).into_iter().map(|trouble| trouble.message).collect()
@@ -132,13 +140,20 @@ mod tests {
     #[test]
     fn a_panic_is_recognised() {
         let log = "\
+[    4.9] guest: begin a/b
 [    5.0] BUG: kernel NULL pointer dereference, address: 0000000000000000
 [    5.1] Oops: Oops: 0002 [#1] SMP NOPTI
 [    5.2] Kernel panic - not syncing: Fatal exception
 ";
         let found = troubles(log);
         assert_eq!(found.len(), 3);
-        assert!(is_panic(&found));
+        assert!(is_panic(&found, "a/b") && !is_panic(&found, "c/d") && !is_emulator_fault(&found));
+    }
+
+    #[test]
+    fn a_breakpoint_that_is_gone_is_the_emulators_fault() {
+        let log = "[ 1.5] Oops: int3: 0000 [#1] SMP NOPTI\n[ 1.6] Kernel panic - not syncing: Fatal exception\n";
+        assert!(is_emulator_fault(&troubles(log)));
     }
 
     #[test]

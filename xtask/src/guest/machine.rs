@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::kernel::KernelDirectory;
+use super::kernel::Kernel;
 use super::plan::Boot;
 use crate::interrupt;
 
@@ -57,7 +57,7 @@ pub struct Ended {
 
 impl Machine {
     /// Makes the disks (sparse, empty) and puts the command line together.
-    pub fn new(directory: &Path, kernel: &KernelDirectory, initramfs: &Path, boot: &Boot) -> Result<Self> {
+    pub fn new(directory: &Path, kernel: &Kernel, initramfs: &Path, boot: &Boot) -> Result<Self> {
         let path = |name: &str| directory.join(name).display().to_string();
         // Never another accelerator: a nested /dev/kvm may open and then fail in the middle.
         let fixed = "-accel tcg,thread=multi -cpu max -smp 2 -m 2G -machine q35 -no-reboot -nodefaults \

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::kernel_log::{self, Trouble};
 use super::machine::Ended;
-use super::plan::{Boot, Ending};
+use super::plan::{Boot, Ending, Scenario};
 
 /// What became of one scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ impl Outcome {
 pub struct BootResult {
     /// One for each scenario that began.
     pub outcomes: Vec<Outcome>,
+    /// The boot says nothing about the scenario that ran last: it is not among the outcomes.
+    pub emulator_fault: bool,
 }
 
 impl BootResult {
@@ -78,6 +80,10 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
     let label = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let troubles = kernel_log::troubles(&ended.console);
     let mut outcomes = stated(boot, ended, &label);
+    if kernel_log::is_emulator_fault(&troubles) {
+        outcomes.retain(Outcome::passed);
+        return Ok(BootResult { outcomes, emulator_fault: true });
+    }
     for trouble in &troubles {
         blame(&mut outcomes, trouble);
     }
@@ -86,10 +92,10 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
         // A panic may come before the second port has said what began.
         if let (Some(outcome), Some(scenario)) = (outcomes.first_mut(), boot.scenarios.first()) {
             scenario.name.clone_into(&mut outcome.name);
-            outcome.failure = missed(boot.ending(), &troubles, &ended.events);
+            outcome.failure = missed(scenario, &troubles, &ended.events);
         }
     }
-    Ok(BootResult { outcomes })
+    Ok(BootResult { outcomes, emulator_fault: false })
 }
 
 /// What the guest says, and what follows from what it does not say.
@@ -159,14 +165,14 @@ fn blame(outcomes: &mut [Outcome], trouble: &Trouble) {
 }
 
 /// For scenarios that test the harness: what should have been seen and was not.
-fn missed(ending: Ending, troubles: &[Trouble], events: &str) -> Option<String> {
-    let seen = match ending {
+fn missed(scenario: &Scenario, troubles: &[Trouble], events: &str) -> Option<String> {
+    let seen = match scenario.ending {
         Ending::Clean => true,
         Ending::Warning => troubles.iter().any(|trouble| trouble.message.starts_with("WARNING:")),
-        Ending::Panic => kernel_log::is_panic(troubles),
+        Ending::Panic => kernel_log::is_panic(troubles, &scenario.name),
         Ending::TimeLimit => events.lines().any(|line| matches!(event(line), Event::Late(..))),
     };
-    (!seen).then(|| format!("the boot did not end as it must ({ending:?})"))
+    (!seen).then(|| format!("the boot did not end as it must ({:?})", scenario.ending))
 }
 
 /// Shows a boot while it runs, on standard error.

@@ -93,3 +93,23 @@ fn a_scenario_that_must_warn_fails_without_the_warning() -> Result<()> {
     assert_eq!(failures(&judged(&boot, events, "[ 1.1] quiet\n", false)?).len(), 1);
     Ok(())
 }
+
+#[test]
+fn what_the_emulator_broke_is_neither_passed_nor_failed() -> Result<()> {
+    let console = "[ 3.0] Oops: int3: 0000 [#1] SMP\n[ 3.1] Kernel panic - not syncing: x\n".to_owned();
+    let events = "begin a/one\nok a/one 5\nbegin a/two\n".to_owned();
+    let result = judge(&two()?, Path::new("runs/boot-1"), &Ended { console, events, cut_off: false })?;
+    assert!(result.emulator_fault);
+    assert_eq!(result.attended(), ["a/one"]);
+    Ok(())
+}
+
+#[test]
+fn a_panic_before_the_scenario_is_not_the_one_that_was_wanted() -> Result<()> {
+    let boot = boot(&["harness/panic\t-\town-boot\t-\tpanic\t60\tpanic"])?;
+    let panic = "[ 1.0] Kernel panic - not syncing: x\n";
+    assert_eq!(failures(&judged(&boot, "", panic, false)?).len(), 1);
+    let marked = format!("[ 0.9] guest: begin harness/panic\n{panic}");
+    assert!(failures(&judged(&boot, "begin harness/panic\n", &marked, false)?).is_empty());
+    Ok(())
+}

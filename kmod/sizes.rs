@@ -201,8 +201,9 @@ impl Chunks {
             if at >= range.end {
                 return None;
             }
-            let chunk = at / self.chunk_sectors();
-            let chunk_first = chunk * self.chunk_sectors();
+            let shift = self.chunk_shift - SECTOR_SHIFT;
+            let chunk = at >> shift;
+            let chunk_first = chunk << shift;
             let end = range.end.min(chunk_first.saturating_add(self.chunk_sectors()));
             let part = self.part(chunk, SectorRange { first: at, end });
             at = end;
@@ -212,11 +213,12 @@ impl Chunks {
 
     /// The part of a chunk; `sectors` lie in it and are not empty.
     fn part(self, chunk: u64, sectors: SectorRange) -> ChunkPart {
-        let chunk_first = chunk * self.chunk_sectors();
+        let chunk_first = chunk << (self.chunk_shift - SECTOR_SHIFT);
+        let shift = self.sub_shift - SECTOR_SHIFT;
         let (from, to) = (sectors.first - chunk_first, sectors.end - chunk_first);
-        let whole_to = if sectors.end == self.capacity_sectors { to.next_multiple_of(self.sub_sectors()) } else { to };
-        let touched = bits(from / self.sub_sectors(), to.div_ceil(self.sub_sectors()));
-        let covered = bits(from.div_ceil(self.sub_sectors()), whole_to / self.sub_sectors());
+        let covered_end = if sectors.end == self.capacity_sectors { up(to, shift) } else { to >> shift };
+        let touched = bits(from >> shift, up(to, shift));
+        let covered = bits(up(from, shift), covered_end);
         ChunkPart { chunk, sectors, touched, covered }
     }
 
@@ -251,7 +253,12 @@ pub fn runs(bitmap: u64) -> impl Iterator<Item = SubRun> {
 
 /// Units of 2 to the power `shift` bytes that a device has, the last one perhaps in part.
 fn units(capacity_sectors: u64, shift: u32) -> u64 {
-    capacity_sectors.div_ceil(1 << (shift - SECTOR_SHIFT))
+    up(capacity_sectors, shift - SECTOR_SHIFT)
+}
+
+/// Divides by 2 to the power `shift`, upwards. (No division: this is on the write path, and 32-bit kernels have none.)
+fn up(value: u64, shift: u32) -> u64 {
+    (value >> shift) + u64::from(value & ((1 << shift) - 1) != 0)
 }
 
 /// Bits `first..end` of a word.

@@ -65,12 +65,12 @@ impl<M: Memory> Palette<M> {
         let end = end.min(LEAF_BLOCKS);
         let code = self.code(index(position));
         let repeated = self.repeated(code);
-        let per_word = 64u64 >> self.width_shift;
+        let per_word_shift = 6 - self.width_shift;
         let mut at = position;
         while at < end {
-            let word = at / per_word;
+            let word = at >> per_word_shift;
             if self.codes[index(word)] == repeated {
-                at = (word + 1) * per_word;
+                at = (word + 1) << per_word_shift;
             } else if self.code(index(at)) == code {
                 at += 1;
             } else {
@@ -134,7 +134,8 @@ impl<M: Memory> Palette<M> {
 
     /// A word full of one code.
     fn repeated(&self, code: usize) -> u64 {
-        (u64::MAX / low_code(self.width_shift)).wrapping_mul(code as u64)
+        let ones = [u64::MAX, 0x5555_5555_5555_5555, 0x1111_1111_1111_1111, 0x0101_0101_0101_0101];
+        ones.get(self.width_shift as usize).map_or(0, |ones| ones.wrapping_mul(code as u64))
     }
 
     /// Gives 64 blocks, those whose bits are set, a code.

@@ -17,3 +17,4 @@ pub mod progress;
 pub mod read_at;
 pub mod restore;
 pub mod source;
+pub mod tracker;

@@ -4,6 +4,8 @@
 
 use agent::export::ExportError;
 use agent::files::FilesError;
+use agent::tracker::TrackerError;
+use nix::errno::Errno;
 use repo_format::Error;
 use serde_json::json;
 use std::fmt;
@@ -114,10 +116,12 @@ impl Report {
     pub fn of(error: &anyhow::Error) -> Self {
         let own = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
         let format = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
-        let (code, next) = match (own, format) {
-            (Some(own), _) => (own.code, own.next.clone()),
-            (None, Some(format)) => (code_of(format), next_of(format).map(str::to_owned)),
-            (None, None) => (code_of_job(error), None),
+        let tracker = error.chain().find_map(|cause| cause.downcast_ref::<TrackerError>());
+        let (code, next) = match (own, format, tracker) {
+            (Some(own), ..) => (own.code, own.next.clone()),
+            (_, Some(format), _) => (code_of(format), next_of(format).map(str::to_owned)),
+            (.., Some(tracker)) => (code_of_tracker(tracker), tracker.next()),
+            (None, None, None) => (code_of_job(error), None),
         };
         let mut lines: Vec<String> = Vec::new();
         for cause in error.chain().map(ToString::to_string) {
@@ -176,6 +180,18 @@ fn code_of_job(error: &anyhow::Error) -> Code {
         }
     };
     error.chain().find_map(code).unwrap_or(Code::Failed)
+}
+
+fn code_of_tracker(error: &TrackerError) -> Code {
+    if matches!(error, TrackerError::Broken { .. }) {
+        return Code::Refused;
+    }
+    match error.errno() {
+        Some(Errno::ESRCH | Errno::ENOENT | Errno::ENODEV) => Code::NotFound,
+        Some(Errno::EALREADY | Errno::EBUSY | Errno::EDEADLK) => Code::Refused,
+        Some(Errno::EINTR) => Code::Interrupted,
+        _ => Code::Failed,
+    }
 }
 
 fn code_of(error: &Error) -> Code {

@@ -29,6 +29,7 @@ mod show;
 mod signals;
 mod size;
 mod status;
+mod tracker;
 mod undo;
 mod writer;
 
@@ -99,6 +100,8 @@ enum Verb {
     Index(index::Args),
     /// Passphrases, key files, recovery kits and writer keys
     Key(key::Args),
+    /// Track changes and take snapshots of block devices by the kernel module
+    Tracker(tracker::Args),
     /// Show a structure of the repository format, for finding faults
     Dump(dump::Args),
     /// Print completions for a shell
@@ -170,6 +173,7 @@ fn run(cli: Cli, console: Console) -> anyhow::Result<()> {
         Verb::Status(args) => status::run(args, &context),
         Verb::Index(args) => index::run(args, &context),
         Verb::Key(args) => key::run(args, &context),
+        Verb::Tracker(args) => tracker::run(args, &context),
         Verb::Completions(args) => generate::completions(args, console),
         Verb::Man(args) => generate::man(args, console),
         Verb::Version => help::version(console),

@@ -8,4 +8,5 @@ mod keys;
 mod maintenance;
 mod points;
 mod signals;
+mod tracker;
 mod writers;

@@ -46,15 +46,17 @@ pub const CHUNK_MINIMUM_SHIFT: Parameter = parameter("chunk_minimum_shift", 18, 
 pub const CHUNK_MAXIMUM_COUNT_SHIFT: Parameter = parameter("chunk_maximum_count_shift", 40, 10, 40);
 /// Chunks grow no further than 2 to this power bytes.
 pub const CHUNK_MAXIMUM_SHIFT: Parameter = parameter("chunk_maximum_shift", 26, 18, 28);
-/// Chunks in memory at once, for each device of a snapshot: the bound on buffers.
+/// Pieces of 64 KiB in memory at once, for each device of a snapshot: the bound on buffers.
 pub const CHUNK_MAXIMUM_IN_QUEUE: Parameter = parameter("chunk_maximum_in_queue", 256, 8, 65536);
 /// The difference storage grows when less than half of this is free, by this, in sectors.
 pub const DIFF_STORAGE_MINIMUM: Parameter = parameter("diff_storage_minimum", 2_097_152, 2048, 1 << 40);
-/// 2: the interface of `uapi.rs`; 1: numbers and structures of older headers (`uapi/compat.rs`).
-pub const ABI: Parameter = parameter("abi", 2, 1, 2);
+/// How long a TAKE waits for earlier writes.
+pub const TAKE_TIMEOUT_MS: Parameter = parameter("take_timeout_ms", 30_000, 100, 600_000);
+/// 0: the interface of `uapi.rs`; 1: numbers and structures of older headers (`uapi/compat.rs`).
+pub const ABI: Parameter = parameter("abi", 0, 0, 1);
 
 /// All of them.
-pub const ALL: [Parameter; 9] = [
+pub const ALL: [Parameter; 10] = [
     TRACKING_BLOCK_MINIMUM_SHIFT,
     TRACKING_BLOCK_MAXIMUM_COUNT,
     TRACKING_BLOCK_MAXIMUM_SHIFT,
@@ -63,5 +65,6 @@ pub const ALL: [Parameter; 9] = [
     CHUNK_MAXIMUM_SHIFT,
     CHUNK_MAXIMUM_IN_QUEUE,
     DIFF_STORAGE_MINIMUM,
+    TAKE_TIMEOUT_MS,
     ABI,
 ];

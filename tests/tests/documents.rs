@@ -4,8 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/benchmarks.md", "repo-format/FORMAT.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "docs/benchmarks.md",
+    "docs/kernel/blkfilter.md",
+    "docs/kernel/blksnap.md",
+    "repo-format/FORMAT.md",
+];
 
 #[test]
 fn relative_links_lead_to_files_that_exist() -> Result<()> {

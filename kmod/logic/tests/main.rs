@@ -1,6 +1,7 @@
 //! Tests of the module's pure logic, on the host.
 
 mod chunk;
+mod documents;
 mod event_queue;
 mod intervals;
 mod map;

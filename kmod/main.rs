@@ -1,23 +1,150 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The blksnap module.
-use kernel::prelude::*;
+//! Changed-block tracking and copy-on-write snapshots for block devices of a stock kernel.
+//!
+//! ```text
+//!                 user space
+//!      ioctl on a disk │        │ /dev/blksnap-control, image disks
+//!   ┌──────────────────▼──┐  ┌──▼───────────────────────────────┐
+//!   │ filter, filter_call │  │ control                          │
+//!   └──────────┬──────────┘  └──┬───────────────────────────────┘
+//!       attach │ bios           │ create, take, destroy
+//!   ┌──────────▼──────────┐  ┌──▼───────┐   ┌───────┐   ┌───────┐
+//!   │ tracker             ◀──┤ snapshot ├───▶ cow   ├───▶ store │
+//!   └─────────────────────┘  └──────────┘   │ image │   └───────┘
+//!                                           └───────┘
+//! ```
+//!
+//! The module has two halves: `filter*`, `hook.c` let a filter see the bios of a block device and know nothing of
+//! snapshots; everything else is one such filter. Files that need only `core` are the pure logic, which the host tests
+//! (`kmod/logic`). kmod/README.md has the states and the lock order.
+#![allow(missing_docs, reason = "most items are for one other file, whose head explains them")]
+#![allow(unreachable_pub, reason = "the pure files are also a library")]
+
+mod batch;
+mod chunk_table;
+mod control;
+mod cow;
+mod events;
+mod ffi;
+mod filter;
+mod filter_call;
+mod image;
+mod in_flight;
+mod kernel_memory;
+mod lists;
+mod pages;
+mod parameters;
+mod passes;
+mod snapshot;
+mod stack;
+mod statistics;
+mod store;
+mod take;
+mod tracker;
+mod tracker_call;
+mod user;
+mod work;
+
+// The pure logic. The library has more users than the module.
+#[allow(dead_code)]
+mod chunk;
+#[allow(dead_code)]
+mod event_queue;
+#[allow(dead_code)]
+mod intervals;
+#[allow(dead_code)]
+mod map;
+#[allow(dead_code)]
+mod memory;
+#[allow(dead_code)]
+mod request;
+#[allow(dead_code)]
+mod sizes;
+#[allow(dead_code)]
+mod space;
+#[allow(dead_code)]
+mod uapi;
+
+use kernel::{
+    miscdevice::MiscDeviceRegistration,
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
 
 module! {
-    type: Blksnap,
+    type: Module,
     name: "blksnap",
     authors: ["Icecore"],
     description: "Changed-block tracking and copy-on-write snapshots",
     license: "GPL",
-    params: {
-        abi: i32 { default: 2, description: "abi", },
-    },
 }
 
-struct Blksnap;
-impl kernel::Module for Blksnap {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        pr_info!("loaded\n");
+/// Everything that exists while the module is loaded. Dropped from the top: first what calls, then what is called.
+#[pin_data]
+pub struct Module {
+    #[pin]
+    control: MiscDeviceRegistration<control::Control>,
+    registered: Registered,
+    hooks: filter::Hooks,
+    last_writes: LastWrites,
+    clones: image::CloneMemory,
+    queues: work::Queues,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        snapshot::prepare();
+        in_flight::prepare();
+        try_pin_init!(Self {
+            queues: work::Queues::new()?,
+            clones: image::CloneMemory::new()?,
+            last_writes: LastWrites,
+            hooks: filter::Hooks::install()?,
+            registered: Registered::new()?,
+            control <- control::register(),
+        })
+    }
+}
+
+/// The tracker as a type of filter.
+static TRACKER: filter::Ops = filter::Ops {
+    owner: ffi::this_module(),
+    name: uapi::FILTER_NAME,
+    reads: false,
+    attach: tracker::attach,
+    detach: tracker::detach,
+    may_detach: Some(tracker::may_detach),
+    gone: Some(tracker::gone),
+    ctl: Some(tracker::ctl),
+    submit_bio: tracker::submit_bio,
+};
+
+struct Registered;
+
+impl Registered {
+    fn new() -> Result<Self> {
+        filter::register(&TRACKER)?;
         Ok(Self)
     }
 }
-impl Drop for Blksnap { fn drop(&mut self) { pr_info!("unloaded\n"); } }
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        filter::unregister(&TRACKER);
+    }
+}
+
+/// Nothing may go while a write that was counted is not over: its end runs our code.
+struct LastWrites;
+
+impl Drop for LastWrites {
+    fn drop(&mut self) {
+        while !in_flight::sweep() {
+            fsleep(Delta::from_millis(10));
+        }
+        // The last one's function may not have returned yet, in a task or in an interrupt.
+        // SAFETY: no preconditions.
+        unsafe { kernel::bindings::synchronize_rcu_tasks() };
+        kernel::sync::rcu::synchronize_rcu();
+    }
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The places where the module listens in on the block layer: ftrace callbacks on functions of the kernel.
+ *
+ *   submit_bio_noacct                    every bio, once per level of the stack; may be consumed
+ *   blkdev_ioctl, compat_blkdev_ioctl    the three calls of block device filters, handled here
+ *   bdev_mark_dead                       a device vanishes; only watched
+ *
+ * Callbacks never sleep. They run without ftrace's own recursion protection, because that would skip calls, and a
+ * skipped write would be missing from every map.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/ftrace.h>
+#include <linux/module.h>
+#include <linux/workqueue.h>
+
+#include "helpers.h"
+
+int blkfilter_hook_writes(void);
+void blkfilter_unhook_writes(void);
+int blkfilter_hook_devices(void);
+void blkfilter_unhook_devices(void);
+
+/* What runs instead of submit_bio_noacct when a filter took the bio. */
+static notrace noinline void bio_consumed(struct bio *bio)
+{
+	barrier();
+}
+
+static void notrace on_submit_bio(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
+				  struct ftrace_regs *fregs)
+{
+	struct bio *bio = (struct bio *)ftrace_regs_get_argument(fregs, 0);
+	bool consumed;
+
+	/* Also the read side of the RCU that guards the table of filters. */
+	preempt_disable_notrace();
+	consumed = blkfilter_rust_submit(bio);
+	preempt_enable_notrace();
+	if (unlikely(consumed))
+		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)bio_consumed);
+}
+
+/* Run instead of the kernel's functions; the callback took a reference on the module. */
+static noinline long filter_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	long result = blkfilter_rust_ioctl(file, cmd, arg, false);
+
+	module_put(THIS_MODULE);
+	return result;
+}
+
+static noinline long filter_compat_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	long result = blkfilter_rust_ioctl(file, cmd, arg, true);
+
+	module_put(THIS_MODULE);
+	return result;
+}
+
+static void notrace on_ioctl(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
+			     struct ftrace_regs *fregs)
+{
+	bool compat = ops->private != NULL;
+
+	if (!blkfilter_rust_wants_ioctl((unsigned int)ftrace_regs_get_argument(fregs, 1), compat))
+		return;
+	if (!try_module_get(THIS_MODULE))
+		return;
+	ftrace_regs_set_instruction_pointer(fregs, (unsigned long)(compat ? filter_compat_ioctl : filter_ioctl));
+}
+
+static void notrace on_mark_dead(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
+				 struct ftrace_regs *fregs)
+{
+	preempt_disable_notrace();
+	blkfilter_rust_gone((struct block_device *)ftrace_regs_get_argument(fregs, 0));
+	preempt_enable_notrace();
+}
+
+/* Where ftrace passes the arguments anyway, asking for all registers would only cost time. */
+#ifdef CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS
+#define ARGUMENTS 0
+#else
+#define ARGUMENTS FTRACE_OPS_FL_SAVE_REGS
+#endif
+
+static struct ftrace_ops submit_ops = {
+	.func = on_submit_bio,
+	.flags = ARGUMENTS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
+};
+static struct ftrace_ops ioctl_ops = {
+	.func = on_ioctl,
+	.flags = ARGUMENTS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
+};
+static struct ftrace_ops compat_ioctl_ops = {
+	.func = on_ioctl,
+	.flags = ARGUMENTS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
+	.private = &compat_ioctl_ops,
+};
+static struct ftrace_ops mark_dead_ops = {
+	.func = on_mark_dead,
+	.flags = ARGUMENTS | FTRACE_OPS_FL_PERMANENT,
+};
+
+static int hook(struct ftrace_ops *ops, const char *function)
+{
+	unsigned char name[32];
+	int error;
+
+	strscpy(name, function, sizeof(name));
+	error = ftrace_set_filter(ops, name, strlen(name), 1);
+	if (error) {
+		pr_err("%s cannot be hooked (%d): this kernel lacks it, or tracing of it\n", function, error);
+		return error;
+	}
+	error = register_ftrace_function(ops);
+	if (error == -EBUSY)
+		pr_err("%s is already hooked by another module or a live patch; unload that first\n", function);
+	else if (error)
+		pr_err("%s cannot be hooked (%d); is /proc/sys/kernel/ftrace_enabled 1?\n", function, error);
+	if (error)
+		ftrace_free_filter(ops);
+	return error;
+}
+
+static void unhook(struct ftrace_ops *ops)
+{
+	unregister_ftrace_function(ops);
+	ftrace_free_filter(ops);
+}
+
+int blkfilter_hook_writes(void)
+{
+	return hook(&submit_ops, "submit_bio_noacct");
+}
+
+/* When it returns, no callback runs any more. */
+void blkfilter_unhook_writes(void)
+{
+	unhook(&submit_ops);
+	synchronize_rcu_tasks();
+}
+
+int blkfilter_hook_devices(void)
+{
+	int error = hook(&mark_dead_ops, "bdev_mark_dead");
+
+	if (error)
+		return error;
+	error = hook(&ioctl_ops, "blkdev_ioctl");
+	if (error)
+		goto dead;
+#ifdef CONFIG_COMPAT
+	error = hook(&compat_ioctl_ops, "compat_blkdev_ioctl");
+	if (error)
+		goto native;
+#endif
+	return 0;
+native:
+	unhook(&ioctl_ops);
+dead:
+	unhook(&mark_dead_ops);
+	synchronize_rcu_tasks();
+	return error;
+}
+
+void blkfilter_unhook_devices(void)
+{
+#ifdef CONFIG_COMPAT
+	unhook(&compat_ioctl_ops);
+#endif
+	unhook(&ioctl_ops);
+	unhook(&mark_dead_ops);
+	synchronize_rcu_tasks();
+}

@@ -2,11 +2,10 @@
 //! takes long, no large allocation. `fuzz/` searches further with the same bodies.
 
 use crate::fuzz_bodies::{self as bodies, repository};
+use crate::fuzz_repair as repair;
 use crate::support::{Bench, CHUNK, disk, open_store};
 use repo_format::entropy::{Entropy, SeededEntropy};
-use repo_format::pack::HEADER_BYTES;
 use repo_format::repository::Access;
-use repo_format::sign::Signer;
 use repo_format::{forget, kit, writer_key};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -128,53 +127,6 @@ fn objects(prefix: &str) -> Vec<Vec<u8>> {
     if prefix == "config" { vec![read(&prefix.into())] } else { store.keys(prefix).unwrap().iter().map(read).collect() }
 }
 
-fn operator() -> Signer {
-    repository().keys().master_for("the corpus").unwrap().operator_signer()
-}
-
-/// Signs a record anew, with its length put right.
-fn repair_record(bytes: &mut Vec<u8>, signer: &Signer) {
-    let Some(end) = bytes.len().checked_sub(96).filter(|end| *end >= 48) else { return };
-    bytes.truncate(end);
-    let body_bytes = u32::try_from(end - 48).unwrap();
-    bytes[12..16].copy_from_slice(&body_bytes.to_le_bytes());
-    bytes[32..48].copy_from_slice(&signer.id().0);
-    let signature = signer.sign(&blake3::hash(bytes));
-    bytes.extend_from_slice(&signature);
-    let checksum = blake3::hash(bytes);
-    bytes.extend_from_slice(checksum.as_bytes());
-}
-
-/// Signs a pack's footer anew, and puts the hashes of its entries right, as far as its trailer can be followed.
-fn repair_pack(bytes: &mut [u8]) {
-    let size = bytes.len();
-    if size < HEADER_BYTES + 128 {
-        return;
-    }
-    let number = |bytes: &[u8], at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i])) as usize;
-    let table_bytes = number(bytes, size - 116).min(size - HEADER_BYTES - 128);
-    let table = size - 128 - table_bytes;
-    bytes[size - 112..size - 104].copy_from_slice(&(size as u64).to_le_bytes());
-    for row in (table..size - 128).step_by(64).filter(|row| row + 64 <= size - 128) {
-        let (offset, stored) = (number(bytes, row + 32), number(bytes, row + 36));
-        if let Some(sealed) = bytes.get(offset..offset.saturating_add(stored)) {
-            let hash = blake3::hash(sealed);
-            bytes[row + 48..row + 64].copy_from_slice(&hash.as_bytes()[..16]);
-        }
-    }
-    let signer = repository().signer();
-    bytes[48..64].copy_from_slice(&signer.id().0);
-    let digest = |bytes: &[u8], end: usize| {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&bytes[..HEADER_BYTES]).update(&bytes[table..end]);
-        hasher.finalize()
-    };
-    let signature = signer.sign(&digest(bytes, size - 96));
-    bytes[size - 96..size - 32].copy_from_slice(&signature);
-    let checksum = digest(bytes, size - 32);
-    bytes[size - 32..].copy_from_slice(checksum.as_bytes());
-}
-
 fn packs() -> Vec<Vec<u8>> {
     [objects("data/"), objects("tree/")].concat()
 }
@@ -184,7 +136,7 @@ fn mutated_packs_are_refused_or_read() {
     with_little_memory("mutated_packs_are_refused_or_read", || {
         let inputs = packs();
         assert!(inputs.len() > 2 && inputs.iter().all(|pack| bodies::pack(pack)));
-        assert!(run(&inputs, 1_000, &|bytes| repair_pack(bytes), bodies::pack) > 500);
+        assert!(run(&inputs, 1_000, &|bytes| repair::pack(bytes), bodies::pack) > 500);
     });
 }
 
@@ -193,9 +145,9 @@ fn mutated_records_are_refused_or_read() {
     with_little_memory("mutated_records_are_refused_or_read", || {
         let inputs: Vec<_> =
             ["config", "keys/", "writers/", "tombstones/", "leases/"].into_iter().flat_map(objects).collect();
-        let operator = operator();
+        let operator = repair::operator();
         assert!(inputs.len() > 4 && inputs.iter().all(|record| bodies::record(record)));
-        assert!(run(&inputs, 1_500, &|bytes| repair_record(bytes, &operator), bodies::record) > 2_000);
+        assert!(run(&inputs, 1_500, &|bytes| repair::record(bytes, &operator), bodies::record) > 2_000);
     });
 }
 
@@ -206,7 +158,7 @@ fn mutated_manifests_are_refused_or_read() {
         let inputs = objects("manifests/");
         assert!(inputs.iter().all(|manifest| bodies::manifest(manifest)));
         run(&inputs, 2_000, &|_| {}, bodies::manifest);
-        assert!(run(&manifest_texts(), 3_000, &|_| {}, |json| bodies::manifest(&sealed_manifest(json))) > 100);
+        assert!(run(&manifest_texts(), 3_000, &|_| {}, |json| bodies::manifest(&repair::manifest(json))) > 100);
     });
 }
 
@@ -229,25 +181,9 @@ fn manifest_texts() -> Vec<Vec<u8>> {
     vec![text(&[disk("a", 1 << 60)]), text(&[disk("a", 1), disk("b", 65_537)])]
 }
 
-/// A manifest with a receipt whose sealed part is these bytes, whatever they are.
-fn sealed_manifest(json: &[u8]) -> Vec<u8> {
-    use repo_format::{id::ManifestId, manifest::Receipt, record, seal::Counter};
-    let (keys, signer) = (repository().keys().writer(), repository().signer());
-    let mut body = [&keys.ids.name("vm").0[..], &[0; 32], &[9; 32]].concat();
-    let header = record::header(record::MANIFEST, &keys.repository, signer.id(), body.len() + json.len() + 16).unwrap();
-    let aad = [&header[..], &body].concat();
-    body.extend_from_slice(json);
-    keys.map.manifest(&keys.repository, &[9; 32]).seal(Counter(0), &aad, &mut body, 80);
-    let mut object = record::encode(record::MANIFEST, &keys.repository, signer, &body).unwrap();
-    let manifest = ManifestId(*blake3::hash(&object).as_bytes());
-    let receipt = Receipt { manifest, sequence: 1, received_at: jiff::Timestamp::UNIX_EPOCH };
-    object.extend(record::encode_json(record::RECEIPT, &keys.repository, signer, &receipt).unwrap());
-    object
-}
-
 #[test]
 fn the_sealed_sample_is_a_manifest_that_opens() {
-    let object = sealed_manifest(&manifest_texts()[1]);
+    let object = repair::manifest(&manifest_texts()[1]);
     let id = repo_format::record::decode("sample", repo_format::record::MANIFEST, &object).unwrap();
     let at = repo_format::manifest::PointKey {
         name: repository().keys().ids().name("vm"),
@@ -290,6 +226,45 @@ fn an_index_is_built_from_whatever_lies_in_the_store() {
     with_little_memory("an_index_is_built_from_whatever_lies_in_the_store", || {
         let mut inputs = packs();
         inputs.extend(objects("tombstones/"));
-        assert!(run(&inputs, 60, &|bytes| repair_pack(bytes), bodies::index_rebuild) > 30);
+        assert!(run(&inputs, 60, &|bytes| repair::pack(bytes), bodies::index_rebuild) > 30);
     });
+}
+
+/// What the fuzz targets begin with: one directory for each, files named by their content.
+fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let records = ["config", "keys/", "writers/", "tombstones/", "leases/"].into_iter().flat_map(objects).collect();
+    let node = |positions: &[usize]| {
+        let mut node = repo_format::tree::node::Node::empty(1);
+        positions.iter().for_each(|at| node.children[*at] = Some([7; 32]));
+        node.encode()
+    };
+    let keys = writer_key::to_text(repository().keys().writer()).to_string().into_bytes();
+    let master = repository().keys().master_for("the corpus").unwrap();
+    let kit = kit::export(&repository().config().repository, master).into_bytes();
+    vec![
+        ("pack", packs()),
+        ("node", vec![node(&[0]), node(&[3, 64, 127])]),
+        ("manifest", [objects("manifests/"), manifest_texts()].concat()),
+        ("record", records),
+        ("writer_key", vec![keys]),
+        ("kit", vec![kit]),
+        ("index_rebuild", [packs(), objects("tombstones/")].concat()),
+    ]
+}
+
+/// `ICECORE_FUZZ_SEEDS=DIR` writes them; `cargo xtask fuzz` does that.
+#[test]
+fn every_fuzz_target_has_seeds() {
+    let manifest = include_str!("../fuzz/Cargo.toml");
+    let seeds = seeds();
+    assert_eq!(manifest.matches("[[bin]]").count(), seeds.len());
+    for (target, inputs) in seeds {
+        assert!(manifest.contains(&format!("name = \"{target}\"")) && !inputs.is_empty(), "{target}");
+        let Some(dir) = std::env::var_os("ICECORE_FUZZ_SEEDS") else { continue };
+        let dir = std::path::Path::new(&dir).join(target);
+        std::fs::create_dir_all(&dir).unwrap();
+        for input in inputs {
+            std::fs::write(dir.join(blake3::hash(&input).to_hex().as_str()), input).unwrap();
+        }
+    }
 }

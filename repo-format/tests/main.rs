@@ -7,6 +7,7 @@ mod faults;
 mod format_doc;
 mod fuzz_bodies;
 mod fuzz_corpus;
+mod fuzz_repair;
 mod golden;
 mod properties;
 mod prune;

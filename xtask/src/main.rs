@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the project's own commands. Each lives in a file of its name; this one only tells them apart.
 
 mod bench;
+mod fuzz;
 mod guest;
 mod interrupt;
 mod kmod;
@@ -37,6 +38,8 @@ enum Command {
     Kmod(kmod::Options),
     /// Boot a stock kernel in an emulated machine and run the scenarios of `tests/guest` there
     Guest(guest::Options),
+    /// Search for inputs that what reads a repository cannot stand
+    Fuzz(fuzz::Options),
     /// Measure speed and size next to restic, borg, rustic and zstd
     Bench(bench::Options),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Test(options) => return test::run(&options),
         Command::Kmod(options) => kmod::run(&options),
         Command::Guest(options) => return guest::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
     };
     match result {

@@ -221,6 +221,14 @@ pub fn tool(name: &str) -> Result<PathBuf> {
     find_tool(name)?.with_context(|| format!("{name} is not installed; run `cargo xtask setup`"))
 }
 
+/// The path of a tool that only few need; it is built when it is not there.
+pub fn tool_or_install(name: &str) -> Result<PathBuf> {
+    if find_tool(name)?.is_none() {
+        install_tool(name)?;
+    }
+    tool(name)
+}
+
 /// Builds a cargo tool into our cache, not into the user's own tools.
 fn install_tool(name: &str) -> Result<()> {
     let tools = workspace::cache_dir()?.join("tools");

@@ -6,6 +6,13 @@
 #[expect(dead_code, reason = "each target uses one of the bodies")]
 mod fuzz_bodies;
 
+#[path = "../../tests/fuzz_repair.rs"]
+#[expect(dead_code, reason = "each target uses a part of it")]
+mod fuzz_repair;
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     fuzz_bodies::pack(bytes);
+    let mut repaired = bytes.to_vec();
+    fuzz_repair::pack(&mut repaired);
+    fuzz_bodies::pack(&repaired);
 });

@@ -11,15 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 fn run(bench: &Bench, depth: Depth) -> Report {
-    let options = Options {
-        depth,
-        threads: 1,
-        record_verified: false,
-        progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-        now: bench.now(),
-    };
-    check(bench.repo(), &bench.index, &options).unwrap()
+    bench.check(depth, false)
 }
 
 /// What is wrong, for assertions.
@@ -319,17 +311,9 @@ fn what_a_check_verified_another_writer_need_not_store_again() {
     bench.backup("vm", &content, None).unwrap();
     let keys = bench.repo().create_writer("laptop", None, bench.now()).unwrap();
     let bench = bench.with_new_index();
-    let options = Options {
-        depth: Depth::ReadAll,
-        threads: 2,
-        record_verified: true,
-        progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-        now: bench.now(),
-    };
-    let report = check(bench.repo(), &bench.index, &options).unwrap();
+    let report = bench.check(Depth::ReadAll, true);
     assert!(report.is_sound() && report.packs_verified == 1, "{:#?}", errors(&report));
-    assert_eq!(check(bench.repo(), &bench.index, &options).unwrap().packs_verified, 0);
+    assert_eq!(bench.check(Depth::ReadAll, true).packs_verified, 0);
     let before = bench.data_bytes();
     bench.reopen(Access::Writer(Box::new(keys))).backup("laptop", &content, None).unwrap();
     assert_eq!(bench.data_bytes(), before);
@@ -343,15 +327,7 @@ fn a_bad_pack_is_never_recorded_as_verified() {
     let bench = bench.with_new_index();
     let key = &keys(&bench, "data/")[0];
     bench.fs.corrupt(&path(key), |bytes| bytes[300] ^= 1);
-    let options = Options {
-        depth: Depth::ReadAll,
-        threads: 2,
-        record_verified: true,
-        progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-        now: bench.now(),
-    };
-    let report = check(bench.repo(), &bench.index, &options).unwrap();
+    let report = bench.check(Depth::ReadAll, true);
     assert_eq!((report.packs_verified, report.damaged_packs.len()), (0, 1));
     assert!(keys(&bench, "verified/").is_empty());
 }

@@ -4,9 +4,8 @@ use crate::support::{Bench, DAY, disk};
 use jiff::SignedDuration;
 use repo_format::forget::{tombstones, undo};
 use repo_format::manifest::PointKey;
-use repo_format::prune::{Options, Outcome, Step, prune};
+use repo_format::prune::{Outcome, Step};
 use repo_format::repository::Access;
-use std::sync::atomic::AtomicBool;
 
 fn run(bench: &Bench, dry_run: bool) -> Outcome {
     bench.prune(dry_run).unwrap()
@@ -219,17 +218,7 @@ fn a_prune_whose_lease_was_revoked_deletes_nothing_more() {
             bench.store().delete(&lease).unwrap();
         }
     };
-    let options = Options {
-        grace: DAY,
-        repack_dead_percent: 25,
-        max_repack_bytes: u64::MAX,
-        dry_run: false,
-        threads: 1,
-        progress: &revoke,
-        clock: &|| bench.now(),
-        cancel: &AtomicBool::new(false),
-    };
-    let result = prune(bench.repo(), &bench.index, &options, bench.now());
+    let result = bench.prune_by(false, (&|| bench.now(), &revoke));
     assert!(matches!(result, Err(repo_format::Error::LeaseLost)), "{result:?}");
     assert_eq!(bench.store().keys("data/").unwrap(), before);
     assert!(run(&bench, false).packs_deleted > 0);

@@ -174,7 +174,7 @@ fn prune_renews_its_lease_inside_the_mark_of_one_point() {
     });
     let slowed = bench.through(&bench.fs, slow.clone(), bench.passphrase()).unwrap();
     let clock = || Timestamp::from_second(seconds.load(Ordering::SeqCst)).unwrap();
-    slowed.prune_by(&clock).unwrap();
+    slowed.prune_by(false, (&clock, &|_| {})).unwrap();
     assert!(slow.nodes.load(Ordering::SeqCst) > 30, "the mark took hours");
     assert_eq!(slow.lapsed.load(Ordering::SeqCst), 0);
 }

@@ -1,7 +1,7 @@
 //! A damaged configuration or writer's record costs what depends on it and nothing else, and is repaired.
 
 use crate::support::{Bench, ROOT, disk, init_repository};
-use repo_format::check::{self, Depth, Report};
+use repo_format::check::Depth;
 use repo_format::condemned::{self, PackRef};
 use repo_format::forget;
 use repo_format::id::WriterId;
@@ -13,7 +13,6 @@ use repo_format::repository::Access;
 use repo_format::writer_key;
 use repo_format::{Error, Result};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 fn flip(bench: &Bench, key: &str, at: usize) {
     bench.fs.corrupt(&Path::new(ROOT).join(key), |bytes| bytes[at] ^= 1);
@@ -21,18 +20,6 @@ fn flip(bench: &Bench, key: &str, at: usize) {
 
 fn open(bench: &Bench) -> Result<Bench> {
     bench.try_on(&bench.fs, bench.passphrase())
-}
-
-fn check(bench: &Bench, depth: Depth) -> Report {
-    let options = check::Options {
-        depth,
-        threads: 1,
-        record_verified: true,
-        progress: &|_| {},
-        cancel: &AtomicBool::new(false),
-        now: bench.now(),
-    };
-    check::check(bench.repo(), &bench.index, &options).unwrap()
 }
 
 /// A repository with one point of the operator and one of a laptop that has its own key.
@@ -117,7 +104,7 @@ fn a_check_goes_on_and_names_the_points_of_a_writer_without_a_record() {
     let two = Two::new();
     flip(&two.bench, &two.record(0), 70);
     let bench = open(&two.bench).unwrap();
-    let report = check(&bench, Depth::ReadAll);
+    let report = bench.check(Depth::ReadAll, true);
     let [finding] = report.errors().collect::<Vec<_>>()[..] else { panic!("{:#?}", report.findings) };
     assert_eq!(finding.object, two.record(0));
     let [point] = finding.affects.as_slice() else { panic!("{finding}") };
@@ -197,7 +184,7 @@ fn a_writer_key_file_repairs_its_record() {
     let done = repair(bench.repo(), Some(&two.keys()), bench.now()).unwrap();
     assert_eq!((done.written, done.removed, done.left), (vec![two.record(1)], vec![two.record(0)], vec![]));
     let bench = open(&bench).unwrap();
-    assert!(check(&bench, Depth::ReadAll).is_sound());
+    assert!(bench.check(Depth::ReadAll, true).is_sound());
     assert!(bench.restore(two.theirs).unwrap() == disk(2, 6));
     bench.reopen(Access::Writer(Box::new(two.keys()))).backup("laptop", &disk(6, 6), None).unwrap();
     bench.prune(false).unwrap();
@@ -215,7 +202,7 @@ fn the_built_in_writer_needs_no_record_to_be_known_to_the_operator() {
     assert_eq!(done.written, [format!("writers/{builtin}-00000001")]);
     let laptop = bench.reopen(Access::Writer(Box::new(two.keys())));
     assert!(laptop.repo().load(two.own).unwrap().is_verified);
-    assert!(check(&open(&bench).unwrap(), Depth::ReadAll).is_sound());
+    assert!(open(&bench).unwrap().check(Depth::ReadAll, true).is_sound());
 }
 
 #[test]
@@ -243,11 +230,11 @@ fn either_object_of_the_configuration_is_written_again_from_the_other() {
             false => flip(&bench, lost, 60),
         }
         let opened = open(&bench).unwrap();
-        let report = check(&opened, Depth::Structure);
+        let report = opened.check(Depth::Structure, true);
         assert!(report.findings.iter().any(|finding| finding.object == lost), "{lost}: {:#?}", report.findings);
         assert_eq!(repair(opened.repo(), None, opened.now()).unwrap().written, [lost]);
         assert_eq!(bench.store().get(lost).unwrap(), sound);
-        assert!(check(&open(&bench).unwrap(), Depth::Structure).findings.is_empty());
+        assert!(open(&bench).unwrap().check(Depth::Structure, true).findings.is_empty());
     }
 }
 
@@ -290,7 +277,7 @@ fn a_strange_name_among_the_writers_is_named_and_stops_only_prune() {
     let bench = open(&bench).unwrap();
     assert!(bench.restore(at).unwrap() == disk(1, 3));
     assert!(bench.prune(false).unwrap_err().to_string().contains("writers/readme"));
-    assert!(check(&bench, Depth::Structure).errors().any(|finding| finding.object == "writers/readme"));
+    assert!(bench.check(Depth::Structure, true).errors().any(|finding| finding.object == "writers/readme"));
 }
 
 /// A repository of two writers, one of whom nobody knows, still lets points be forgotten.

@@ -1,47 +1,30 @@
-//! The checksums that partition tables and file systems carry: CRC-32 (GPT), CRC-32C (ext4, XFS), CRC-16 (old ext4).
-//!
-//! Sixty lines of table-driven code, since a few kilobytes a disk are checked; not for bulk data.
+//! The checksums that partition tables and file systems carry: CRC-32 (GPT), CRC-32C (ext4 and its journal, XFS), CRC-16 (old ext4).
 
-const CRC32_TABLE: [u32; 256] = table(0xEDB8_8320);
-const CRC32C_TABLE: [u32; 256] = table(0x82F6_3B78);
+use crc::{CRC_16_ARC, CRC_32_ISCSI, CRC_32_ISO_HDLC, Crc, Table};
 
-const fn table(polynomial: u32) -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut i = 0;
-    let mut seed = 0_u32;
-    while i < 256 {
-        let mut crc = seed;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ polynomial } else { crc >> 1 };
-            bit += 1;
-        }
-        table[i] = crc;
-        i += 1;
-        seed += 1;
-    }
-    table
-}
-
-fn update(table: &[u32; 256], crc: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(crc, |crc, byte| crc >> 8 ^ table[usize::from(crc.to_le_bytes()[0] ^ byte)])
-}
+static CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+// A journal is checked whole.
+static CRC32C: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+static CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_ARC);
 
 /// CRC-32 as in zip and GPT.
 pub fn crc32(bytes: &[u8]) -> u32 {
-    !update(&CRC32_TABLE, !0, bytes)
+    CRC32.checksum(bytes)
 }
 
 /// CRC-32C without the final inversion, to be continued: ext4 stores this value, XFS its inversion. Begin with `!0`.
 pub fn crc32c_continue(crc: u32, bytes: &[u8]) -> u32 {
-    update(&CRC32C_TABLE, crc, bytes)
+    // The library takes the initial value reflected and inverts at the end; both are undone.
+    let mut digest = CRC32C.digest_with_initial(crc.reverse_bits());
+    digest.update(bytes);
+    !digest.finalize()
 }
 
 /// CRC-16 (ARC polynomial) to be continued, as ext4's `uninit_bg` uses it. Begin with `!0`.
 pub fn crc16_continue(crc: u16, bytes: &[u8]) -> u16 {
-    bytes.iter().fold(crc, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xA001 } else { crc >> 1 })
-    })
+    let mut digest = CRC16.digest_with_initial(crc.reverse_bits());
+    digest.update(bytes);
+    digest.finalize()
 }
 
 #[cfg(test)]
@@ -54,5 +37,11 @@ mod tests {
         assert_eq!(!crc32c_continue(!0, b"123456789"), 0xE306_9283);
         assert_eq!(crc16_continue(0, b"123456789"), 0xBB3D);
         assert_eq!(crc16_continue(!0, b"123456789"), 0x4B37);
+    }
+
+    #[test]
+    fn checksums_can_be_continued() {
+        assert_eq!(crc32c_continue(crc32c_continue(!0, b"1234"), b"56789"), crc32c_continue(!0, b"123456789"));
+        assert_eq!(crc16_continue(crc16_continue(!0, b"1234"), b"56789"), crc16_continue(!0, b"123456789"));
     }
 }

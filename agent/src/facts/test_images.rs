@@ -1,27 +1,11 @@
 //! Disk images for tests, made by the tools that people use, and guards that undo mounts and loop devices.
 
-use crate::read_at::{FileDisk, ReadAt};
+use crate::read_at::FileDisk;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// Bytes in memory as a disk.
-pub(crate) struct MemDisk(pub(crate) Vec<u8>);
-
-impl ReadAt for MemDisk {
-    fn size_bytes(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset_bytes: u64) -> io::Result<()> {
-        let start = usize::try_from(offset_bytes).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        buf.copy_from_slice(self.0.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
 
 /// Mounts and loop devices need root; tests that use them have a twin on plain files for everybody else.
 pub(crate) fn is_root() -> bool {

@@ -1,7 +1,7 @@
 //! Facts of disks made by the real tools, of superblocks written by hand where the tool is not everywhere, and of noise.
 
 use super::content::{ContentKind, probe};
-use super::test_images::{Image, LoopDevice, MemDisk, is_root, run, run_with_input};
+use super::test_images::{Image, LoopDevice, is_root, run, run_with_input};
 use super::{DiskFacts, Partition, TableKind};
 use proptest::collection::vec;
 use proptest::prelude::{any, proptest};
@@ -117,7 +117,7 @@ fn a_cycle_of_logical_partitions_ends() {
     for sector in [0, 8] {
         disk[sector * 512 + 510..sector * 512 + 512].copy_from_slice(&[0x55, 0xAA]);
     }
-    let facts = DiskFacts::read(&MemDisk(disk), 512).unwrap();
+    let facts = DiskFacts::read(&disk, 512).unwrap();
     assert_eq!(facts.partitions.len(), 257);
     assert!(facts.notes[0].contains("only the first"));
 }
@@ -167,7 +167,7 @@ fn file_systems_made_by_their_tools_are_recognised() {
 fn probe_bytes(parts: &[(usize, &[u8])]) -> Option<super::content::Content> {
     let mut disk = vec![0; 1 << 20];
     parts.iter().for_each(|(at, bytes)| disk[*at..*at + bytes.len()].copy_from_slice(bytes));
-    probe(&MemDisk(disk)).unwrap()
+    probe(&disk).unwrap()
 }
 
 #[test]
@@ -318,7 +318,7 @@ proptest! {
     #[test]
     fn noise_never_panics(mut bytes in vec(any::<u8>(), 0..9000), magics in vec(any::<u8>(), 0..4), sector in 0..2) {
         sprinkle(&mut bytes, &magics);
-        DiskFacts::read(&MemDisk(bytes), if sector == 0 { 512 } else { 4096 }).unwrap();
+        DiskFacts::read(&bytes, if sector == 0 { 512 } else { 4096 }).unwrap();
     }
 
     #[test]
@@ -334,6 +334,6 @@ proptest! {
                 *byte = value;
             }
         }
-        DiskFacts::read(&MemDisk(bytes), 512).unwrap();
+        DiskFacts::read(&bytes, 512).unwrap();
     }
 }

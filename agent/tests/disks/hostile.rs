@@ -1,11 +1,9 @@
 //! A damaged or hostile file system gives errors: never a panic, an endless loop or unbounded memory.
 
 use std::fs;
-use std::io;
 use std::sync::{Arc, LazyLock};
 
 use agent::files::{self, FileKind, FileSystem, walk};
-use agent::read_at::ReadAt;
 use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::test_runner::Config;
 
@@ -14,21 +12,6 @@ use crate::images::{Workshop, run};
 const IMAGE_BYTES: u64 = 4 << 20;
 /// Superblock, descriptors, bitmaps, inode tables and directories lie below this in the images made here.
 const METADATA_BYTES: usize = 512 << 10;
-
-struct Memory(Vec<u8>);
-
-impl ReadAt for Memory {
-    fn size_bytes(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset_bytes: u64) -> io::Result<()> {
-        let start = usize::try_from(offset_bytes).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let end = start.checked_add(buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        buf.copy_from_slice(self.0.get(start..end).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-}
 
 fn image(mkfs: &[&str]) -> Vec<u8> {
     let workshop = Workshop::new();
@@ -89,7 +72,7 @@ fn read_start(fs: &dyn FileSystem, id: files::FileId) {
 }
 
 fn open_and_read(bytes: Vec<u8>) {
-    if let Ok(fs) = files::open(Arc::new(Memory(bytes))) {
+    if let Ok(fs) = files::open(Arc::new(bytes)) {
         read_everything(&*fs);
     }
 }

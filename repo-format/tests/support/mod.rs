@@ -3,6 +3,7 @@
 pub mod full;
 
 use jiff::{SignedDuration, Timestamp};
+use repo_format::check::{self, Depth, Report};
 use repo_format::claims::Claims;
 use repo_format::codec::{Encoder, is_zero};
 use repo_format::entropy::{Entropy, SeededEntropy};
@@ -30,6 +31,9 @@ pub const CHUNK: usize = 65536;
 pub const ROOT: &str = "/repository";
 pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 pub const PASSPHRASE: &str = "correct horse";
+
+/// Where prune takes the time from, and whom it tells what it does.
+pub type PruneBy<'a> = (&'a (dyn Fn() -> Timestamp + Sync), &'a (dyn Fn(prune::Step) + Sync));
 
 /// A repository, its index and a clock.
 pub struct Bench {
@@ -167,30 +171,33 @@ impl Bench {
         self.seconds.fetch_add(time.as_secs(), Ordering::SeqCst);
     }
 
+    /// Checks; with `record_verified` for other writers to rely on it.
+    pub fn check(&self, depth: Depth, record_verified: bool) -> Report {
+        let options = check::Options {
+            depth,
+            threads: 2,
+            record_verified,
+            progress: &|_| {},
+            cancel: &AtomicBool::new(false),
+            now: self.now(),
+        };
+        check::check(&self.repo, &self.index, &options).unwrap()
+    }
+
     /// Prunes with a grace and an undo time of one day.
     pub fn prune(&self, dry_run: bool) -> Result<Outcome> {
+        self.prune_by(dry_run, (&|| self.now(), &|_| {}))
+    }
+
+    /// The same by another clock, with a call at each step.
+    pub fn prune_by(&self, dry_run: bool, (clock, progress): PruneBy<'_>) -> Result<Outcome> {
         let options = prune::Options {
             grace: DAY,
             repack_dead_percent: prune::REPACK_DEAD_PERCENT,
             max_repack_bytes: u64::MAX,
             dry_run,
             threads: 2,
-            progress: &|_| {},
-            clock: &|| self.now(),
-            cancel: &AtomicBool::new(false),
-        };
-        prune::prune(&self.repo, &self.index, &options, self.now())
-    }
-
-    /// Prunes by another clock.
-    pub fn prune_by(&self, clock: &(dyn Fn() -> Timestamp + Sync)) -> Result<Outcome> {
-        let options = prune::Options {
-            grace: DAY,
-            repack_dead_percent: prune::REPACK_DEAD_PERCENT,
-            max_repack_bytes: u64::MAX,
-            dry_run: false,
-            threads: 2,
-            progress: &|_| {},
+            progress,
             clock,
             cancel: &AtomicBool::new(false),
         };

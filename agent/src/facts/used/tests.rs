@@ -3,7 +3,7 @@
 
 use super::{UsedBytes, swap_header_extent, used_bytes};
 use crate::extents::{Extent, ExtentList};
-use crate::facts::test_images::{Image, MemDisk, is_root, run, run_with_input};
+use crate::facts::test_images::{Image, is_root, run, run_with_input};
 use proptest::prelude::{any, proptest};
 use std::fs;
 use std::path::Path;
@@ -298,16 +298,16 @@ fn any_flipped_byte_of_ext4_metadata_leads_to_distrust_or_the_same_answer() {
     let image = Image::sparse(40 * MIB);
     run("mke2fs", &["-q", "-F", "-t", "ext4", "-b", "4096", image.str()]);
     let used = only(&image);
-    let mut disk = MemDisk(fs::read(&image.path).unwrap());
-    let bitmap = first_bitmap(&disk.0);
+    let mut disk = fs::read(&image.path).unwrap();
+    let bitmap = first_bitmap(&disk);
     // Superblock, descriptors, then both bitmaps of the first group.
     for at in (1024..2048).chain(4096..4096 + 64).chain(BITMAP_SAMPLES.map(|i| bitmap + i)) {
-        disk.0[at] ^= 0x10;
+        disk[at] ^= 0x10;
         match used_bytes(&disk).unwrap() {
             UsedBytes::Everything { .. } => {}
             UsedBytes::Only(extents) => assert_eq!(extents, used, "byte {at}"),
         }
-        disk.0[at] ^= 0x10;
+        disk[at] ^= 0x10;
     }
 }
 
@@ -337,7 +337,7 @@ proptest! {
         bytes[1024 + 0x21] = 0x20;
         bytes[1024 + 0x28] = 16;
         noise.iter().filter(|(at, _)| !(1024 + 0x38..1024 + 0x3C).contains(at)).for_each(|(at, value)| bytes[*at] = *value);
-        used_bytes(&MemDisk(bytes)).unwrap();
+        used_bytes(&bytes).unwrap();
     }
 
     #[test]
@@ -354,6 +354,6 @@ proptest! {
         bytes[99] = 16;
         bytes[124] = 6;
         noise.iter().for_each(|(at, value)| bytes[*at] = *value);
-        used_bytes(&MemDisk(bytes)).unwrap();
+        used_bytes(&bytes).unwrap();
     }
 }

@@ -24,24 +24,10 @@ pub(super) fn locate_inode(superblock: &Superblock, blocks: &Blocks<'_>, inode: 
 }
 
 fn inode_table(superblock: &Superblock, blocks: &Blocks<'_>, group: u64) -> Result<u64> {
-    let per_block = u64::from(superblock.block_bytes / superblock.descriptor_bytes);
-    let block = blocks.block(descriptor_block(superblock, group / per_block))?;
+    let per_block = superblock.descriptors_per_block();
+    let block = blocks.block(superblock.descriptor_block(group / per_block))?;
     let at = in_memory(group % per_block) * superblock.descriptor_bytes as usize;
     let descriptor = Fields::new(&block, "group descriptor");
     let high = if superblock.descriptor_bytes >= 64 { descriptor.le32(at + 0x28)? } else { 0 };
     Ok(join(high, descriptor.le32(at + 0x08)?))
-}
-
-/// Block that holds the `index`th block of descriptors.
-fn descriptor_block(superblock: &Superblock, index: u64) -> u64 {
-    if !superblock.has_meta_groups() || index < u64::from(superblock.first_meta_group) {
-        let superblock_block = u64::from(superblock.block_bytes == 1024);
-        return superblock_block + 1 + index;
-    }
-    let per_block = u64::from(superblock.block_bytes / superblock.descriptor_bytes);
-    let group = index * per_block;
-    let group_start = superblock.first_data_block + group * u64::from(superblock.blocks_per_group);
-    // With 1 KiB blocks that are counted from 0 (bigalloc) the superblock is the second block of the first group.
-    let shifted = superblock.block_bytes == 1024 && index == 0 && superblock.first_data_block == 0;
-    group_start + u64::from(superblock.group_has_superblock(group)) + u64::from(shifted)
 }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use super::Volume;
 use super::blocks::{JOURNAL_MAGIC, JournalCopy};
-use super::checksum::crc32c;
 use super::fields::{Fields, join};
 use super::inode::Inode;
 use super::mapping::{self, Mapping};
+use crate::facts::checksum::crc32c_continue as crc32c;
 use crate::files::{FilesError, Result};
 
 const DESCRIPTOR: u32 = 1;

@@ -10,7 +10,6 @@
 
 mod acl;
 mod blocks;
-mod checksum;
 mod content;
 mod directory;
 mod extents;
@@ -65,7 +64,7 @@ impl<'a> Ext4<'a> {
         if !probe(&*disk)? {
             return Err(FilesError::NotRecognised);
         }
-        let superblock = Superblock::parse(&read_superblock(&*disk)?)?;
+        let superblock = superblock::parse(&read_superblock(&*disk)?)?;
         let blocks = Blocks::new(disk, superblock.block_bytes, superblock.blocks);
         let mut volume = Volume { superblock, blocks };
         let mut notes = Vec::new();
@@ -75,7 +74,7 @@ impl<'a> Ext4<'a> {
             volume.blocks.replay(outcome.copies);
             volume.reread_superblock()?;
         }
-        if volume.superblock.damaged_checksum {
+        if volume.superblock.is_checksum_wrong {
             notes.push("the checksum of the superblock is wrong; files may be damaged".to_owned());
         }
         for note in &notes {
@@ -95,7 +94,7 @@ impl Volume<'_> {
         let mut bytes = vec![0; superblock::LENGTH_BYTES];
         let block_bytes = u64::from(self.superblock.block_bytes);
         self.blocks.read(superblock::OFFSET_BYTES / block_bytes, superblock::OFFSET_BYTES % block_bytes, &mut bytes)?;
-        let reread = Superblock::parse(&bytes)?;
+        let reread = superblock::parse(&bytes)?;
         if reread.block_bytes != self.superblock.block_bytes {
             return Err(FilesError::corrupt("the journal changes the block size"));
         }

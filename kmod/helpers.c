@@ -41,7 +41,7 @@ PARAMETER(chunk_maximum_shift, 26, 0644)
 PARAMETER(chunk_maximum_in_queue, 256, 0644)
 PARAMETER(diff_storage_minimum, 2097152, 0644)
 PARAMETER(take_timeout_ms, 30000, 0644)
-PARAMETER(abi, 2, 0444)
+PARAMETER(abi, 0, 0444)
 MODULE_PARM_DESC(tracking_block_minimum_shift, "Tracking blocks are at least 2 to this power bytes");
 MODULE_PARM_DESC(tracking_block_maximum_count, "Tracking blocks grow until there are no more than this; 0: no limit");
 MODULE_PARM_DESC(tracking_block_maximum_shift, "Tracking blocks grow no further than 2 to this power bytes");

@@ -60,8 +60,7 @@ pub fn storage_step_sectors() -> u64 {
 
 /// How long a TAKE waits for earlier writes.
 pub fn take_timeout_ms() -> u64 {
-    // SAFETY: only loads a variable.
-    unsafe { ffi::blksnap_parameter_take_timeout_ms() }.clamp(100, 600_000)
+    clamped(parameter::TAKE_TIMEOUT_MS, ffi::blksnap_parameter_take_timeout_ms)
 }
 
 /// Whether the numbers of older headers are spoken.

@@ -222,9 +222,14 @@ pub fn damaged(repo: &Repository) -> Result<HashSet<PackId>> {
     packs_in(repo, "damaged/", &|key| read_even_unverified(repo, key, record::DAMAGED))
 }
 
-/// Packs with a verification by the operator.
+/// Packs with a verification by the operator. A record that is damaged, or that somebody else signed, verifies nothing: what it named is
+/// stored again, and `check` names it.
 pub fn verified(repo: &Repository) -> Result<HashSet<PackId>> {
-    packs_in(repo, "verified/", &|key| repo.read_record(key, record::VERIFIED, MaySign::Operator))
+    let read = |key: &str| match repo.read_record(key, record::VERIFIED, MaySign::Operator) {
+        Err(error) if error.is_damage() => Ok(None),
+        other => other,
+    };
+    packs_in(repo, "verified/", &read)
 }
 
 fn packs_in(

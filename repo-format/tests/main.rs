@@ -9,6 +9,7 @@ mod fuzz_bodies;
 mod fuzz_corpus;
 mod fuzz_repair;
 mod golden;
+mod index_rebuild;
 mod properties;
 mod prune;
 mod prune_leases;
@@ -17,6 +18,7 @@ mod roundtrip;
 mod sessions;
 mod support;
 mod unsound;
+mod verified;
 
 /// A file that is forgotten here would never run.
 #[test]

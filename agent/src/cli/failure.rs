@@ -188,7 +188,7 @@ fn code_of_tracker(error: &TrackerError) -> Code {
     }
     match error.errno() {
         Some(Errno::ESRCH | Errno::ENOENT | Errno::ENODEV) => Code::NotFound,
-        Some(Errno::EALREADY | Errno::EBUSY | Errno::EDEADLK) => Code::Refused,
+        Some(Errno::EALREADY | Errno::EBUSY) => Code::Refused,
         Some(Errno::EINTR) => Code::Interrupted,
         _ => Code::Failed,
     }

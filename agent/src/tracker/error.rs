@@ -281,20 +281,18 @@ fn explain_snapshot(call: Call, errno: Errno) -> Option<(&'static str, &'static 
         (Call::Destroy, Errno::ENODEV) | (_, Errno::ESRCH) => NO_SNAPSHOT,
         (Call::Add, Errno::EALREADY) => ("it is in this snapshot already", "there is nothing to do"),
         (Call::Add, Errno::EBUSY) => (
-            "it is in another snapshot, or this one was taken already",
-            "`icecore tracker snapshot info ID` shows both; create another snapshot after the other one is destroyed",
+            "it is in another snapshot, this one was taken already, or its difference storage lies on the device",
+            "`icecore tracker snapshot list` shows the first two; for the third use --storage on another disk",
         ),
         (Call::Add, Errno::EPERM) => (
             "it uses data integrity or inline encryption, which a copy cannot carry; or you are not an administrator",
             "run it as root; such a device cannot be in a snapshot, add the devices on top of it instead",
         ),
-        (Call::Add, Errno::EDEADLK | Errno::ELOOP) => (
-            "the snapshot's own difference storage lies on the device",
-            "create the snapshot with --storage on another disk",
-        ),
-        (Call::Add, Errno::EOPNOTSUPP) => ("the device cannot be in a snapshot", "the kernel's log (`dmesg`) says why"),
+        (Call::Add, Errno::EOPNOTSUPP) => {
+            ("it is zoned or has DAX, so it can change unseen", "back it up without a snapshot, unmounted")
+        }
         (Call::Take, Errno::ENODEV) => {
-            ("the snapshot has no device", "add one: `icecore tracker snapshot add ID DEVICE`")
+            ("the snapshot has no device, or one that is gone", "add one: `icecore tracker snapshot add ID DEVICE`")
         }
         (Call::Take, Errno::EALREADY) => {
             ("it was taken already", "`icecore tracker snapshot info ID` shows its images")
@@ -302,6 +300,14 @@ fn explain_snapshot(call: Call, errno: Errno) -> Option<(&'static str, &'static 
         (Call::Take, Errno::ETIMEDOUT) => (
             "writes that had begun before did not end in time; everything was undone",
             "try again when the disks are less busy; `dmesg` names the device",
+        ),
+        (Call::Take, Errno::EINVAL) => (
+            "a device needs larger requests than chunks may be",
+            "raise /sys/module/blksnap/parameters/chunk_maximum_shift",
+        ),
+        (Call::Take, Errno::ENXIO) => (
+            "the kernel has disabled ftrace after an error of its own; the module sees no writes any more",
+            "`dmesg` shows that error; restart the machine, then attach again",
         ),
         (Call::ImageInfo, Errno::ENOENT) => NOT_TRACKED,
         _ => return None,

@@ -13,6 +13,7 @@ use kmod_logic::uapi::{
 
 const BLKFILTER: &str = include_str!("../../../docs/kernel/blkfilter.md");
 const BLKSNAP: &str = include_str!("../../../docs/kernel/blksnap.md");
+const HEADER: &str = include_str!("../../blkfilter.h");
 const SOURCES: [&str; 2] = [include_str!("../../uapi.rs"), include_str!("../../uapi/extension.rs")];
 
 /// A structure as the compiler lays it out.
@@ -188,4 +189,23 @@ fn parameters_have_the_defaults_and_ranges_that_the_page_says() {
     }
     let page = rows.iter().filter(|cells| cells.len() == 4 && cells[2].contains('–')).count();
     assert_eq!(page, parameter::ALL.len(), "the page has a parameter that the module has not");
+}
+
+/// What a C header declares: functions at the beginning of a line, members of `struct blkfilter_ops` as pointers.
+#[test]
+fn the_interface_of_filters_is_the_one_of_the_header() {
+    let exported = HEADER.lines().filter(|line| line.ends_with(");") && !line.starts_with(['\t', ' ', '/']));
+    let exported: Vec<_> = exported.filter_map(|line| line.split('(').next()?.rsplit([' ', '*']).next()).collect();
+    let ops = HEADER.split_once("struct blkfilter_ops {").unwrap().1.split_once("\n};").unwrap().0;
+    let members = ops.lines().filter_map(|line| line.split_once("(*")?.1.split(')').next());
+    let members: Vec<_> = members.collect();
+    assert!(exported.len() >= 3 && members.len() >= 6, "{exported:?} {members:?}");
+    let rows = rows(BLKFILTER);
+    let named: Vec<&str> = rows.iter().filter_map(|cells| cells[0].split_once('(')).map(|(name, _)| name).collect();
+    for name in exported.iter().chain(&members) {
+        assert!(named.contains(name), "{name} is not on the page");
+    }
+    for name in named {
+        assert!(exported.contains(&name) || members.contains(&name), "{name} is not in the header");
+    }
 }

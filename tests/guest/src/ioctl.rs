@@ -4,13 +4,14 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use kmod_logic::uapi::extension::{
-    SNAPSHOT_CREATE_WITH, SNAPSHOT_STATISTICS, SnapshotCreateWith, SnapshotStatistics, TrackerInfo, TrackerStatistics,
+    CTL_CHANGED, CTL_INTERVALS, ChangedQuery, Extent, Features, IntervalQuery, SNAPSHOT_CREATE_WITH, SNAPSHOT_FEATURES,
+    SNAPSHOT_STATISTICS, SnapshotCreateWith, SnapshotStatistics, TrackerInfo, TrackerStatistics,
 };
 use kmod_logic::uapi::{
     BLKFILTER_ATTACH, BLKFILTER_CTL, BLKFILTER_DETACH, CTL_CBTDIRTY, CTL_CBTMAP, CbtDirty, CbtInfo, CbtMap,
-    FilterAttach, FilterCtl, FilterName, SNAPSHOT_COLLECT, SNAPSHOT_CREATE, SNAPSHOT_DESTROY, SNAPSHOT_TAKE,
-    SNAPSHOT_VERSION, SNAPSHOT_WAIT_EVENT, Sectors, SnapshotCollect, SnapshotCreate, SnapshotEvent, SnapshotInfo, Uuid,
-    Version,
+    FILTER_NAME, FilterAttach, FilterCtl, FilterName, SNAPSHOT_COLLECT, SNAPSHOT_CREATE, SNAPSHOT_DESTROY,
+    SNAPSHOT_TAKE, SNAPSHOT_VERSION, SNAPSHOT_WAIT_EVENT, Sectors, SnapshotCollect, SnapshotCreate, SnapshotEvent,
+    SnapshotInfo, Uuid, Version,
 };
 
 /// A structure of the interface: plain integers and arrays, for which every bit pattern is a value.
@@ -134,6 +135,39 @@ pub fn statistics(control: &File, id: Uuid) -> nix::Result<SnapshotStatistics> {
     let mut answer = SnapshotStatistics { id, ..SnapshotStatistics::default() };
     call(control, SNAPSHOT_STATISTICS, &mut answer)?;
     Ok(answer)
+}
+
+/// Which additions there are.
+pub fn features(control: &File) -> nix::Result<Features> {
+    let mut features = Features::default();
+    call(control, SNAPSHOT_FEATURES, &mut features)?;
+    Ok(features)
+}
+
+/// Ids of up to `room` intervals from `first` on.
+pub fn intervals(device: &File, first: u64, room: u32) -> nix::Result<Vec<Uuid>> {
+    let mut ids = vec![Uuid::default(); usize::try_from(room).map_err(|_| nix::Error::EINVAL)?];
+    let mut query = IntervalQuery { first, ids: ids.as_mut_ptr() as u64, capacity: room, filled: 0 };
+    filter_query(device, CTL_INTERVALS, &mut query)?;
+    ids.truncate(usize::try_from(query.filled).map_err(|_| nix::Error::EINVAL)?);
+    Ok(ids)
+}
+
+/// Up to `room` extents, and from where to ask again.
+pub fn changed(device: &File, query: ChangedQuery, room: usize) -> nix::Result<(Vec<Extent>, u64)> {
+    let mut extents = vec![Extent::default(); room];
+    let capacity = u32::try_from(room).map_err(|_| nix::Error::EINVAL)?;
+    let mut query = ChangedQuery { extents: extents.as_mut_ptr() as u64, capacity, ..query };
+    filter_query(device, CTL_CHANGED, &mut query)?;
+    extents.truncate(usize::try_from(query.filled).map_err(|_| nix::Error::EINVAL)?);
+    Ok((extents, query.next_offset_bytes))
+}
+
+/// A command whose structure points to memory that the caller owns for the length of the call.
+fn filter_query<T>(device: &File, command: u32, query: &mut T) -> nix::Result<()> {
+    let optlen = u32::try_from(size_of::<T>()).map_err(|_| nix::Error::EINVAL)?;
+    let opt = std::ptr::from_mut(query) as u64;
+    call(device, BLKFILTER_CTL, &mut FilterCtl { name: FILTER_NAME, command, optlen, opt })
 }
 
 /// DESTROY.

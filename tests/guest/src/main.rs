@@ -5,6 +5,7 @@
 
 mod block_device;
 mod cleanup;
+mod compat;
 mod direct;
 mod disk;
 mod dm;

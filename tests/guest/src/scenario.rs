@@ -1,12 +1,15 @@
 //! The scenarios, one file an area. A scenario is a plain function that fails with a sentence; guards undo what it did.
 
 mod abi;
+mod compat;
+mod extension;
 mod fault;
 mod file_system;
 mod harness;
 mod lifecycle;
 mod limit;
 mod race;
+mod refuse;
 mod snapshot;
 mod stack;
 mod tracking;
@@ -17,10 +20,13 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 10] = [
+pub const AREAS: [&[Scenario]; 13] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
+    compat::SCENARIOS,
     tracking::SCENARIOS,
+    extension::SCENARIOS,
+    refuse::SCENARIOS,
     snapshot::SCENARIOS,
     race::SCENARIOS,
     stack::SCENARIOS,

@@ -21,6 +21,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("harness/stack", "the kernel knows the file systems and block drivers in use", stack),
     Scenario::new("harness/stamps", "stamped sectors come back from every disk as written", stamps),
     Scenario::new("harness/oracle", "a quiet disk is the instant that the writers' journals say", oracle),
+    Scenario::new("harness/known_good", "the oracle accepts device-mapper's own snapshots under writes", known_good)
+        .within_s(120),
     Scenario::new("harness/dm_delay", "a delaying device delays", dm_delay),
     Scenario::new("harness/memory_disks", "64 disks in memory come and go", memory_disks),
     Scenario::new("harness/file_systems", "ext4, xfs and btrfs can be made, mounted and checked", file_systems),
@@ -96,6 +98,40 @@ fn oracle() -> Result<()> {
     let verdict = oracle::ensure_instant(std::slice::from_ref(&picture), &journals, taken);
     ensure!(verdict.is_err(), "a lost write is not found");
     Ok(())
+}
+
+/// What the kernel's own copy-on-write shows of a storm must satisfy the oracle, or the oracle is wrong.
+fn known_good() -> Result<()> {
+    let disk = Disk::First.node()?;
+    let sectors = BlockDevice::open(&disk)?.size_bytes()? / 512;
+    let below = Mapped::linear("below", &disk, sectors)?;
+    let top = Mapped::linear("top", &below.node()?, sectors)?;
+    let area = Area::of_disk(0, &top.node()?, 2048, 1 << 15);
+    area.fill()?;
+    let storm = Storm::start(std::slice::from_ref(&area), Force::default(), 2)?;
+    storm.wait_for(20)?;
+    let mut image = None;
+    let taken = Taken::around(|| {
+        tool::run("dmsetup", &["suspend", "top"])?;
+        let (below, store) = (below.node()?, Disk::Store.node()?);
+        tool::run(
+            "dmsetup",
+            &["reload", "top", "--table", &format!("0 {sectors} snapshot-origin {}", below.display())],
+        )?;
+        let table = format!("0 {sectors} snapshot {} {} N 8", below.display(), store.display());
+        image = Some(Mapped::new("image", &table)?);
+        tool::run("dmsetup", &["resume", "--noudevsync", "top"]).map(drop)
+    })?;
+    let image = image.context("there is no image")?;
+    storm.wait_for(20)?;
+    let picture = Picture::of(&image.node()?, &area)?;
+    storm.wait_for(20)?;
+    picture.ensure_same(&Picture::of(&image.node()?, &area)?)?;
+    let journals = storm.stop()?;
+    oracle::ensure_instant(std::slice::from_ref(&picture), &journals, taken)?;
+    image.remove()?;
+    top.remove()?;
+    below.remove()
 }
 
 fn dm_delay() -> Result<()> {

@@ -1,0 +1,79 @@
+//! Devices on which a snapshot or a tracker would be wrong are refused with an errno that says so.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
+
+use crate::disk::MemoryDisks;
+use crate::filter::Tracked;
+use crate::kernel_module;
+use crate::registry::Scenario;
+use crate::snapshot::{AMPLE_SECTORS, Snapshot};
+
+/// The area's scenarios.
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::new("refuse/integrity", "a disk with integrity data gives EPERM", integrity).with_module().in_own_boot(),
+    Scenario::new("refuse/zoned", "a zoned disk is refused", zoned).with_module(),
+    Scenario::new("refuse/dax", "a disk that can be written past the block layer is refused", dax)
+        .with_module()
+        .in_own_boot(),
+];
+
+/// Attaches and adds; the first refusal counts.
+fn refusal(path: &Path) -> Result<Option<Errno>> {
+    let tracked = match Tracked::attach(path) {
+        Ok(tracked) => tracked,
+        Err(error) => return Ok(Some(error.downcast::<Errno>().context("ATTACH fails without an errno")?)),
+    };
+    let snapshot = Snapshot::create(Path::new("/tmp"), AMPLE_SECTORS)?;
+    let refused = tracked.add_to(snapshot.id()).err();
+    snapshot.destroy()?;
+    tracked.detach()?;
+    Ok(refused)
+}
+
+/// The disk whose directory in `/sys/block` satisfies `is_wanted`.
+fn find(is_wanted: impl Fn(&Path, &str) -> bool) -> Result<PathBuf> {
+    for entry in std::fs::read_dir("/sys/block")? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_wanted(&entry.path(), &name) {
+            return Ok(Path::new("/dev").join(name));
+        }
+    }
+    anyhow::bail!("there is no such disk")
+}
+
+fn integrity() -> Result<()> {
+    kernel_module::load("scsi_debug", "dev_size_mb=64 dif=1 dix=1 sector_size=512")?;
+    let model = |directory: &Path, _: &str| {
+        std::fs::read_to_string(directory.join("device/model")).is_ok_and(|model| model.contains("scsi_debug"))
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let path = loop {
+        match find(model) {
+            Ok(path) => break path,
+            Err(error) if std::time::Instant::now() > deadline => return Err(error),
+            Err(_) => nix::poll::poll(&mut [], 50_u8)?,
+        };
+    };
+    ensure!(refusal(&path)? == Some(Errno::EPERM), "the errno is {:?}", refusal(&path)?);
+    Ok(())
+}
+
+fn zoned() -> Result<()> {
+    let disks = MemoryDisks::new(1, 64, "zoned=1 zone_size=16")?;
+    let refused = refusal(&disks.node(0)?)?;
+    ensure!(refused.is_some(), "a zoned disk is in a snapshot");
+    Ok(())
+}
+
+fn dax() -> Result<()> {
+    kernel_module::load("nd_pmem", "")?;
+    kernel_module::load("nd_e820", "")?;
+    let path = find(|_, name| name.starts_with("pmem"))?;
+    let refused = refusal(&path)?;
+    ensure!(refused.is_some(), "a disk with DAX is in a snapshot");
+    Ok(())
+}

@@ -26,6 +26,9 @@ use verdict::{BootResult, Outcome};
 /// How often a boot may be repeated because of the emulator, in one run.
 const REPEATS: u32 = 4;
 
+/// How much longer everything may take in a kernel that watches itself.
+const SANITIZER_PATIENCE: u64 = 5;
+
 /// Options of `cargo xtask guest`.
 #[derive(clap::Args)]
 pub struct Options {
@@ -35,6 +38,9 @@ pub struct Options {
     /// Run the long scenarios too
     #[arg(long)]
     soak: bool,
+    /// Boot a kernel that watches itself (KASAN, lockdep, kmemleak); it is built once, which takes long
+    #[arg(long, conflicts_with = "kernel")]
+    sanitize: bool,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -44,9 +50,9 @@ pub struct Options {
     /// A directory that `cargo xtask kmod --out` left (vmlinuz, lib/modules, ko), instead of building anew
     #[arg(long, value_name = "DIR", env = "ICECORE_GUEST_KERNEL")]
     kernel: Option<PathBuf>,
-    /// Run only scenarios whose name contains this
+    /// Run only scenarios whose name contains one of these
     #[arg(value_name = "FILTER")]
-    filter: Option<String>,
+    filters: Vec<String>,
     #[command(flatten)]
     setup: setup::Consent,
 }
@@ -66,7 +72,16 @@ pub fn run(options: &Options) -> ExitCode {
 /// The same as a group of `cargo xtask test`.
 pub fn run_as_group(soak: bool, consent: setup::Consent) -> Result<Count> {
     let kernel = std::env::var_os("ICECORE_GUEST_KERNEL").map(PathBuf::from);
-    let options = Options { keep: false, soak, json: false, list: false, kernel, filter: None, setup: consent };
+    let options = Options {
+        keep: false,
+        soak,
+        sanitize: false,
+        json: false,
+        list: false,
+        kernel,
+        filters: Vec::new(),
+        setup: consent,
+    };
     let outcomes = run_scenarios(&options)?;
     let passed = u64::try_from(outcomes.iter().filter(|outcome| outcome.passed()).count())?;
     Ok(Count { passed, failed: u64::try_from(outcomes.len())? - passed })
@@ -82,10 +97,10 @@ fn run_scenarios(options: &Options) -> Result<Vec<Outcome>> {
     setup::install(setup::Purpose::Guest, options.setup)?;
     let kernel = match &options.kernel {
         Some(directory) => Kernel::in_directory(directory)?,
+        None if options.sanitize => Kernel::built(&kmod::sanitizer::build(options.setup)?)?.patient(SANITIZER_PATIENCE),
         None => Kernel::built(&kmod::build(options.setup)?)?,
     };
-    let selection =
-        Selection { filter: options.filter.as_deref(), soak: options.soak, with_module: kernel.has_own_modules() };
+    let selection = Selection { filters: &options.filters, soak: options.soak, with_module: kernel.has_own_modules() };
     let mut waiting = plan::boots(&known, &selection);
     ensure!(!waiting.is_empty(), "no scenario matches; `cargo xtask guest --list` shows them all");
     let base = initramfs::base(&program, &kernel)?;
@@ -120,7 +135,7 @@ fn run_scenarios(options: &Options) -> Result<Vec<Outcome>> {
 fn run_boot(place: &Path, kernel: &Kernel, base: &[u8], boot: &Boot, options: &Options) -> Result<BootResult> {
     std::fs::create_dir_all(place)?;
     let image = place.join("initramfs.cpio");
-    initramfs::write(&image, base, boot)?;
+    initramfs::write(&image, base, boot, kernel.patience())?;
     let machine = machine::Machine::new(place, kernel, &image, boot)?;
     if options.keep {
         eprintln!("{}", machine.command_line());

@@ -6,6 +6,7 @@
 
 mod archive;
 mod build_root;
+pub mod sanitizer;
 mod sources;
 
 use std::fs::File;
@@ -97,7 +98,7 @@ fn prepare(archive: &Archive, kernel: Kernel, cache: &Path) -> Result<BuildRoot>
     let key = format!("{}_rustc-{}_{RECIPE}", kernel.version, kernel.rustc);
     let root = BuildRoot::new(cache.join(&key), kernel);
     if !root.has_tools() {
-        step("build root", || root.make_tools(archive))?;
+        step("build root", || root.make_tools(archive, &[]))?;
     }
     root.check_compiler()?;
     if !root.has_image() {

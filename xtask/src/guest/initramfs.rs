@@ -32,11 +32,12 @@ pub fn base(program: &Path, kernel: &Kernel) -> Result<Vec<u8>> {
     archive.finish()
 }
 
-/// Writes the image of one boot.
-pub fn write(image: &Path, base: &[u8], boot: &Boot) -> Result<()> {
+/// Writes the image of one boot. Scenarios get `patience` times their time limit.
+pub fn write(image: &Path, base: &[u8], boot: &Boot, patience: u64) -> Result<()> {
     let names: Vec<&str> = boot.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
     let mut plan = Archive::default();
     plan.file("plan", names.join("\n").as_bytes())?;
+    plan.file("patience", patience.to_string().as_bytes())?;
     let mut file = std::fs::File::create(image).with_context(|| format!("cannot write {}", image.display()))?;
     file.write_all(base)?;
     file.write_all(&plan.finish()?)?;

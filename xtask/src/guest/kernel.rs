@@ -34,6 +34,8 @@ const ON_REQUEST: [&str; 7] = ["null_blk", "scsi_debug", "brd", "dm-thin-pool", 
 /// A kernel, its modules and those under test.
 pub struct Kernel {
     image: PathBuf,
+    /// Time limits are multiplied by this.
+    patience: u64,
     /// The modules under test, by normalised name.
     own: BTreeMap<String, PathBuf>,
     stock: BTreeMap<String, PathBuf>,
@@ -56,7 +58,7 @@ impl Kernel {
         collect(&built.kernel_modules(), &mut stock)?;
         let name_of = |path: &PathBuf| path.file_stem().map(|stem| normalised(&stem.to_string_lossy()));
         let own = built.modules().iter().filter_map(|path| Some((name_of(path)?, path.clone()))).collect();
-        Ok(Self { image: built.vmlinuz(), own, stock })
+        Ok(Self { image: built.vmlinuz(), patience: 1, own, stock })
     }
 
     /// What `cargo xtask kmod --out` left in a directory.
@@ -76,7 +78,17 @@ impl Kernel {
         if root.join("ko").is_dir() {
             collect(&root.join("ko"), &mut own)?;
         }
-        Ok(Self { image: root.join("vmlinuz"), own, stock })
+        Ok(Self { image: root.join("vmlinuz"), patience: 1, own, stock })
+    }
+
+    /// The same, as a kernel that takes so many times as long for everything.
+    pub fn patient(self, patience: u64) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How many times as long everything may take.
+    pub fn patience(&self) -> u64 {
+        self.patience
     }
 
     /// The compressed kernel.

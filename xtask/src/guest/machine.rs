@@ -34,9 +34,10 @@ const DISKS: [DiskKind; 5] = [
 ];
 
 /// `oops=panic`: nothing after an oops can be trusted. `panic=-1` with `-no-reboot`: a panic ends the machine.
-/// `no_timer_check`: the emulated timer is late on a busy host, which is no fault of the guest.
+/// `no_timer_check`: the emulated timer is late on a busy host, which is no fault of the guest. `rcu_expedited`: a TAKE waits
+/// for several grace periods, each of which takes long under emulation. `memmap`: a persistent memory for `refuse/dax`.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 oops=panic panic=-1 no_timer_check clocksource=hpet \
-     random.trust_cpu=on mitigations=off audit=0 memmap=64M!1536M";
+     rcupdate.rcu_expedited=1 random.trust_cpu=on mitigations=off audit=0 memmap=64M!1536M";
 
 /// A machine that has not been started yet.
 pub struct Machine {
@@ -75,7 +76,7 @@ impl Machine {
             add(&["-drive".to_owned(), drive(serial, &image)]);
             add(&["-device".to_owned(), format!("{device},drive={serial},serial={serial}")]);
         }
-        let limit = Duration::from_secs(BOOT_LIMIT_S + boot.limit_s());
+        let limit = Duration::from_secs((BOOT_LIMIT_S + boot.limit_s()) * kernel.patience());
         Ok(Self { directory: directory.to_owned(), arguments, limit })
     }
 

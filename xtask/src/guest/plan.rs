@@ -44,8 +44,8 @@ pub struct Boot {
 
 /// What the user wants to run and what can run.
 pub struct Selection<'a> {
-    /// Part of the name.
-    pub filter: Option<&'a str>,
+    /// Parts of names, one of which must fit; none fits all.
+    pub filters: &'a [String],
     /// Long ones too.
     pub soak: bool,
     /// There are modules to test.
@@ -112,7 +112,7 @@ pub fn print(scenarios: &[Scenario]) {
 /// The boots that run the selected scenarios: one for all that can share it, then one for each that cannot.
 pub fn boots(known: &[Scenario], selection: &Selection<'_>) -> VecDeque<Boot> {
     let selected = known.iter().filter(|scenario| {
-        selection.filter.is_none_or(|part| scenario.name.contains(part))
+        (selection.filters.is_empty() || selection.filters.iter().any(|part| scenario.name.contains(part)))
             && (selection.soak || !scenario.soak)
             && (selection.with_module || !scenario.needs_module)
     });
@@ -132,29 +132,36 @@ mod tests {
         "soak/storm\tmodule\t-\tsoak\tclean\t900\tlong",
     ];
 
-    fn planned(filter: Option<&str>, soak: bool, with_module: bool) -> anyhow::Result<Vec<Vec<String>>> {
+    fn planned(filters: &[&str], soak: bool, with_module: bool) -> anyhow::Result<Vec<Vec<String>>> {
+        let filters: Vec<String> = filters.iter().map(|&part| part.to_owned()).collect();
         let known = LINES.map(parse).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-        let boots = boots(&known, &Selection { filter, soak, with_module });
+        let boots = boots(&known, &Selection { filters: &filters, soak, with_module });
         Ok(boots.into_iter().map(|boot| boot.scenarios.into_iter().map(|scenario| scenario.name).collect()).collect())
     }
 
     #[test]
     fn scenarios_share_a_boot_unless_they_want_their_own() -> anyhow::Result<()> {
         let expected = [vec!["harness/disks", "tracking/stamps"], vec!["harness/panic"]];
-        assert_eq!(planned(None, false, true)?, expected);
+        assert_eq!(planned(&[], false, true)?, expected);
         Ok(())
     }
 
     #[test]
     fn without_a_module_its_scenarios_are_left_out() -> anyhow::Result<()> {
-        assert_eq!(planned(None, true, false)?, [["harness/disks"], ["harness/panic"]]);
+        assert_eq!(planned(&[], true, false)?, [["harness/disks"], ["harness/panic"]]);
         Ok(())
     }
 
     #[test]
     fn long_scenarios_run_only_when_asked_for() -> anyhow::Result<()> {
-        assert!(planned(Some("soak/"), false, true)?.is_empty());
-        assert_eq!(planned(Some("soak/"), true, true)?, [["soak/storm"]]);
+        assert!(planned(&["soak/"], false, true)?.is_empty());
+        assert_eq!(planned(&["soak/"], true, true)?, [["soak/storm"]]);
+        Ok(())
+    }
+
+    #[test]
+    fn each_of_several_filters_counts() -> anyhow::Result<()> {
+        assert_eq!(planned(&["panic", "stamps"], false, true)?, [["tracking/stamps"], ["harness/panic"]]);
         Ok(())
     }
 

@@ -81,11 +81,11 @@ impl BuildRoot {
         self.work().join("image")
     }
 
-    /// Unpacks the compiler and the kernel's headers. No package's scripts run: compilers need none of them.
-    pub fn make_tools(&self, archive: &Archive) -> Result<()> {
+    /// Unpacks the compiler, the kernel's headers and `more` packages. No package's scripts run: compilers need none of them.
+    pub fn make_tools(&self, archive: &Archive, more: &[&str]) -> Result<()> {
         let part = emptied(&self.dir.join("root.part"))?;
         let debs = emptied(&self.dir.join("debs"))?;
-        let mut packages: Vec<String> = TOOLS.map(str::to_owned).to_vec();
+        let mut packages: Vec<String> = TOOLS.iter().chain(more).map(|&name| name.to_owned()).collect();
         packages.push(format!("linux-headers-{}={}", self.kernel.release, self.kernel.version));
         archive.download_with_dependencies(&packages, &debs)?;
         // Its links (bin -> usr/bin, …) must exist before any other package's files come.
@@ -162,6 +162,11 @@ impl BuildRoot {
 
     /// Unpacks what the Rust crates need of the kernel's source, some 1 GiB.
     pub fn unpack_source(&self, archive: &Archive) -> Result<()> {
+        self.unpack_source_without(archive, &UNREAD)
+    }
+
+    /// Unpacks the kernel's source except for files that fit one of `unread`.
+    pub(super) fn unpack_source_without(&self, archive: &Archive, unread: &[&str]) -> Result<()> {
         if self.work().join("source").is_dir() {
             return Ok(());
         }
@@ -172,7 +177,7 @@ impl BuildRoot {
         let part = emptied(&self.work().join("source.part"))?;
         let mut tar = Command::new("tar");
         tar.args(["--extract", "--xz", "--strip-components=1", "--anchored", "--wildcards-match-slash"]);
-        tar.args(UNREAD.map(|pattern| format!("--exclude={package}/{pattern}")));
+        tar.args(unread.iter().map(|pattern| format!("--exclude={package}/{pattern}")));
         tar.arg("--file").arg(debs.join(format!("usr/src/{package}.tar.xz"))).arg("--directory").arg(&part);
         e2e::capture(&mut tar)?;
         std::fs::remove_dir_all(debs)?;
@@ -206,10 +211,15 @@ impl BuildRoot {
 
     /// Compiles the modules in `source` and returns them.
     pub fn build_modules(&self, source: &Path) -> Result<Vec<PathBuf>> {
+        self.build_modules_by(source, "make -C /work/farm")
+    }
+
+    /// The same with the beginning of the command that builds for another kernel.
+    pub(super) fn build_modules_by(&self, source: &Path, make: &str) -> Result<Vec<PathBuf>> {
         let target = self.work().join("kmod");
         sources::synchronise(source, &target)?;
-        let make = "export DEB_BUILD_ARCH=amd64; make -C /work/farm M=/work/kmod -j\"$(nproc)\" modules";
-        self.run(make, "modules")?;
+        let make = format!("export DEB_BUILD_ARCH=amd64; {make} M=/work/kmod -j\"$(nproc)\" modules");
+        self.run(&make, "modules")?;
         let modules = sources::modules(&target)?;
         ensure!(!modules.is_empty(), "the build left no module in {}", target.display());
         Ok(modules)
@@ -231,7 +241,7 @@ impl BuildRoot {
     }
 
     /// Runs a shell command in the tree; its output goes to a log whose end is part of the error.
-    fn run(&self, script: &str, log_name: &str) -> Result<()> {
+    pub(super) fn run(&self, script: &str, log_name: &str) -> Result<()> {
         let log = self.dir.join(format!("{log_name}.log"));
         let file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = self.inside(script)?;
@@ -261,7 +271,8 @@ impl BuildRoot {
         self.dir.join("root")
     }
 
-    fn work(&self) -> PathBuf {
+    /// The directory that is `/work` inside.
+    pub(super) fn work(&self) -> PathBuf {
         self.tree().join("work")
     }
 

@@ -1,16 +1,19 @@
 //! The interface as 32-bit programs see it.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use kmod_logic::uapi::compat::{BLKFILTER_ATTACH_32, SNAPSHOT_COLLECT_32};
 use kmod_logic::uapi::{
-    BLKFILTER_CTL, BLKFILTER_DETACH, CTL_CBTDIRTY, CTL_CBTINFO, CTL_CBTMAP, FILTER_NAME, SNAPSHOT_CREATE,
-    SNAPSHOT_DESTROY, SNAPSHOT_VERSION,
+    BLKFILTER_CTL, BLKFILTER_DETACH, CTL_CBTDIRTY, CTL_CBTINFO, CTL_CBTMAP, CTL_SNAPSHOTADD, FILTER_NAME,
+    SNAPSHOT_CREATE, SNAPSHOT_DESTROY, SNAPSHOT_VERSION, Uuid,
 };
 
 use crate::compat::{self, LowPage};
 use crate::disk::Disk;
 use crate::registry::Scenario;
-use crate::{filter, snapshot};
+use crate::snapshot::{AMPLE_SECTORS, Snapshot};
+use crate::{filter, ioctl, snapshot};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
@@ -43,10 +46,20 @@ fn filter_calls() -> Result<()> {
     let mut page = LowPage::new()?;
     page.put(0, &FILTER_NAME);
     compat::ioctl(&device, BLKFILTER_ATTACH_32, &page)?.context("ATTACH")?;
+    take_once(&device)?;
     let asked = info_and_map(&device, &mut page);
     page.put(0, &FILTER_NAME);
     compat::ioctl(&device, BLKFILTER_DETACH, &page)?.context("DETACH")?;
     asked
+}
+
+/// Before the first TAKE the readable map has nothing but the number 0 to say a change with.
+fn take_once(device: &std::fs::File) -> Result<()> {
+    let snapshot = Snapshot::create(Path::new("/tmp"), AMPLE_SECTORS)?;
+    let mut id = snapshot.id();
+    ioctl::control_filter(device, FILTER_NAME, CTL_SNAPSHOTADD, &mut id, size_of::<Uuid>())?;
+    snapshot.take()?;
+    snapshot.destroy()
 }
 
 fn info_and_map(device: &std::fs::File, page: &mut LowPage) -> Result<()> {

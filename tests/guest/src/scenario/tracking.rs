@@ -86,6 +86,8 @@ fn map_is_of_take() -> Result<()> {
 
 fn dirty() -> Result<()> {
     let tracked = Tracked::attach(&Disk::First.node()?)?;
+    // Before the first TAKE the readable map has nothing but the number 0 to say it with.
+    end_interval(&tracked)?;
     let ranges = [(0, 1), (127, 2), (128 * 50, 128 * 3)];
     let ranges = ranges.map(|(offset_sectors, count_sectors)| Sectors { offset_sectors, count_sectors });
     tracked.mark(&ranges)?;

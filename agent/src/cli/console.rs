@@ -7,6 +7,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 /// Columns when the terminal does not say: wide enough that no log line is folded.
 const LOG_COLUMNS: u16 = 200;
+/// A terminal that says it is narrower does not know.
+const NARROWEST_COLUMNS: u16 = 20;
 
 /// How this process talks.
 #[derive(Clone, Copy)]
@@ -87,7 +89,11 @@ pub fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     if !terminal {
-        table.force_no_tty().set_width(LOG_COLUMNS);
+        table.force_no_tty();
+    }
+    // A serial console is a terminal of no width.
+    if !terminal || table.width().is_none_or(|columns| columns < NARROWEST_COLUMNS) {
+        table.set_width(LOG_COLUMNS);
     }
     let bold = coloured(terminal);
     table.set_header(columns.iter().map(|name| {

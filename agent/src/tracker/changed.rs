@@ -3,6 +3,7 @@
 //! With our module the kernel gives extents in full width; with the C module they are made from its byte map. A list is given
 //! only if it surely continues what the caller noted: same generation, same id of the interval, no number of the future.
 
+use super::error::Difference;
 use super::uapi::extension::{ChangedQuery, Extent as KernelExtent, TrackerInfo};
 use super::uapi::{CbtInfo, SECTOR_BYTES, Sectors};
 use super::{Id, Module, TrackerError};
@@ -79,7 +80,7 @@ pub fn changes(module: &dyn Module, device: &Path, since: Since) -> Result<Chang
 }
 
 fn broken(device: &Path, why: String) -> TrackerError {
-    TrackerError::Broken { device: device.display().to_string(), why }
+    TrackerError::Broken { device: device.display().to_string(), why: Difference(why) }
 }
 
 /// Checks what was noted against what the tracker says now.
@@ -247,6 +248,7 @@ mod tests {
             let error = changes(&fake, DEVICE.as_ref(), bad).unwrap_err();
             assert!(matches!(error, TrackerError::Broken { .. }), "{bad:?}: {error}");
             assert!(error.next().unwrap().contains("whole disk"));
+            assert!(std::error::Error::source(&error).is_some(), "it must say what differs");
         }
     }
 

@@ -68,9 +68,14 @@ pub enum TrackerError {
         /// The device.
         device: String,
         /// What differs.
-        why: String,
+        why: Difference,
     },
 }
+
+/// What differs from what was noted.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Difference(pub String);
 
 /// An errno with what it means for a call.
 #[derive(Debug)]
@@ -143,7 +148,8 @@ impl std::error::Error for TrackerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Call { why, .. } => Some(why),
-            Self::NotLoaded { .. } | Self::Broken { .. } => None,
+            Self::Broken { why, .. } => Some(why),
+            Self::NotLoaded { .. } => None,
         }
     }
 }

@@ -169,7 +169,7 @@ fn text(snapshot: &Snapshot) -> String {
     pairs.extend(facts.error.clone().map(|error| ("Error", error)));
     pairs.extend(facts.taken_at.map(|at| ("Taken", output::time(at))));
     pairs.push(("Storage", used(facts)));
-    pairs.push(("Preserved", format!("{} chunks", facts.preserved_chunks)));
+    pairs.push(("Chunks", format!("{} preserved", facts.preserved_chunks)));
     pairs.push(("Events", format!("{} waiting, {} dropped", facts.pending_events, facts.dropped_events)));
     let row = |device: &agent::tracker::snapshots::Device| {
         let image = device.image.clone().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The scenarios, one file an area. A scenario is a plain function that fails with a sentence; guards undo what it did.
 
 mod abi;
+mod command_line;
 mod compat;
 mod extension;
 mod fault;
@@ -20,12 +21,13 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 13] = [
+pub const AREAS: [&[Scenario]; 14] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
     tracking::SCENARIOS,
     extension::SCENARIOS,
+    command_line::SCENARIOS,
     refuse::SCENARIOS,
     snapshot::SCENARIOS,
     race::SCENARIOS,

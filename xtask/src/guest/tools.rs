@@ -1,4 +1,4 @@
-//! The user-space tools of the guest: the host's own, with the shared libraries that they load.
+//! The user-space tools of the guest: the host's own and `icecore`, with the shared libraries that they load.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use super::cpio::Archive;
+use crate::workspace;
 
 /// Programs that scenarios call.
 const PROGRAMS: [&str; 14] = [
@@ -36,17 +37,31 @@ global { use_lvmpolld = 0 locking_dir = \"/run/lvm\" }
 /// Puts programs, libraries and settings into the archive.
 pub fn add(archive: &mut Archive) -> Result<()> {
     for program in PROGRAMS {
-        let path = find(program)?;
-        for library in libraries(&path)? {
-            let name = library.to_str().context("a library's path is not UTF-8")?.trim_start_matches('/').to_owned();
-            if !archive.contains(&name) {
-                archive.program(&name, &read(&library)?)?;
-            }
-        }
-        archive.program(&format!("usr/sbin/{program}"), &read(&path)?)?;
+        add_program(archive, program, &find(program)?)?;
     }
+    add_program(archive, "icecore", &icecore()?)?;
     archive.file("etc/lvm/lvm.conf", LVM_CONFIGURATION.as_bytes())?;
     archive.symlink("etc/mtab", "/proc/mounts")
+}
+
+fn add_program(archive: &mut Archive, name: &str, path: &Path) -> Result<()> {
+    for library in libraries(path)? {
+        let name = library.to_str().context("a library's path is not UTF-8")?.trim_start_matches('/').to_owned();
+        if !archive.contains(&name) {
+            archive.program(&name, &read(&library)?)?;
+        }
+    }
+    archive.program(&format!("usr/sbin/{name}"), &read(path)?)
+}
+
+/// The program of this workspace, without its debugging information: every boot unpacks it.
+fn icecore() -> Result<PathBuf> {
+    let built = workspace::build("agent", "icecore", false)?;
+    let stripped = workspace::root().join("target/guest/icecore");
+    let mut strip = Command::new("strip");
+    strip.arg("-o").args([&stripped, &built]);
+    ensure!(strip.status().context("cannot start strip (of binutils)")?.success(), "strip failed");
+    Ok(stripped)
 }
 
 fn find(program: &str) -> Result<PathBuf> {

@@ -131,7 +131,7 @@ fn a_rebuild_that_was_killed_is_gone_on_with() {
         let known = index.packs().unwrap().len();
         assert!(known >= (step * 64).min(expected.0.len()), "step {step}: {known}");
         let done = uncut(bench.repo(), &index);
-        assert_eq!(done.added as usize + known, expected.0.len(), "step {step}");
+        assert_eq!(usize::try_from(done.added).unwrap() + known, expected.0.len(), "step {step}");
         assert_eq!(content(&index), expected, "step {step}");
     }
 }

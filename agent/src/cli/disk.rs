@@ -1,5 +1,6 @@
 //! Disks and partitions of a recovery point as verbs that look into them need them.
 
+use super::console::Console;
 use super::failure::{Code, Failure};
 use agent::facts::{DiskFacts, Partition};
 use agent::files::{self, FileSystem, FilesError};
@@ -36,8 +37,20 @@ pub fn partitions<'f>(facts: &'f DiskFacts, disk: &Disk) -> impl Iterator<Item =
     facts.partitions.iter().filter(inside)
 }
 
-/// Opens the file system of a partition; without a number, the only one there is.
-pub fn file_system<'d>(disk: &'d PointDisk<'_>, number: Option<u32>) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
+/// Opens the file system of a partition; without a number, the only one there is. What of it is stale or damaged is said.
+pub fn file_system<'d>(
+    disk: &'d PointDisk<'_>,
+    number: Option<u32>,
+    console: Console,
+) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
+    let fs = find_file_system(disk, number)?;
+    for note in fs.notes() {
+        console.warn(&format!("the {} file system: {note}", fs.name()));
+    }
+    Ok(fs)
+}
+
+fn find_file_system<'d>(disk: &'d PointDisk<'_>, number: Option<u32>) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
     let facts = facts(disk)?;
     let known: Vec<&Partition> = partitions(&facts, disk.disk()).collect();
     if let Some(number) = number {

@@ -60,10 +60,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     context.reading(&repo, &[(&stored, &manifest)], || {
         let reader = Reader::new(&repo, &index);
         let disk = PointDisk::new(&reader, &manifest, args.disk.as_deref())?;
-        let fs = disk::file_system(&disk, args.place.partition)?;
-        for note in fs.notes() {
-            context.console.note(note);
-        }
+        let fs = disk::file_system(&disk, args.place.partition, context.console)?;
         let path = args.path.clone().map_or_else(|| b"/".to_vec(), OsString::into_vec);
         let entries = files::list(&*fs, &path)?;
         context.console.result(&entries, |entries| listing(entries))

@@ -94,7 +94,7 @@ fn files(
     (progress, cancel): (&dyn Progress, &AtomicBool),
     console: Console,
 ) -> anyhow::Result<()> {
-    let fs = disk::file_system(disk, args.partition)?;
+    let fs = disk::file_system(disk, args.partition, console)?;
     let paths: Vec<Vec<u8>> = args.files.iter().map(|path| path.clone().into_vec()).collect();
     progress.begin("restore", None);
     let mut written = 0;

@@ -7,7 +7,7 @@
 pub(crate) mod checksum;
 pub mod content;
 pub(crate) mod ext4_superblock;
-mod fields;
+pub(crate) mod fields;
 pub mod gpt;
 pub mod lvm;
 pub mod mbr;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use agent::files;
 
 use crate::facts;
-use crate::images::{Workshop, disk, require_root};
+use crate::images::{Workshop, disk, require_root, run};
 use crate::population::pattern;
 
 /// Many small transactions: files made, changed, removed; blocks freed and used again.
@@ -85,4 +85,52 @@ fn a_damaged_transaction_ends_the_replay_with_a_note() {
     fs::write(&torn, bytes).unwrap();
     let fs = files::open(disk(&torn)).unwrap();
     assert!(fs.notes().iter().any(|note| note.contains("journal is damaged")), "{:?}", fs.notes());
+}
+
+/// Copies a file system with fast commits while it is mounted, after `change` was made durable by them alone.
+fn with_fast_commits(workshop: &Workshop, change: impl FnOnce(&Path)) -> PathBuf {
+    require_root();
+    let image = workshop.format("disk.img", 64, &["mkfs.ext4", "-q", "-F", "-b", "4096", "-O", "fast_commit"]);
+    let mounted = workshop.mount(&image, "rw");
+    fs::write(mounted.dir.join("old"), pattern(5000, 1)).unwrap();
+    fs::write(mounted.dir.join("removed"), "x").unwrap();
+    // A full transaction, without which there are no fast commits.
+    run("sync", &["-f", mounted.dir.to_str().unwrap()]);
+    change(&mounted.dir);
+    workshop.copy(&image, "torn.img")
+}
+
+#[test]
+fn fast_commits_are_named_with_what_is_stale() {
+    let workshop = Workshop::new();
+    let torn = with_fast_commits(&workshop, |dir| {
+        fs::write(dir.join("new"), pattern(9000, 2)).unwrap();
+        File::open(dir.join("new")).unwrap().sync_all().unwrap();
+        fs::remove_file(dir.join("removed")).unwrap();
+        fs::write(dir.join("old"), pattern(8000, 3)).unwrap();
+        File::open(dir.join("old")).unwrap().sync_all().unwrap();
+    });
+    let fs = files::open(disk(&torn)).unwrap();
+    let shown = facts::of_file_system(&*fs);
+    let notes = fs.notes().join("\n");
+    // The kernel may have made a full transaction of it all the same; then nothing is stale.
+    let replayed = workshop.copy(&torn, "replayed.img");
+    let mounted = workshop.mount(&replayed, "rw");
+    let truth = facts::of_directory(&mounted.dir);
+    let is_stale = truth.keys().ne(shown.keys());
+    assert_eq!(notes.contains("does not show new in the directory of inode 2"), is_stale, "{notes}");
+    assert!(is_stale, "the kernel made no fast commit: {notes}");
+    assert!(notes.contains("still shows removed") && notes.contains("as it was before"), "{notes}");
+}
+
+#[test]
+fn without_fast_commits_nothing_is_called_stale() {
+    let workshop = Workshop::new();
+    let torn = with_fast_commits(&workshop, |dir| {
+        fs::write(dir.join("new"), pattern(9000, 2)).unwrap();
+        run("sync", &["-f", dir.to_str().unwrap()]);
+    });
+    let fs = files::open(disk(&torn)).unwrap();
+    assert_eq!(fs.notes(), [""; 0]);
+    assert!(facts::of_file_system(&*fs).contains_key(&b"/new"[..]));
 }

@@ -2,13 +2,14 @@
 //!
 //! Nothing is copied: the result names for each block the journal block that holds its newest copy. One pass is
 //! enough, because a transaction counts only once its commit block is seen; a revoke record then removes the copies
-//! of its own and of earlier transactions. Fast commits (off by default in mke2fs) are not replayed, but noticed.
+//! of its own and of earlier transactions. Fast commits (off by default in mke2fs) are not replayed, but named (`fast_commit`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Volume;
 use super::blocks::{JOURNAL_MAGIC, JournalCopy};
+use super::fast_commit::Scan;
 use super::fields::{Fields, join};
 use super::inode::Inode;
 use super::mapping::{self, Mapping};
@@ -49,6 +50,8 @@ struct Journal<'v, 'a> {
     mappings: Vec<Mapping>,
     first: u32,
     end: u32,
+    /// Behind the area of fast commits, which follows the log.
+    whole_end: u32,
     start: u32,
     sequence: u32,
     incompat: u32,
@@ -74,10 +77,8 @@ pub(super) fn replay(volume: &Volume<'_>) -> Result<Outcome> {
         return Ok(Outcome { copies, notes });
     }
     let Some(journal) = Journal::open(volume)? else { return Ok(Outcome { copies, notes }) };
-    let transactions = journal.scan(&mut copies, &mut notes)?;
-    if journal.incompat & INCOMPAT_FAST_COMMIT != 0 {
-        notes.push("it uses fast commits, which this reader does not replay; the newest changes may be missing".into());
-    }
+    let (transactions, next) = journal.scan(&mut copies, &mut notes)?;
+    notes.extend(journal.fast_commits(next)?);
     tracing::info!(transactions, blocks = copies.len(), "the journal was replayed in memory");
     Ok(Outcome { copies, notes })
 }
@@ -87,8 +88,17 @@ impl<'v, 'a> Journal<'v, 'a> {
     fn open(volume: &'v Volume<'a>) -> Result<Option<Self>> {
         let inode = Inode::read(volume, u64::from(volume.superblock.journal_inode))?;
         let mappings = mapping::of_inode(volume, &inode)?;
-        let mut journal =
-            Self { volume, mappings, first: 0, end: 1, start: 0, sequence: 0, incompat: 0, checksum_seed: 0 };
+        let mut journal = Self {
+            volume,
+            mappings,
+            first: 0,
+            end: 1,
+            whole_end: 1,
+            start: 0,
+            sequence: 0,
+            incompat: 0,
+            checksum_seed: 0,
+        };
         let block = journal.block(0)?;
         let f = Fields::new(&block, "journal superblock");
         let kind = f.be32(4)?;
@@ -101,6 +111,7 @@ impl<'v, 'a> Journal<'v, 'a> {
         journal.refuse_unknown()?;
         (journal.first, journal.sequence, journal.start) = (f.be32(0x14)?, f.be32(0x18)?, f.be32(0x1C)?);
         journal.checksum_seed = crc32c(u32::MAX, f.slice(0x30, 16)?);
+        journal.whole_end = length;
         journal.end = length.saturating_sub(journal.fast_commit_blocks(f.be32(0x54)?));
         if journal.start == 0 {
             return Ok(None);
@@ -132,8 +143,23 @@ impl<'v, 'a> Journal<'v, 'a> {
         }
     }
 
-    /// Follows the log from its start; returns the number of committed transactions.
-    fn scan(&self, copies: &mut BTreeMap<u64, JournalCopy>, notes: &mut Vec<String>) -> Result<u64> {
+    /// What fast commits changed after the last full transaction; `sequence` is the number of the one they would have become.
+    fn fast_commits(&self, sequence: u32) -> Result<Option<String>> {
+        if self.incompat & INCOMPAT_FAST_COMMIT == 0 {
+            return Ok(None);
+        }
+        let mut scan = Scan::new(sequence);
+        // The kernel leaves the block behind the log out.
+        for at in self.end.saturating_add(1)..self.whole_end {
+            if !scan.take(&self.block(at)?) {
+                break;
+            }
+        }
+        Ok(scan.finish().note())
+    }
+
+    /// Follows the log from its start; returns the number of committed transactions, and that of the one that would come next.
+    fn scan(&self, copies: &mut BTreeMap<u64, JournalCopy>, notes: &mut Vec<String>) -> Result<(u64, u32)> {
         let (mut at, mut sequence) = (self.start, self.sequence);
         let mut pending = Pending::default();
         let mut transactions = 0;
@@ -164,7 +190,7 @@ impl<'v, 'a> Journal<'v, 'a> {
             blocks_left = blocks_left.saturating_sub(used);
             at = self.after(at, used);
         }
-        Ok(transactions)
+        Ok((transactions, sequence))
     }
 
     /// Takes over the tags of one descriptor block; returns how many data blocks follow it.

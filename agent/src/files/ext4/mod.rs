@@ -13,6 +13,7 @@ mod blocks;
 mod content;
 mod directory;
 mod extents;
+mod fast_commit;
 mod fields;
 mod groups;
 mod indirect;
@@ -76,9 +77,6 @@ impl<'a> Ext4<'a> {
         }
         if volume.superblock.is_checksum_wrong {
             notes.push("the checksum of the superblock is wrong; files may be damaged".to_owned());
-        }
-        for note in &notes {
-            tracing::warn!(file_system = volume.superblock.family(), "{note}");
         }
         Ok(Self { volume, notes })
     }

@@ -17,7 +17,8 @@ pub struct Console {
     quiet: bool,
 }
 
-fn coloured(terminal: bool) -> bool {
+/// Whether to write colours to a stream: a terminal of somebody who did not say no.
+pub fn coloured(terminal: bool) -> bool {
     terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -239,7 +239,7 @@ fn next_of(error: &Error) -> Option<&'static str> {
             io::ErrorKind::ReadOnlyFilesystem => "mount the repository's file system writable",
             _ => return None,
         },
-        Error::Interrupted => "start it again; what is stored is not sent again",
+        Error::Interrupted => "start it again; a backup or restore goes on where it was",
         _ => return None,
     })
 }

@@ -37,6 +37,7 @@ use clap::{Parser, Subcommand};
 use console::Console;
 use context::{Context, Globals};
 use failure::{Code, NobodyReads, Report};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 /// The page of exit codes, also shown by `icecore help exit-codes`.
@@ -135,8 +136,15 @@ pub fn main() -> ExitCode {
 
 /// Warnings of the libraries, one line an event; `RUST_LOG` asks for more.
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    // fuser warns when it finds at the end that what it would unmount is unmounted already.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,fuser=error".into());
+    let colours = console::coloured(std::io::stderr().is_terminal());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(colours)
+        .init();
 }
 
 /// What clap says: help and version to standard output, errors to standard error (as JSON when that was asked for).

@@ -3,7 +3,9 @@
 use super::counter::{Counter, Throttle};
 use super::{Counts, Progress, Unit};
 use crate::output::ratio_text;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use dialoguer::console::Term;
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -25,17 +27,46 @@ impl Default for Terminal {
     }
 }
 
-fn style(unit: Unit, has_total: bool) -> ProgressStyle {
-    let template = match (unit, has_total) {
-        (Unit::Bytes, true) => {
-            "{prefix} {bar:24} {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {eta} left  {wide_msg}"
+/// From this many columns on the ratios fit behind everything else.
+const WIDE_COLUMNS: u16 = 116;
+/// From this many on all numbers fit.
+const USUAL_COLUMNS: u16 = 80;
+/// Below this there is no room for a bar.
+const NARROW_COLUMNS: u16 = 50;
+
+/// What a line shows: as much as the terminal has room for, so that it is never folded.
+fn template(unit: Unit, has_total: bool, columns: u16) -> &'static str {
+    match (unit, has_total, columns) {
+        (_, true, ..NARROW_COLUMNS) => "{prefix} {percent:>3} %  {left}",
+        (Unit::Bytes, true, ..USUAL_COLUMNS) => "{prefix} {wide_bar} {percent:>3} %  {binary_bytes_per_sec}  {left}",
+        (Unit::Bytes, true, ..WIDE_COLUMNS) => {
+            "{prefix} {bar:10} {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {left}"
         }
-        (Unit::Bytes, false) => "{prefix} {spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}  {wide_msg}",
-        (_, true) => "{prefix} {bar:24} {percent:>3} %  {human_pos}/{human_len}  {eta} left  {wide_msg}",
-        (_, false) => "{prefix} {spinner} {human_pos}  {elapsed}  {wide_msg}",
+        (Unit::Bytes, true, _) => {
+            "{prefix} {bar:24} {percent:>3} %  {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  {left}  {wide_msg}"
+        }
+        (_, true, ..USUAL_COLUMNS) => "{prefix} {wide_bar} {percent:>3} %  {human_pos}/{human_len}  {left}",
+        (_, true, _) => "{prefix} {bar:24} {percent:>3} %  {human_pos}/{human_len}  {left}  {wide_msg}",
+        (_, false, ..NARROW_COLUMNS) => "{prefix} {spinner}  {elapsed}",
+        (Unit::Bytes, false, _) => "{prefix} {spinner} {binary_bytes}  {binary_bytes_per_sec}  {elapsed}  {wide_msg}",
+        (_, false, _) => "{prefix} {spinner} {human_pos}  {elapsed}  {wide_msg}",
+    }
+}
+
+fn style(unit: Unit, has_total: bool, columns: u16) -> ProgressStyle {
+    // Before anything is done nobody can tell how long it takes.
+    let left = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // A string takes everything.
+        let _ = match state.pos() {
+            0 => Ok(()),
+            _ => write!(out, "{:#} left", HumanDuration(state.eta())),
+        };
     };
     // The templates are constants; a broken one would only cost the bar its looks.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
+    ProgressStyle::with_template(template(unit, has_total, columns))
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("left", left)
+        .progress_chars("━╸ ")
 }
 
 impl Terminal {
@@ -61,8 +92,9 @@ impl Progress for Terminal {
     fn begin_counted(&self, stage: &str, unit: Unit, total: Option<u64>) {
         self.replace(None);
         self.counter.reset();
+        let columns = Term::stderr().size_checked().map_or(USUAL_COLUMNS, |(_, columns)| columns);
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
-            .with_style(style(unit, total.is_some()))
+            .with_style(style(unit, total.is_some(), columns))
             .with_prefix(stage.to_owned());
         bar.enable_steady_tick(TICK);
         self.replace(Some(bar));
@@ -94,5 +126,72 @@ impl Progress for Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::TermLike;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal that remembers what is written to it.
+    #[derive(Clone, Debug)]
+    struct Screen {
+        columns: u16,
+        text: Arc<Mutex<String>>,
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            self.columns
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(&format!("{line}\n"))
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.text.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.write_str("\n")
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A line that is folded is drawn anew below itself again and again.
+    #[test]
+    fn no_line_is_wider_than_its_terminal() {
+        for columns in [30_u16, 40, 49, 50, 60, 79, 80, 100, 115, 116, 200] {
+            for (unit, total) in [(Unit::Bytes, Some(1 << 40)), (Unit::Packs, Some(16_384)), (Unit::Bytes, None)] {
+                let screen = Screen { columns, text: Arc::default() };
+                let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+                let bar = ProgressBar::with_draw_target(total, target)
+                    .with_style(style(unit, total.is_some(), columns))
+                    .with_prefix("repacking");
+                bar.set_message("dedup 123.4x  compression 123.4x");
+                bar.inc(total.map_or(1 << 30, |total| total / 2));
+                bar.tick();
+                let text = screen.text.lock().unwrap().clone();
+                assert!(text.contains("repacking"), "{text:?}");
+                let widest = text.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+                assert!(widest <= usize::from(columns), "{columns} columns: {text:?}");
+            }
+        }
     }
 }

@@ -170,6 +170,24 @@ fn a_touched_tib_costs_at_most_4_mib() {
     assert!(used <= (4 << 20) + (128 << 10), "{used} bytes");
 }
 
+/// The hard cap: 32 KiB of codes and 2 KiB of numbers for 2 GiB, that is 17 MiB for a TiB in which 255 intervals are told apart.
+#[test]
+fn memory_of_a_region_follows_the_number_of_intervals_that_are_told_apart() {
+    for (intervals, codes_bytes, numbers) in
+        [(1, 4 << 10, 2), (3, 8 << 10, 4), (15, 16 << 10, 16), (255, 32 << 10, 256)]
+    {
+        let mut history = history(LEAF_BLOCKS);
+        let empty = history.bytes();
+        (1..=intervals).for_each(|number| interval(&mut history, number, &[(100 * number, 100 * number + 1)]));
+        let used = history.bytes() - empty - codes_bytes - 8 * numbers;
+        assert!(used <= 128, "{intervals} intervals: {used} bytes besides codes and numbers");
+        (1..=1000).for_each(|number| {
+            interval(&mut history, intervals + number, &[(number * 30 % LEAF_BLOCKS, number * 30 % LEAF_BLOCKS + 1)]);
+        });
+        assert!(history.bytes() - empty <= (34 << 10) + 128, "{} bytes after 1000 more", history.bytes());
+    }
+}
+
 #[test]
 fn an_untouched_64_tib_device_costs_little() {
     let before = Counted::used();

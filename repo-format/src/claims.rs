@@ -4,10 +4,11 @@ use crate::error::Result;
 use crate::id::{EntryId, EntryKey, PackId, WriterId};
 use crate::index::IndexedPack;
 use crate::pack::{PackInfo, PackKind};
+use crate::pack_cache::CachedPack;
 use crate::reader::Reader;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A session's knowledge of what is stored. Shared by its worker threads.
 ///
@@ -26,6 +27,21 @@ pub struct Claims<'r> {
     hashed: Mutex<HashMap<PackId, bool>>,
     filter: OnceLock<Filter>,
     look_ups: AtomicUsize,
+}
+
+/// Where a caller's last known entry lies. What followed it on the disk mostly follows it in the pack, and then the pack's footer answers
+/// instead of the index. One for each thread.
+#[derive(Default)]
+pub struct Hint(Option<(IndexedPack, Arc<CachedPack>, u32)>);
+
+impl Hint {
+    /// Moves on to the next entry of the pack if that is the one.
+    fn advance(&mut self, id: &EntryId, kind: PackKind) -> Option<&IndexedPack> {
+        let (pack, cached, entry) = self.0.as_mut().filter(|(pack, ..)| pack.kind == kind)?;
+        let next = *entry + 1;
+        (cached.info().rows.get(next as usize)?.id == *id).then(|| *entry = next)?;
+        Some(pack)
+    }
 }
 
 /// After this many look-ups a filter is worth the scan that fills it.
@@ -48,9 +64,9 @@ impl<'r> Claims<'r> {
     }
 
     /// Whether the caller must store the entry. Of several callers with the same new entry exactly one is told so.
-    pub fn claim(&self, id: &EntryId, kind: PackKind) -> Result<bool> {
+    pub fn claim(&self, id: &EntryId, kind: PackKind, hint: &mut Hint) -> Result<bool> {
         let key = id.key();
-        if self.pending.lock().expect("no panic while held").contains(&key) || self.is_stored(id, kind)? {
+        if self.pending.lock().expect("no panic while held").contains(&key) || self.is_stored(id, kind, hint)? {
             return Ok(false);
         }
         let claimed = self.pending.lock().expect("no panic while held").insert(key);
@@ -60,16 +76,23 @@ impl<'r> Claims<'r> {
         Ok(claimed)
     }
 
-    fn is_stored(&self, id: &EntryId, kind: PackKind) -> Result<bool> {
+    fn is_stored(&self, id: &EntryId, kind: PackKind, hint: &mut Hint) -> Result<bool> {
+        if let Some(pack) = hint.advance(id, kind)
+            && self.may_rely_on(pack)?
+        {
+            self.relied.lock().expect("no panic while held").insert(pack.id);
+            return Ok(true);
+        }
         let key = id.key();
         if !self.filter()?.is_none_or(|filter| filter.may_contain(&key)) {
             return Ok(false);
         }
         for place in self.reader.index().places(&key)? {
-            if let Some((pack, _)) = self.reader.confirm(id, kind, place)?
+            if let Some((pack, cached)) = self.reader.confirm(id, kind, place)?
                 && self.may_rely_on(&pack)?
             {
                 self.relied.lock().expect("no panic while held").insert(pack.id);
+                hint.0 = Some((pack, cached, place.entry));
                 return Ok(true);
             }
         }

@@ -4,7 +4,7 @@
 //! once every pack is durable; only that can commit a manifest. Packs are stored in the order they were filled, trees after the
 //! chunks they reference, and nothing is stored after a failure.
 
-use crate::claims::Claims;
+use crate::claims::{Claims, Hint};
 use crate::codec::Kind;
 use crate::condemned::{self, PackRef};
 use crate::config::CONFIG_KEY;
@@ -93,6 +93,7 @@ impl<'r> SessionStart<'r> {
             tree: None,
             uploads: Some(Uploads { sender, thread: upload }),
             stored_bytes,
+            node_hint: Hint::default(),
         }
     }
 
@@ -138,6 +139,7 @@ pub struct Session<'scope, 'r> {
     /// `None` once a failure was taken from the uploading thread.
     uploads: Option<Uploads<'scope>>,
     stored_bytes: Arc<AtomicU64>,
+    node_hint: Hint,
 }
 
 impl<'scope, 'r> Session<'scope, 'r> {
@@ -231,7 +233,7 @@ impl NodeSink for Session<'_, '_> {
     fn put(&mut self, _level: u8, encoded: Vec<u8>) -> Result<NodeId> {
         let repo = self.repo();
         let id = repo.keys().ids().node(&encoded);
-        if !self.claims.claim(&id.into(), PackKind::Tree)? {
+        if !self.claims.claim(&id.into(), PackKind::Tree, &mut self.node_hint)? {
             return Ok(id);
         }
         if self.tree.as_ref().is_some_and(PackBuilder::is_full) {

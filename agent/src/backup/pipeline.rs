@@ -11,7 +11,9 @@ use crate::progress::Counts;
 use crate::read_at::ReadAt;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use repo_format::Error;
 use repo_format::aligned::AlignedBuffer;
+use repo_format::claims::{Claims, Hint};
 use repo_format::codec::{Encoder, Kind, is_zero};
 use repo_format::id::ChunkId;
 use repo_format::manifest::Stats;
@@ -19,7 +21,6 @@ use repo_format::pack::PackKind;
 use repo_format::reader::Reader;
 use repo_format::session::{NewChunk, Session};
 use repo_format::tree::{Tree, TreeEditor};
-use repo_format::{Error, claims::Claims};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -319,12 +320,20 @@ struct Worker<'a> {
     encoder: Encoder,
     buffer: AlignedBuffer,
     payload: Vec<u8>,
+    hint: Hint,
 }
 
 impl<'a> Worker<'a> {
     fn new(pipeline: &'a Pipeline<'a>, claims: &'a Claims<'a>) -> Result<Self> {
         let buffer = AlignedBuffer::new(usize::try_from(BATCH_BYTES)?);
-        Ok(Self { pipeline, claims, encoder: Encoder::new(pipeline.level)?, buffer, payload: Vec::new() })
+        Ok(Self {
+            pipeline,
+            claims,
+            encoder: Encoder::new(pipeline.level)?,
+            buffer,
+            payload: Vec::new(),
+            hint: Hint::default(),
+        })
     }
 
     fn process(&mut self, batch: Batch) -> Result<Done> {
@@ -370,7 +379,7 @@ impl<'a> Worker<'a> {
             }
             let chunk = self.pipeline.reader.repository().keys().ids().chunk(plain);
             // Asked even when the parent has the same chunk here: its pack may be lost or damaged, and then this stores it again.
-            if !self.claims.claim(&chunk.into(), PackKind::Data)? {
+            if !self.claims.claim(&chunk.into(), PackKind::Data, &mut self.hint)? {
                 done.chunks.push((position, Stored::Known(chunk)));
                 continue;
             }

@@ -4,7 +4,7 @@ pub mod full;
 
 use jiff::{SignedDuration, Timestamp};
 use repo_format::check::{self, Depth, Report};
-use repo_format::claims::Claims;
+use repo_format::claims::{Claims, Hint};
 use repo_format::codec::{Encoder, is_zero};
 use repo_format::entropy::{Entropy, SeededEntropy};
 use repo_format::forget;
@@ -411,6 +411,7 @@ fn store_chunks(
 ) -> Result<Vec<Option<ChunkId>>> {
     let mut encoder = Encoder::new(1)?;
     let claims: &Claims<'_> = session.claims();
+    let mut hint = Hint::default();
     let mut new = Vec::new();
     let mut ids = Vec::new();
     for position in positions {
@@ -421,7 +422,7 @@ fn store_chunks(
             continue;
         }
         let chunk = repo.keys().ids().chunk(plain);
-        if claims.claim(&chunk.into(), PackKind::Data)? {
+        if claims.claim(&chunk.into(), PackKind::Data, &mut hint)? {
             let mut payload = Vec::new();
             let kind = encoder.encode(plain, &mut payload)?;
             new.push((chunk, kind, u32::try_from(plain.len()).unwrap(), payload));

@@ -1,4 +1,9 @@
 //! `cargo xtask bench`: builds in release and hands over to the program in `tests/bench`, which does the measuring.
+//! With `--kernel` it measures the kernel module instead, in an emulated machine.
+
+mod kernel;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
@@ -16,12 +21,24 @@ pub struct Options {
     /// Only make the disks and install the peers
     #[arg(long)]
     prepare: bool,
+    /// Measure what the kernel module costs, in instructions and bytes, next to dm-snapshot
+    #[arg(long, conflicts_with_all = ["quick", "without_rustic", "prepare"])]
+    kernel: bool,
+    /// With --kernel: a directory that `cargo xtask kmod --out` left, instead of building anew
+    #[arg(long, value_name = "DIR", env = "ICECORE_GUEST_KERNEL")]
+    kernel_dir: Option<PathBuf>,
+    /// With --kernel: only what contains this; the result is printed but not written into the documentation
+    #[arg(long, value_name = "FILTER", requires = "kernel")]
+    only: Option<String>,
     #[command(flatten)]
     setup: setup::Consent,
 }
 
 /// Installs, builds, measures.
 pub fn run(options: &Options) -> Result<()> {
+    if options.kernel {
+        return kernel::run(options.kernel_dir.as_deref(), options.only.as_deref(), options.setup);
+    }
     setup::install(setup::Purpose::Bench, options.setup)?;
     let icecore = workspace::build("agent", "icecore", true)?;
     let bench = workspace::build("bench", "bench", true)?;

@@ -20,8 +20,12 @@ use anyhow::{Context, Result, ensure};
 use crate::step::Count;
 use crate::{interrupt, kmod, setup, workspace};
 use kernel::Kernel;
-use plan::{Boot, Selection};
+use machine::Emulation;
+use plan::{Boot, Purpose, Scenario, Selection};
 use verdict::{BootResult, Outcome};
+
+/// The emulator.
+pub const EMULATOR: &str = machine::PROGRAM;
 
 /// How often a boot may be repeated because of the emulator, in one run.
 const REPEATS: u32 = 4;
@@ -94,61 +98,118 @@ fn run_scenarios(options: &Options) -> Result<Vec<Outcome>> {
         plan::print(&known);
         return Ok(Vec::new());
     }
-    setup::install(setup::Purpose::Guest, options.setup)?;
-    let kernel = match &options.kernel {
-        Some(directory) => Kernel::in_directory(directory)?,
-        None if options.sanitize => Kernel::built(&kmod::sanitizer::build(options.setup)?)?.patient(SANITIZER_PATIENCE),
-        None => Kernel::built(&kmod::build(options.setup)?)?,
-    };
-    let selection = Selection { filters: &options.filters, soak: options.soak, with_module: kernel.has_own_modules() };
-    let mut waiting = plan::boots(&known, &selection);
-    ensure!(!waiting.is_empty(), "no scenario matches; `cargo xtask guest --list` shows them all");
-    let base = initramfs::base(&program, &kernel)?;
-    let directory = fresh_directory()?;
-    let mut outcomes = Vec::new();
-    let (mut number, mut repeats) = (0, 0);
-    while let Some(boot) = waiting.pop_front() {
-        interrupt::check()?;
-        number += 1;
-        let place = directory.join(format!("boot-{number}"));
-        let result = run_boot(&place, &kernel, &base, &boot, options)?;
-        if result.emulator_fault && repeats < REPEATS {
-            repeats += 1;
-            eprintln!("  the emulator fell over its known race (see tests/README.md); the boot is repeated");
-            if let Some(rest) = boot.without(&result.attended()) {
-                waiting.push_front(rest);
-            }
-            outcomes.extend(result.outcomes);
-            continue;
-        }
-        // What a broken boot did not come to gets another one.
-        if let Some(rest) = boot.without(&result.attended()).filter(|rest| rest.scenarios.len() < boot.scenarios.len())
-        {
-            waiting.push_front(rest);
-        }
-        outcomes.extend(result.outcomes);
-    }
-    verdict::print(&outcomes, &directory, options.json)?;
+    let purpose = if options.soak { Purpose::Soak } else { Purpose::Proof };
+    let selection = Selection { filters: &options.filters, purpose, with_module: true };
+    let kernel = find_kernel(options.kernel.as_deref(), options.sanitize, options.setup)?;
+    let series = Series::prepare(&program, kernel, Emulation::Parallel)?;
+    let series = Series { keep: options.keep, quiet: options.json, ..series };
+    let (outcomes, _) = series.run(&known, selection)?;
+    verdict::print(&outcomes, &series.directory, options.json)?;
     Ok(outcomes)
 }
 
-fn run_boot(place: &Path, kernel: &Kernel, base: &[u8], boot: &Boot, options: &Options) -> Result<BootResult> {
-    std::fs::create_dir_all(place)?;
-    let image = place.join("initramfs.cpio");
-    initramfs::write(&image, base, boot, kernel.patience())?;
-    let machine = machine::Machine::new(place, kernel, &image, boot)?;
-    if options.keep {
-        eprintln!("{}", machine.command_line());
+/// What scenarios measured, and those that could not.
+pub struct Measured {
+    /// Lines of `CASE QUANTITY VALUE`.
+    pub lines: Vec<String>,
+    /// Name of the scenario and reason.
+    pub failures: Vec<(String, String)>,
+    /// The kernel's release.
+    pub kernel: String,
+}
+
+/// Runs the scenarios that measure, in a machine that counts instructions.
+pub fn measure(kernel: Option<&Path>, filter: Option<&str>, consent: setup::Consent) -> Result<Measured> {
+    let program = build_program()?;
+    let known = plan::scenarios(&program)?;
+    let kernel = find_kernel(kernel, false, consent)?;
+    let series = Series::prepare(&program, kernel, Emulation::Counting)?;
+    ensure!(series.kernel.has_own_modules(), "there is no kernel module to measure");
+    let filters: Vec<String> = filter.into_iter().map(str::to_owned).collect();
+    let selection = Selection { filters: &filters, purpose: Purpose::Measurement, with_module: true };
+    let (outcomes, lines) = series.run(&known, selection)?;
+    let failures = outcomes.into_iter().filter_map(|outcome| Some((outcome.name, outcome.failure?))).collect();
+    Ok(Measured { lines, failures, kernel: series.kernel.release().to_owned() })
+}
+
+fn find_kernel(directory: Option<&Path>, sanitize: bool, consent: setup::Consent) -> Result<Kernel> {
+    setup::install(setup::Purpose::Guest, consent)?;
+    match directory {
+        Some(directory) => Kernel::in_directory(directory),
+        None if sanitize => Ok(Kernel::built(&kmod::sanitizer::build(consent)?)?.patient(SANITIZER_PATIENCE)),
+        None => Kernel::built(&kmod::build(consent)?),
     }
-    let mut progress = verdict::Progress::new(boot, options.json);
-    let ending = machine.run(|events| progress.show(events))?;
-    let result = verdict::judge(boot, place, &ending)?;
-    progress.finish(&result);
-    if !options.keep {
-        machine.remove_disks()?;
-        std::fs::remove_file(&image)?;
+}
+
+/// Boots one after the other with the same kernel on the same kind of machine.
+struct Series {
+    kernel: Kernel,
+    base: Vec<u8>,
+    directory: PathBuf,
+    emulation: Emulation,
+    keep: bool,
+    quiet: bool,
+}
+
+impl Series {
+    fn prepare(program: &Path, kernel: Kernel, emulation: Emulation) -> Result<Self> {
+        let at_boot: Vec<&str> = match emulation {
+            Emulation::Parallel => kernel::AT_BOOT.into_iter().chain(kernel.own_modules()).collect(),
+            // The first thing to be measured is a kernel without the module.
+            Emulation::Counting => kernel::TO_MEASURE.to_vec(),
+        };
+        let base = initramfs::base(program, &kernel, &at_boot)?;
+        Ok(Self { kernel, base, directory: fresh_directory()?, emulation, keep: false, quiet: false })
     }
-    Ok(result)
+
+    /// Runs what is selected; returns what became of it and what was measured.
+    fn run(&self, known: &[Scenario], selection: Selection<'_>) -> Result<(Vec<Outcome>, Vec<String>)> {
+        let with_module = selection.with_module && self.kernel.has_own_modules();
+        let mut waiting = plan::boots(known, &Selection { with_module, ..selection });
+        ensure!(!waiting.is_empty(), "no scenario matches; `cargo xtask guest --list` shows them all");
+        let (mut outcomes, mut measured) = (Vec::new(), Vec::new());
+        let (mut number, mut repeats) = (0, 0);
+        while let Some(boot) = waiting.pop_front() {
+            interrupt::check()?;
+            number += 1;
+            let result = self.boot(&self.directory.join(format!("boot-{number}")), &boot)?;
+            let attended = result.attended();
+            if result.emulator_fault && repeats < REPEATS {
+                repeats += 1;
+                eprintln!("  the emulator fell over its known race (see tests/README.md); the boot is repeated");
+                if let Some(rest) = boot.without(&attended) {
+                    waiting.push_front(rest);
+                }
+            } else if let Some(rest) = boot.without(&attended)
+                && rest.scenarios.len() < boot.scenarios.len()
+            {
+                // What a broken boot did not come to gets another one.
+                waiting.push_front(rest);
+            }
+            outcomes.extend(result.outcomes);
+            measured.extend(result.measured);
+        }
+        Ok((outcomes, measured))
+    }
+
+    fn boot(&self, place: &Path, boot: &Boot) -> Result<BootResult> {
+        std::fs::create_dir_all(place)?;
+        let image = place.join("initramfs.cpio");
+        initramfs::write(&image, &self.base, boot, self.kernel.patience())?;
+        let machine = machine::Machine::new(place, &self.kernel, &image, boot, self.emulation)?;
+        if self.keep {
+            eprintln!("{}", machine.command_line());
+        }
+        let mut progress = verdict::Progress::new(boot, self.quiet);
+        let ending = machine.run(|events| progress.show(events))?;
+        let result = verdict::judge(boot, place, &ending)?;
+        progress.finish(&result);
+        if !self.keep {
+            machine.remove_disks()?;
+            std::fs::remove_file(&image)?;
+        }
+        Ok(result)
+    }
 }
 
 /// Statically linked, in a target directory of its own because its flags differ.

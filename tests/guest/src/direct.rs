@@ -65,6 +65,16 @@ impl DirectFile {
         self.file.write_all_at(buffer.bytes(), offset)
     }
 
+    /// Writes the whole buffer by one system call and little else.
+    pub fn write_once(&self, buffer: &AlignedBuffer, offset: u64) -> std::io::Result<()> {
+        whole(self.file.write_at(buffer.bytes(), offset)?, buffer.length)
+    }
+
+    /// Fills the whole buffer by one system call and little else.
+    pub fn read_once(&self, buffer: &mut AlignedBuffer, offset: u64) -> std::io::Result<()> {
+        whole(self.file.read_at(buffer.bytes_mut(), offset)?, buffer.length)
+    }
+
     /// Writes the whole buffer only if that is possible without waiting; `false`: it is not.
     pub fn write_without_waiting(&self, buffer: &AlignedBuffer, offset: u64) -> Result<bool> {
         let slices = [nix::libc::iovec { iov_base: buffer.bytes().as_ptr().cast_mut().cast(), iov_len: buffer.length }];
@@ -85,4 +95,8 @@ impl DirectFile {
         self.read(&mut buffer, offset)?;
         Ok(buffer)
     }
+}
+
+fn whole(done: usize, wanted: usize) -> std::io::Result<()> {
+    if done == wanted { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
 }

@@ -13,6 +13,7 @@ mod filter;
 mod init;
 mod ioctl;
 mod kernel_module;
+mod meter;
 mod mount;
 mod oracle;
 mod parameter;

@@ -14,7 +14,7 @@ pub struct Scenario {
     pub proves: &'static str,
     needs_module: bool,
     own_boot: bool,
-    soak: bool,
+    turn: Turn,
     /// Process 1 ends the scenario, and the boot with it, after this time.
     pub limit_s: u64,
     ending: Ending,
@@ -34,6 +34,17 @@ enum Ending {
     TimeLimit,
 }
 
+/// When a scenario has its turn.
+#[derive(Clone, Copy)]
+enum Turn {
+    /// In every run.
+    Always,
+    /// When the long ones are asked for.
+    Soak,
+    /// When costs are measured.
+    Measurement,
+}
+
 impl Scenario {
     /// A scenario that needs only the stock kernel and shares its boot with others.
     pub const fn new(name: &'static str, proves: &'static str, run: fn() -> Result<()>) -> Self {
@@ -42,7 +53,7 @@ impl Scenario {
             proves,
             needs_module: false,
             own_boot: false,
-            soak: false,
+            turn: Turn::Always,
             limit_s: 60,
             ending: Ending::Clean,
             run,
@@ -63,7 +74,13 @@ impl Scenario {
 
     /// It is too long for every run.
     pub const fn only_soak(mut self) -> Self {
-        self.soak = true;
+        self.turn = Turn::Soak;
+        self
+    }
+
+    /// It proves nothing but measures, in the machine that counts instructions.
+    pub const fn only_measures(mut self) -> Self {
+        self.turn = Turn::Measurement;
         self
     }
 
@@ -111,11 +128,16 @@ pub fn print() {
             Ending::Panic => "panic",
             Ending::TimeLimit => "time-limit",
         };
+        let turn = match scenario.turn {
+            Turn::Always => "-",
+            Turn::Soak => "soak",
+            Turn::Measurement => "measurement",
+        };
         let fields = [
             scenario.name,
             flag(scenario.needs_module, "module"),
             flag(scenario.own_boot, "own-boot"),
-            flag(scenario.soak, "soak"),
+            turn,
             ending,
             &scenario.limit_s.to_string(),
             scenario.proves,

@@ -7,6 +7,7 @@
 //! fail NAME MILLISECONDS REASON
 //! late NAME MILLISECONDS
 //! end PASSED FAILED
+//! measured CASE QUANTITY VALUE
 //! ```
 
 use std::fs::{File, OpenOptions};

@@ -3,6 +3,8 @@
 mod abi;
 mod command_line;
 mod compat;
+mod cost;
+mod cost_memory;
 mod extension;
 mod fault;
 mod file_system;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 14] = [
+pub const AREAS: [&[Scenario]; 16] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -36,6 +38,8 @@ pub const AREAS: [&[Scenario]; 14] = [
     limit::SCENARIOS,
     fault::SCENARIOS,
     lifecycle::SCENARIOS,
+    cost::SCENARIOS,
+    cost_memory::SCENARIOS,
 ];
 
 /// A process that scenarios start to kill it: writes to a disk until it is gone, or the disk.

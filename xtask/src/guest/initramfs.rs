@@ -6,15 +6,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::cpio::Archive;
-use super::kernel::{AT_BOOT, Kernel, normalised};
+use super::kernel::{Kernel, normalised};
 use super::plan::Boot;
 use super::tools;
 
 /// Directories that the guest's init and its tools expect.
 const DIRECTORIES: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "mnt"];
 
-/// Init, modules, tools.
-pub fn base(program: &Path, kernel: &Kernel) -> Result<Vec<u8>> {
+/// Init, modules, tools; `at_boot` names the modules that init loads.
+pub fn base(program: &Path, kernel: &Kernel, at_boot: &[&str]) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     DIRECTORIES.iter().try_for_each(|name| archive.directory(name))?;
     archive.program("init", &std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?)?;
@@ -26,7 +26,7 @@ pub fn base(program: &Path, kernel: &Kernel) -> Result<Vec<u8>> {
         order.push('\n');
     }
     archive.file("modules/order", order.as_bytes())?;
-    let at_boot: Vec<String> = AT_BOOT.iter().copied().chain(kernel.own_modules()).map(normalised).collect();
+    let at_boot: Vec<String> = at_boot.iter().copied().map(normalised).collect();
     archive.file("modules/boot", at_boot.join("\n").as_bytes())?;
     tools::add(&mut archive)?;
     archive.finish()

@@ -28,6 +28,9 @@ pub const AT_BOOT: [&str; 16] = [
     "btrfs",
 ];
 
+/// The same for scenarios that measure. Others would only make a slow boot slower: btrfs tries out ways to compute parity.
+pub const TO_MEASURE: [&str; 5] = ["configfs", "virtio_pci", "virtio_blk", "dm-mod", "dm-snapshot"];
+
 /// Modules that scenarios load themselves, mostly with parameters.
 const ON_REQUEST: [&str; 7] = ["null_blk", "scsi_debug", "brd", "dm-thin-pool", "nd_e820", "nd_pmem", "zram"];
 
@@ -36,6 +39,7 @@ pub struct Kernel {
     image: PathBuf,
     /// Time limits are multiplied by this.
     patience: u64,
+    release: String,
     /// The modules under test, by normalised name.
     own: BTreeMap<String, PathBuf>,
     stock: BTreeMap<String, PathBuf>,
@@ -58,7 +62,7 @@ impl Kernel {
         collect(&built.kernel_modules(), &mut stock)?;
         let name_of = |path: &PathBuf| path.file_stem().map(|stem| normalised(&stem.to_string_lossy()));
         let own = built.modules().iter().filter_map(|path| Some((name_of(path)?, path.clone()))).collect();
-        Ok(Self { image: built.vmlinuz(), patience: 1, own, stock })
+        Ok(Self { image: built.vmlinuz(), release: built.release().to_owned(), patience: 1, own, stock })
     }
 
     /// What `cargo xtask kmod --out` left in a directory.
@@ -78,7 +82,8 @@ impl Kernel {
         if root.join("ko").is_dir() {
             collect(&root.join("ko"), &mut own)?;
         }
-        Ok(Self { image: root.join("vmlinuz"), patience: 1, own, stock })
+        let release = version.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { image: root.join("vmlinuz"), release, patience: 1, own, stock })
     }
 
     /// The same, as a kernel that takes so many times as long for everything.
@@ -94,6 +99,11 @@ impl Kernel {
     /// The compressed kernel.
     pub fn image(&self) -> &Path {
         &self.image
+    }
+
+    /// Its release, such as `7.3.4+deb13-amd64`.
+    pub fn release(&self) -> &str {
+        &self.release
     }
 
     /// Whether there is a module under test.

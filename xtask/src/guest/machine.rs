@@ -39,6 +39,24 @@ const DISKS: [DiskKind; 5] = [
 const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 oops=panic panic=-1 no_timer_check clocksource=hpet \
      rcupdate.rcu_expedited=1 random.trust_cpu=on mitigations=off audit=0 memmap=64M!1536M";
 
+/// How the machine is emulated. Never by another accelerator: a nested /dev/kvm may open and then fail in the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Emulation {
+    /// Two processors, as fast as they go.
+    Parallel,
+    /// One processor whose time stamp counter counts instructions, and nothing else.
+    Counting,
+}
+
+impl Emulation {
+    fn arguments(self) -> &'static str {
+        match self {
+            Self::Parallel => "-accel tcg,thread=multi -smp 2 -m 2G",
+            Self::Counting => "-accel tcg -icount shift=0,sleep=off -smp 1 -m 4G",
+        }
+    }
+}
+
 /// A machine that has not been started yet.
 pub struct Machine {
     directory: PathBuf,
@@ -58,12 +76,12 @@ pub struct Ended {
 
 impl Machine {
     /// Makes the disks (sparse, empty) and puts the command line together.
-    pub fn new(directory: &Path, kernel: &Kernel, initramfs: &Path, boot: &Boot) -> Result<Self> {
+    pub fn new(directory: &Path, kernel: &Kernel, initramfs: &Path, boot: &Boot, emulation: Emulation) -> Result<Self> {
         let path = |name: &str| directory.join(name).display().to_string();
-        // Never another accelerator: a nested /dev/kvm may open and then fail in the middle.
-        let fixed = "-accel tcg,thread=multi -cpu max -smp 2 -m 2G -machine q35 -no-reboot -nodefaults \
-                     -no-user-config -display none -monitor none -device virtio-scsi-pci,id=scsi";
-        let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
+        let fixed = "-cpu max -machine q35 -no-reboot -nodefaults -no-user-config -display none -monitor none \
+                     -device virtio-scsi-pci,id=scsi";
+        let words = emulation.arguments().split_whitespace().chain(fixed.split_whitespace());
+        let mut arguments: Vec<String> = words.map(str::to_owned).collect();
         let mut add = |words: &[String]| arguments.extend_from_slice(words);
         add(&["-kernel".to_owned(), kernel.image().display().to_string()]);
         add(&["-initrd".to_owned(), initramfs.display().to_string()]);

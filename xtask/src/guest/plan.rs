@@ -32,7 +32,15 @@ pub struct Scenario {
     pub limit_s: u64,
     needs_module: bool,
     own_boot: bool,
-    soak: bool,
+    turn: Turn,
+}
+
+/// When a scenario has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Always,
+    Soak,
+    Measurement,
 }
 
 /// Scenarios that run one after the other in one boot.
@@ -42,14 +50,35 @@ pub struct Boot {
     pub scenarios: Vec<Scenario>,
 }
 
+/// Which scenarios have their turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Those that prove something in reasonable time.
+    Proof,
+    /// The long ones too.
+    Soak,
+    /// Only those that measure.
+    Measurement,
+}
+
 /// What the user wants to run and what can run.
 pub struct Selection<'a> {
     /// Parts of names, one of which must fit; none fits all.
     pub filters: &'a [String],
-    /// Long ones too.
-    pub soak: bool,
+    /// What for.
+    pub purpose: Purpose,
     /// There are modules to test.
     pub with_module: bool,
+}
+
+impl Purpose {
+    fn includes(self, turn: Turn) -> bool {
+        match turn {
+            Turn::Always => self != Self::Measurement,
+            Turn::Soak => self == Self::Soak,
+            Turn::Measurement => self == Self::Measurement,
+        }
+    }
 }
 
 impl Boot {
@@ -82,7 +111,7 @@ pub fn scenarios(program: &Path) -> Result<Vec<Scenario>> {
 /// Reads one line of `guest list`.
 pub fn parse(line: &str) -> Result<Scenario> {
     let fields: Vec<&str> = line.split('\t').collect();
-    let [name, module, own_boot, soak, ending, limit_s, proves] = fields[..] else {
+    let [name, module, own_boot, turn, ending, limit_s, proves] = fields[..] else {
         anyhow::bail!("the guest's program describes a scenario in a way that is not understood: {line}");
     };
     Ok(Scenario {
@@ -97,14 +126,18 @@ pub fn parse(line: &str) -> Result<Scenario> {
         limit_s: limit_s.parse()?,
         needs_module: module == "module",
         own_boot: own_boot == "own-boot",
-        soak: soak == "soak",
+        turn: match turn {
+            "soak" => Turn::Soak,
+            "measurement" => Turn::Measurement,
+            _ => Turn::Always,
+        },
     })
 }
 
-/// Prints all scenarios.
+/// Prints all scenarios that prove something.
 pub fn print(scenarios: &[Scenario]) {
-    for scenario in scenarios {
-        let soak = if scenario.soak { " (soak)" } else { "" };
+    for scenario in scenarios.iter().filter(|scenario| scenario.turn != Turn::Measurement) {
+        let soak = if scenario.turn == Turn::Soak { " (soak)" } else { "" };
         println!("{:<44} {}{soak}", scenario.name, scenario.proves);
     }
 }
@@ -113,7 +146,7 @@ pub fn print(scenarios: &[Scenario]) {
 pub fn boots(known: &[Scenario], selection: &Selection<'_>) -> VecDeque<Boot> {
     let selected = known.iter().filter(|scenario| {
         (selection.filters.is_empty() || selection.filters.iter().any(|part| scenario.name.contains(part)))
-            && (selection.soak || !scenario.soak)
+            && selection.purpose.includes(scenario.turn)
             && (selection.with_module || !scenario.needs_module)
     });
     let (alone, together): (Vec<Scenario>, Vec<Scenario>) = selected.cloned().partition(|scenario| scenario.own_boot);
@@ -123,45 +156,53 @@ pub fn boots(known: &[Scenario], selection: &Selection<'_>) -> VecDeque<Boot> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Selection, boots, parse};
+    use super::{Ending, Purpose, Selection, boots, parse};
 
-    const LINES: [&str; 4] = [
+    const LINES: [&str; 5] = [
         "harness/disks\t-\t-\t-\tclean\t60\tdisks",
         "harness/panic\t-\town-boot\t-\tpanic\t60\ta panic",
         "tracking/stamps\tmodule\t-\t-\tclean\t90\tstamps",
         "soak/storm\tmodule\t-\tsoak\tclean\t900\tlong",
+        "cost/raw\tmodule\t-\tmeasurement\tclean\t900\tcost",
     ];
 
-    fn planned(filters: &[&str], soak: bool, with_module: bool) -> anyhow::Result<Vec<Vec<String>>> {
+    fn planned(filters: &[&str], purpose: Purpose, with_module: bool) -> anyhow::Result<Vec<Vec<String>>> {
         let filters: Vec<String> = filters.iter().map(|&part| part.to_owned()).collect();
         let known = LINES.map(parse).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-        let boots = boots(&known, &Selection { filters: &filters, soak, with_module });
+        let boots = boots(&known, &Selection { filters: &filters, purpose, with_module });
         Ok(boots.into_iter().map(|boot| boot.scenarios.into_iter().map(|scenario| scenario.name).collect()).collect())
     }
 
     #[test]
     fn scenarios_share_a_boot_unless_they_want_their_own() -> anyhow::Result<()> {
         let expected = [vec!["harness/disks", "tracking/stamps"], vec!["harness/panic"]];
-        assert_eq!(planned(&[], false, true)?, expected);
+        assert_eq!(planned(&[], Purpose::Proof, true)?, expected);
         Ok(())
     }
 
     #[test]
     fn without_a_module_its_scenarios_are_left_out() -> anyhow::Result<()> {
-        assert_eq!(planned(&[], true, false)?, [["harness/disks"], ["harness/panic"]]);
+        assert_eq!(planned(&[], Purpose::Soak, false)?, [["harness/disks"], ["harness/panic"]]);
         Ok(())
     }
 
     #[test]
     fn long_scenarios_run_only_when_asked_for() -> anyhow::Result<()> {
-        assert!(planned(&["soak/"], false, true)?.is_empty());
-        assert_eq!(planned(&["soak/"], true, true)?, [["soak/storm"]]);
+        assert!(planned(&["soak/"], Purpose::Proof, true)?.is_empty());
+        assert_eq!(planned(&["soak/"], Purpose::Soak, true)?, [["soak/storm"]]);
         Ok(())
     }
 
     #[test]
     fn each_of_several_filters_counts() -> anyhow::Result<()> {
-        assert_eq!(planned(&["panic", "stamps"], false, true)?, [["tracking/stamps"], ["harness/panic"]]);
+        assert_eq!(planned(&["panic", "stamps"], Purpose::Proof, true)?, [["tracking/stamps"], ["harness/panic"]]);
+        Ok(())
+    }
+
+    #[test]
+    fn scenarios_that_measure_run_alone() -> anyhow::Result<()> {
+        assert_eq!(planned(&[], Purpose::Measurement, true)?, [["cost/raw"]]);
+        assert!(planned(&["cost/"], Purpose::Soak, true)?.is_empty());
         Ok(())
     }
 

@@ -36,6 +36,8 @@ pub struct BootResult {
     pub outcomes: Vec<Outcome>,
     /// The boot says nothing about the scenario that ran last: it is not among the outcomes.
     pub emulator_fault: bool,
+    /// What scenarios measured: lines of `CASE QUANTITY VALUE`.
+    pub measured: Vec<String>,
 }
 
 impl BootResult {
@@ -80,9 +82,11 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
     let label = place.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let troubles = kernel_log::troubles(&ended.console);
     let mut outcomes = stated(boot, ended, &label);
+    let measured = ended.events.lines().filter_map(|line| line.trim_end().strip_prefix("measured "));
+    let measured = measured.map(str::to_owned).collect();
     if kernel_log::is_emulator_fault(&troubles) {
         outcomes.retain(Outcome::passed);
-        return Ok(BootResult { outcomes, emulator_fault: true });
+        return Ok(BootResult { outcomes, emulator_fault: true, measured });
     }
     for trouble in &troubles {
         blame(&mut outcomes, trouble);
@@ -95,7 +99,7 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
             outcome.failure = missed(scenario, &troubles, &ended.events);
         }
     }
-    Ok(BootResult { outcomes, emulator_fault: false })
+    Ok(BootResult { outcomes, emulator_fault: false, measured })
 }
 
 /// What the guest says, and what follows from what it does not say.

@@ -1,0 +1,52 @@
+//! `cargo xtask bench --kernel`: what the kernel module costs. This file is the order of events.
+//!
+//! The scenarios `cost/…` of `tests/guest` do the operations and count; `cost` takes the medians of what they say,
+//! `target` judges it, `page` writes it down.
+
+mod cost;
+mod page;
+mod target;
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{guest, setup, workspace};
+use cost::Costs;
+use page::Page;
+use target::Verdict;
+
+const DOCUMENT: &str = "docs/benchmarks.md";
+
+/// Measures, prints, and writes a complete result into the documentation.
+pub fn run(kernel_dir: Option<&Path>, filter: Option<&str>, consent: setup::Consent) -> Result<()> {
+    let measured = guest::measure(kernel_dir, filter, consent)?;
+    let costs = Costs::from_lines(&measured.lines)?;
+    let page = Page {
+        date: said_by(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?,
+        commit: said_by(Command::new("git").args(["rev-parse", "--short", "HEAD"]))?,
+        kernel: measured.kernel,
+        emulator: said_by(Command::new(guest::EMULATOR).arg("--version"))?,
+        targets: target::judge(&costs),
+        costs,
+        failures: measured.failures,
+    };
+    println!("{}", page.markdown());
+    let missed = page.targets.iter().filter(|target| target.verdict == Verdict::Miss).count();
+    println!("{missed} of {} targets missed", page.targets.len());
+    if filter.is_some() {
+        return Ok(());
+    }
+    if !page.failures.is_empty() {
+        bail!("{} could not be measured, so {DOCUMENT} stays as it is", page.failures.len());
+    }
+    page.write_into(&workspace::root().join(DOCUMENT))
+}
+
+/// The first line that a command prints.
+fn said_by(command: &mut Command) -> Result<String> {
+    let program = Path::new(command.get_program()).display().to_string();
+    let output = command.current_dir(workspace::root()).output().with_context(|| format!("cannot start {program}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or("unknown").to_owned())
+}

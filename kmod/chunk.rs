@@ -62,7 +62,7 @@ pub struct ReadPlan {
 
 impl Chunk {
     /// Nothing is preserved.
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self { preserved: AtomicU64::new(0), busy: AtomicU64::new(0), place: AtomicU64::new(NOWHERE) }
     }
 

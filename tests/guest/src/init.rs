@@ -169,6 +169,8 @@ fn give_up(child: &mut Child) {
     for request in ["w", "t"] {
         let _ = std::fs::write("/proc/sysrq-trigger", request);
     }
+    // The console is written behind our back; what is not out when the machine ends is lost.
+    let _ = nix::poll::poll(&mut [], 4000_u16);
     if let Ok(pid) = i32::try_from(child.id()) {
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }

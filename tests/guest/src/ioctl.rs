@@ -4,8 +4,9 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use kmod_logic::uapi::extension::{
-    CTL_CHANGED, CTL_INTERVALS, ChangedQuery, Extent, Features, IntervalQuery, SNAPSHOT_CREATE_WITH, SNAPSHOT_FEATURES,
-    SNAPSHOT_STATISTICS, SnapshotCreateWith, SnapshotStatistics, TrackerInfo, TrackerStatistics,
+    CTL_CHANGED, CTL_INTERVALS, ChangedQuery, Extent, Features, IntervalQuery, SNAPSHOT_CREATE_WITH, SNAPSHOT_DEVICES,
+    SNAPSHOT_FEATURES, SNAPSHOT_STATISTICS, SnapshotCreateWith, SnapshotDevice, SnapshotDevices, SnapshotStatistics,
+    TrackerInfo, TrackerStatistics,
 };
 use kmod_logic::uapi::{
     BLKFILTER_ATTACH, BLKFILTER_CTL, BLKFILTER_DETACH, CTL_CBTDIRTY, CTL_CBTMAP, CbtDirty, CbtInfo, CbtMap,
@@ -104,6 +105,15 @@ pub fn mark_dirty(device: &File, name: [u8; 32], ranges: &[Sectors]) -> nix::Res
     call(device, BLKFILTER_CTL, &mut FilterCtl { name, command: CTL_CBTDIRTY, optlen, opt })
 }
 
+/// The counters of the example filter: bios seen, writes held back.
+pub fn example_counts(device: &File, name: [u8; 32]) -> nix::Result<[u64; 2]> {
+    let mut counts = [0_u64; 2];
+    let optlen = u32::try_from(size_of_val(&counts)).map_err(|_| nix::Error::EINVAL)?;
+    let opt = counts.as_mut_ptr() as u64;
+    call(device, BLKFILTER_CTL, &mut FilterCtl { name, command: 0, optlen, opt })?;
+    Ok(counts)
+}
+
 /// VERSION.
 pub fn version(control: &File) -> nix::Result<Version> {
     let mut version = Version::default();
@@ -161,6 +171,53 @@ pub fn changed(device: &File, query: ChangedQuery, room: usize) -> nix::Result<(
     filter_query(device, CTL_CHANGED, &mut query)?;
     extents.truncate(usize::try_from(query.filled).map_err(|_| nix::Error::EINVAL)?);
     Ok((extents, query.next_offset_bytes))
+}
+
+/// Up to `room` devices of a snapshot.
+pub fn devices(control: &File, id: Uuid, room: u32) -> nix::Result<Vec<SnapshotDevice>> {
+    let mut devices = vec![SnapshotDevice::default(); usize::try_from(room).map_err(|_| nix::Error::EINVAL)?];
+    let mut query = SnapshotDevices { id, devices: devices.as_mut_ptr() as u64, capacity: room, count: 0 };
+    call(control, SNAPSHOT_DEVICES, &mut query)?;
+    devices.truncate(usize::try_from(query.count).map_err(|_| nix::Error::EINVAL)?);
+    Ok(devices)
+}
+
+/// The calls of older headers, which a module loaded with `abi=1` speaks.
+pub mod old {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use kmod_logic::uapi::compat::{OLD_BLKFILTER_ATTACH, OLD_BLKFILTER_CTL, OLD_BLKFILTER_DETACH, SnapshotCreateByFd};
+    use kmod_logic::uapi::{CTL_CBTINFO, CbtInfo, FilterCtl, FilterName, SNAPSHOT_CREATE, Uuid};
+
+    use super::call;
+
+    /// ATTACH.
+    pub fn attach(device: &File, name: [u8; 32]) -> nix::Result<()> {
+        call(device, OLD_BLKFILTER_ATTACH, &mut FilterName { name })
+    }
+
+    /// DETACH.
+    pub fn detach(device: &File, name: [u8; 32]) -> nix::Result<()> {
+        call(device, OLD_BLKFILTER_DETACH, &mut FilterName { name })
+    }
+
+    /// CBTINFO.
+    pub fn info(device: &File, name: [u8; 32]) -> nix::Result<CbtInfo> {
+        let mut info = CbtInfo::default();
+        let optlen = u32::try_from(size_of::<CbtInfo>()).map_err(|_| nix::Error::EINVAL)?;
+        let opt = std::ptr::from_mut(&mut info) as u64;
+        call(device, OLD_BLKFILTER_CTL, &mut FilterCtl { name, command: CTL_CBTINFO, optlen, opt })?;
+        Ok(info)
+    }
+
+    /// CREATE.
+    pub fn create(control: &File, store: &File, limit_sectors: u64) -> nix::Result<Uuid> {
+        let fd = u32::try_from(store.as_raw_fd()).map_err(|_| nix::Error::EBADF)?;
+        let mut request = SnapshotCreateByFd { limit_sectors, fd, ..SnapshotCreateByFd::default() };
+        call(control, SNAPSHOT_CREATE, &mut request)?;
+        Ok(request.id)
+    }
 }
 
 /// A command whose structure points to memory that the caller owns for the length of the call.

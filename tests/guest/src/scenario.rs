@@ -8,9 +8,11 @@ mod cost_memory;
 mod extension;
 mod fault;
 mod file_system;
+mod filter;
 mod harness;
 mod lifecycle;
 mod limit;
+mod parameters;
 mod race;
 mod refuse;
 mod snapshot;
@@ -23,10 +25,12 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 16] = [
+pub const AREAS: [&[Scenario]; 18] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
+    filter::SCENARIOS,
+    parameters::SCENARIOS,
     tracking::SCENARIOS,
     extension::SCENARIOS,
     command_line::SCENARIOS,

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::kmod::Built;
 
 /// Modules that the guest's init loads before the first scenario. One that has no file is built into the kernel.
-pub const AT_BOOT: [&str; 16] = [
+pub const AT_BOOT: [&str; 17] = [
     "configfs",
     "virtio_pci",
     "virtio_blk",
@@ -26,6 +26,7 @@ pub const AT_BOOT: [&str; 16] = [
     "ext4",
     "xfs",
     "btrfs",
+    "blksnap",
 ];
 
 /// The same for scenarios that measure. Others would only make a slow boot slower: btrfs tries out ways to compute parity.
@@ -112,7 +113,7 @@ impl Kernel {
     }
 
     /// Names of the modules under test.
-    pub fn own_modules(&self) -> impl Iterator<Item = &str> {
+    fn own_modules(&self) -> impl Iterator<Item = &str> {
         self.own.keys().map(String::as_str)
     }
 

@@ -94,13 +94,12 @@ fn origin_dead() -> Result<()> {
     let tracked = Tracked::attach(&mapped.node()?)?;
     Area::of_disk(0, tracked.path(), 0, 4096).fill()?;
     let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+    let image = tracked.image()?;
     mapped.reload_at_once(&dm::error_table(sectors_of(Disk::First)?))?;
     let file = DirectFile::open(tracked.path())?;
     ensure!(file.write(&AlignedBuffer::new(8192), 0).is_err(), "a dead disk takes writes");
-    ensure!(
-        DirectFile::open_to_read(&tracked.image()?).and_then(|image| Ok(image.read_new(0, 4096)?)).is_err(),
-        "reads"
-    );
+    let read = DirectFile::open_to_read(&image).and_then(|image| Ok(image.read_new(0, 4096)?));
+    ensure!(read.is_err(), "the image of a dead disk can be read");
     snapshot.destroy()?;
     drop(file);
     tracked.detach()?;

@@ -1,6 +1,7 @@
 //! Devices on which a snapshot or a tracker would be wrong are refused with an errno that says so.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::errno::Errno;
@@ -45,19 +46,23 @@ fn find(is_wanted: impl Fn(&Path, &str) -> bool) -> Result<PathBuf> {
     anyhow::bail!("there is no such disk")
 }
 
+/// The same for a disk that appears a moment after its driver.
+fn wait_for(is_wanted: impl Fn(&Path, &str) -> bool + Copy) -> Result<PathBuf> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match find(is_wanted) {
+            Err(_) if Instant::now() < deadline => nix::poll::poll(&mut [], 50_u8)?,
+            found => return found,
+        };
+    }
+}
+
 fn integrity() -> Result<()> {
     kernel_module::load("scsi_debug", "dev_size_mb=64 dif=1 dix=1 sector_size=512")?;
     let model = |directory: &Path, _: &str| {
         std::fs::read_to_string(directory.join("device/model")).is_ok_and(|model| model.contains("scsi_debug"))
     };
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    let path = loop {
-        match find(model) {
-            Ok(path) => break path,
-            Err(error) if std::time::Instant::now() > deadline => return Err(error),
-            Err(_) => nix::poll::poll(&mut [], 50_u8)?,
-        };
-    };
+    let path = wait_for(model)?;
     ensure!(refusal(&path)? == Some(Errno::EPERM), "the errno is {:?}", refusal(&path)?);
     Ok(())
 }
@@ -72,7 +77,7 @@ fn zoned() -> Result<()> {
 fn dax() -> Result<()> {
     kernel_module::load("nd_pmem", "")?;
     kernel_module::load("nd_e820", "")?;
-    let path = find(|_, name| name.starts_with("pmem"))?;
+    let path = wait_for(|_, name| name.starts_with("pmem"))?;
     let refused = refusal(&path)?;
     ensure!(refused.is_some(), "a disk with DAX is in a snapshot");
     Ok(())

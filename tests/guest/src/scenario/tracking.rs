@@ -32,7 +32,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("tracking/oracle_4k", "the same with blocks of 4096 bytes", || oracle(Disk::FourKib, 3))
         .with_module()
         .within_s(120),
-    Scenario::new("tracking/wrap", "after 255 intervals a new generation begins", wrap).with_module().within_s(240),
+    Scenario::new("tracking/wrap", "after 255 intervals a new generation begins", wrap).with_module().within_s(600),
     Scenario::new("tracking/oracle_long", "40 intervals under writes", || oracle(Disk::First, 40))
         .with_module()
         .only_soak()
@@ -187,6 +187,7 @@ fn wrap() -> Result<()> {
     let first = tracked.info()?;
     let mut last = first;
     for round in 1..=257_u32 {
+        println!("interval {round}");
         file.write(&AlignedBuffer::new(4096), u64::from(round) * 65536)?;
         end_interval(&tracked)?;
         let info = tracked.info()?;

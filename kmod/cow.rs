@@ -21,7 +21,7 @@ use crate::chunk::Chunk;
 use crate::chunk_table::ChunkTable;
 use crate::event_queue::Event;
 use crate::events::Events;
-use crate::lists::{BioList, Bios};
+use crate::lists::BioList;
 use crate::pages::{Pages, PAGES};
 use crate::sizes::{self, ChunkPart, Chunks, SectorRange, SubRun};
 use crate::store::Store;
@@ -125,7 +125,7 @@ impl Cow {
     }
 
     /// The worker: preserves what held writes overwrite and lets them go; then writes to the image.
-    pub fn work(&self, tracker: &Arc<Tracker>, mut held: Bios) {
+    pub fn work(&self, tracker: &Arc<Tracker>, mut held: impl Iterator<Item = *mut bio>) {
         let mut batch = self.batch.lock();
         let mut group = [core::ptr::null_mut(); GROUP];
         loop {
@@ -155,7 +155,7 @@ impl Cow {
     }
 
     /// Ends writes to an image that is being removed.
-    pub fn end_image_writes(&self, _tracker: &Tracker) {
+    pub fn end_image_writes(&self) {
         for bio in self.image_writes.take_all() {
             // SAFETY: the image gave us the bio.
             unsafe { ffi::blksnap_bio_end(bio, EIO.to_errno()) };

@@ -24,6 +24,8 @@ pub const fn this_module() -> *mut module {
 extern "C" {
     pub fn blkfilter_hook_writes() -> c_int;
     pub fn blkfilter_unhook_writes();
+    pub fn blkfilter_unhook_later();
+    pub fn blkfilter_unhook_cancel();
     pub fn blkfilter_hook_devices() -> c_int;
     pub fn blkfilter_unhook_devices();
     pub fn blkfilter_attribute_create(bdev: *mut block_device) -> c_int;

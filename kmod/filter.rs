@@ -16,7 +16,6 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use kernel::{
     bindings::{self, bio, block_device, gendisk, module},
     prelude::*,
-    sync::rcu::synchronize_rcu,
     types::ScopeGuard,
 };
 
@@ -60,6 +59,8 @@ const BUCKETS: usize = 256;
 pub struct State {
     types: [*const Ops; FILTER_TYPES],
     attached: usize,
+    /// The hook of writes is in place. It stays a while after the last filter, because removing it takes long.
+    is_hooked: bool,
 }
 
 // SAFETY: the pointers are to immutable statics of modules that unregister before they go.
@@ -67,7 +68,7 @@ unsafe impl Send for State {}
 
 kernel::sync::global_lock! {
     // SAFETY: initialised in `Hooks::install`, before anything can be called.
-    pub unsafe(uninit) static STATE: Mutex<State> = State { types: [core::ptr::null(); FILTER_TYPES], attached: 0 };
+    pub unsafe(uninit) static STATE: Mutex<State> = State { types: [core::ptr::null(); FILTER_TYPES], attached: 0, is_hooked: false };
 }
 
 static TABLE: [AtomicPtr<Filter>; BUCKETS] = [const { AtomicPtr::new(null_mut()) }; BUCKETS];
@@ -92,6 +93,9 @@ impl Drop for Hooks {
         // The module's reference count is zero: nothing is attached and no handler runs.
         // SAFETY: installed by `install`.
         unsafe { ffi::blkfilter_unhook_devices() };
+        // SAFETY: nothing schedules it any more.
+        unsafe { ffi::blkfilter_unhook_cancel() };
+        unhook_writes(&mut STATE.lock());
         // SAFETY: nothing schedules the work any more.
         unsafe { ffi::blkfilter_reap_finish() };
     }
@@ -303,22 +307,20 @@ pub fn attach(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES], opt: u64,
         // SAFETY: from `into_raw`, and not in the table.
         drop(unsafe { KBox::from_raw(filter) });
     });
-    let is_first = state.attached == 0;
-    if is_first {
+    if !state.is_hooked {
         // SAFETY: the callback is ready for an empty table.
         kernel::error::to_result(unsafe { ffi::blkfilter_hook_writes() })?;
+        state.is_hooked = true;
     }
-    let undo_hook = ScopeGuard::new(move || {
-        if is_first {
-            // SAFETY: hooked above.
-            unsafe { ffi::blkfilter_unhook_writes() };
-        }
-    });
     // SAFETY: the contract of `attach`.
-    kernel::error::to_result(unsafe { ((*ops).attach)(filter, opt, optlen) })?;
+    let attached = kernel::error::to_result(unsafe { ((*ops).attach)(filter, opt, optlen) });
+    if attached.is_err() && state.attached == 0 {
+        // SAFETY: only schedules a work item.
+        unsafe { ffi::blkfilter_unhook_later() };
+    }
+    attached?;
     // SAFETY: the device is open and so has its own reference.
     unsafe { bindings::get_device(addr_of_mut!((*bdev).bd_device)) };
-    undo_hook.dismiss();
     undo_filter.dismiss();
     undo_module.dismiss();
     let head = bucket(disk);
@@ -352,6 +354,26 @@ fn may_detach(filter: *mut Filter) -> Result {
     }
 }
 
+/// Returns when every write path that was running has ended. Writes are held meanwhile, so it had better be soon.
+pub fn wait_for_write_paths() {
+    // SAFETY: no preconditions; may sleep.
+    unsafe { bindings::synchronize_rcu_expedited() };
+}
+
+/// Removes the hook of writes when nothing is attached.
+fn unhook_writes(state: &mut State) {
+    if state.attached == 0 && core::mem::replace(&mut state.is_hooked, false) {
+        // SAFETY: hooked by `attach`.
+        unsafe { ffi::blkfilter_unhook_writes() };
+    }
+}
+
+/// Some seconds after the last filter was detached.
+#[no_mangle]
+extern "C" fn blkfilter_rust_unhook() {
+    unhook_writes(&mut STATE.lock());
+}
+
 /// Takes a filter out of the table and ends it.
 fn remove(state: &mut State, filter: *mut Filter) {
     // SAFETY: attached, and freed only at the end of this function.
@@ -369,13 +391,13 @@ fn remove(state: &mut State, filter: *mut Filter) {
     }
     // SAFETY: as above.
     link.store(unsafe { (*filter).next.load(Ordering::Relaxed) }, Ordering::Release);
-    synchronize_rcu();
+    wait_for_write_paths();
     // SAFETY: nobody sees the filter any more; the contract of `detach`.
     unsafe { ((*ops).detach)(filter) };
     state.attached -= 1;
     if state.attached == 0 {
-        // SAFETY: hooked since the first attach.
-        unsafe { ffi::blkfilter_unhook_writes() };
+        // SAFETY: only schedules a work item.
+        unsafe { ffi::blkfilter_unhook_later() };
     }
     // SAFETY: from `into_raw` in `attach`.
     drop(unsafe { KBox::from_raw(filter) });

@@ -12,6 +12,7 @@ bool blkfilter_rust_wants_ioctl(unsigned int cmd, bool compat);
 ssize_t blkfilter_rust_show(struct block_device *bdev, char *buffer);
 void blkfilter_rust_gone(struct block_device *bdev);
 void blkfilter_rust_reap(void);
+void blkfilter_rust_unhook(void);
 int blkfilter_rust_register(const void *ops);
 void blkfilter_rust_unregister(const void *ops);
 void blkfilter_rust_resubmit(void *filter, struct bio *bio);

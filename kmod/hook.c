@@ -20,6 +20,8 @@
 int blkfilter_hook_writes(void);
 void blkfilter_unhook_writes(void);
 int blkfilter_hook_devices(void);
+void blkfilter_unhook_later(void);
+void blkfilter_unhook_cancel(void);
 void blkfilter_unhook_devices(void);
 
 /* What runs instead of submit_bio_noacct when a filter took the bio. */
@@ -141,6 +143,23 @@ void blkfilter_unhook_writes(void)
 {
 	unhook(&submit_ops);
 	synchronize_rcu_tasks();
+}
+
+static void unhook_idle(struct work_struct *work)
+{
+	blkfilter_rust_unhook();
+}
+static DECLARE_DELAYED_WORK(unhook_work, unhook_idle);
+
+/* Unhooking waits for all tasks of the system, and whoever detaches often attaches again. */
+void blkfilter_unhook_later(void)
+{
+	mod_delayed_work(system_unbound_wq, &unhook_work, 5 * HZ);
+}
+
+void blkfilter_unhook_cancel(void)
+{
+	cancel_delayed_work_sync(&unhook_work);
 }
 
 int blkfilter_hook_devices(void)

@@ -44,12 +44,6 @@ impl BioList {
 /// Bios that the holder owns, first come first. It must be run to its end.
 pub struct Bios(*mut bio);
 
-impl Bios {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_null()
-    }
-}
-
 impl Iterator for Bios {
     type Item = *mut bio;
 

@@ -79,12 +79,12 @@ impl Statistics {
         }
     }
 
-    /// Writes were held this long.
-    pub fn delayed(&self, ns: u64) {
-        self.delayed_writes.fetch_add(1, Ordering::Relaxed);
-        self.delayed_ns.fetch_add(ns, Ordering::Relaxed);
+    /// So many writes were held, the first of them this long: it counts for those that came while it waited, too.
+    pub fn delayed(&self, writes: u64, ns: u64) {
+        self.delayed_writes.fetch_add(writes, Ordering::Relaxed);
+        self.delayed_ns.fetch_add(writes.saturating_mul(ns), Ordering::Relaxed);
         let bucket = (64 - (ns / 1000).leading_zeros()) as usize;
-        self.histogram[bucket.min(DELAY_BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+        self.histogram[bucket.min(DELAY_BUCKETS - 1)].fetch_add(writes, Ordering::Relaxed);
     }
 
     /// Everything, in the interface's form; memory is filled in by the caller.

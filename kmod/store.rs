@@ -198,6 +198,8 @@ impl WorkItem for Store {
 
     /// Grows the file.
     fn run(this: Arc<Self>) {
+        // Reclaim could wait for writes that wait for this very growth.
+        let _no_io = crate::kernel_memory::NoIo::begin();
         let target = this.room.lock().target_sectors;
         let result = grow(this.file, target);
         let mut room = this.room.lock();

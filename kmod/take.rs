@@ -20,7 +20,7 @@
 use kernel::{
     bindings::{self, block_device},
     prelude::*,
-    sync::{rcu::synchronize_rcu, Arc},
+    sync::Arc,
     time::{delay::fsleep, Delta},
 };
 
@@ -106,7 +106,7 @@ fn members(snapshot: &Snapshot) -> Result<KVec<Arc<Tracker>>> {
 fn prepare(snapshot: &Snapshot, tracker: &Arc<Tracker>) -> Result<Prepared> {
     if !filter::hook_sees(tracker.bdev())? {
         pr_err!("ftrace no longer calls the module (see earlier messages of the kernel); tracking begins anew\n");
-        tracker.maps.lock().invalid = true;
+        tracker.invalidate();
         return Err(ENXIO);
     }
     let switch = tracker.prepare_switch()?;
@@ -218,7 +218,7 @@ impl<'a> Diverted<'a> {
             tracker.change_state(DIVERT, 0);
         }
         // From here on every write path has either seen it, or has counted its write.
-        synchronize_rcu();
+        filter::wait_for_write_paths();
         Self(trackers)
     }
 }

@@ -256,7 +256,8 @@ impl Tracker {
 
     /// Marks sectors as changed without a write: image writes and CBTDIRTY. They count for the past too.
     pub fn mark_in_both(&self, maps: &mut Maps, sectors: SectorRange) {
-        let number = maps.number();
+        // Before the first TAKE there is no past interval; it then counts for the first one at once.
+        let number = maps.number().max(1);
         maps.history.mark(maps.blocks.touched(sectors), number);
         let _rcu = rcu::read_lock();
         // SAFETY: as in `pass`.
@@ -286,7 +287,7 @@ impl Tracker {
         SectorRange { first: from - start, end: end.max(from) - start }
     }
 
-    /// Sets and clears bits of the state and waits until no write path runs that has not seen it.
+    /// Sets and clears bits of the state. A write path that is running may not have seen it yet.
     pub fn change_state(&self, set: u32, clear: u32) {
         let mut now = self.state.load(Ordering::Relaxed);
         while let Err(changed) =
@@ -310,11 +311,11 @@ impl Tracker {
     /// Ends copy on write. Sleeps until no write path and no worker uses it any more; held bios have gone on.
     pub fn clear_cow(self: &Arc<Self>) {
         self.change_state(0, TAKEN);
-        rcu::synchronize_rcu();
+        filter::wait_for_write_paths();
         self.wake();
         self.settle();
         let cow = self.cow.swap(null_mut(), Ordering::AcqRel);
-        rcu::synchronize_rcu();
+        filter::wait_for_write_paths();
         if !cow.is_null() {
             // SAFETY: from `set_cow`; nobody can find it any more.
             drop(unsafe { Arc::from_raw(cow) });
@@ -331,6 +332,14 @@ impl Tracker {
     pub fn active(&self) -> &Active {
         // SAFETY: replaced only under the filter's lock.
         unsafe { &*self.active.load(Ordering::Acquire) }
+    }
+
+    /// Writes may have been missed: what is known up to now is not to be compared with anything.
+    pub fn invalidate(&self) {
+        let mut maps = self.maps.lock();
+        maps.invalid = true;
+        maps.generation = random_uuid();
+        maps.window = Window::new(maps.generation);
     }
 
     /// A fresh map for the interval that follows; made before a TAKE, because it may fail.
@@ -388,18 +397,19 @@ impl WorkItem for Tracker {
         }
         let since = this.held_since_ns.swap(0, Ordering::Relaxed);
         let held = this.held.take_all();
-        let counted = if since != 0 && !held.is_empty() { Some(since) } else { None };
+        let mut count = 0;
+        let held = held.inspect(|_| count += 1);
         match this.cow() {
             Some(cow) if state & TAKEN != 0 => cow.work(&this, held),
             cow => {
                 held.for_each(|bio| this.release(bio));
                 if let Some(cow) = cow {
-                    cow.end_image_writes(&this);
+                    cow.end_image_writes();
                 }
             }
         }
-        if let Some(since) = counted {
-            this.statistics.delayed(now_ns().saturating_sub(since));
+        if count != 0 && since != 0 {
+            this.statistics.delayed(count, now_ns().saturating_sub(since));
         }
     }
 }

@@ -451,9 +451,13 @@ extern "C" fn blkfilter_rust_gone(bdev: *mut block_device) {
     }
 }
 
-/// Detaches the filters of vanished devices that nobody holds any more.
 #[no_mangle]
 extern "C" fn blkfilter_rust_reap() {
+    reap();
+}
+
+/// Detaches the filters of vanished devices that nobody holds any more.
+pub fn reap() {
     let mut state = STATE.lock();
     for bucket in &TABLE {
         let mut next = bucket.load(Ordering::Acquire);
@@ -474,10 +478,4 @@ extern "C" fn blkfilter_rust_reap() {
             }
         }
     }
-}
-
-/// Looks again for filters of vanished devices: one that was held is held no more.
-pub fn reap_later() {
-    // SAFETY: only schedules a work item.
-    unsafe { ffi::blkfilter_reap_later() };
 }

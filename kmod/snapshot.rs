@@ -227,7 +227,7 @@ pub fn destroy(id: Uuid) -> Result {
     drop(snapshot);
     drop(state);
     // A device that vanished meanwhile can be let go now.
-    filter::reap_later();
+    filter::reap();
     // SAFETY: taken by `create`.
     unsafe { bindings::module_put(ffi::this_module()) };
     Ok(())

@@ -11,6 +11,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/compat.h>
 #include <linux/ftrace.h>
 #include <linux/module.h>
 #include <linux/workqueue.h>
@@ -64,7 +65,8 @@ static noinline long filter_compat_ioctl(struct file *file, unsigned int cmd, un
 static void notrace on_ioctl(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
 			     struct ftrace_regs *fregs)
 {
-	bool compat = ops->private != NULL;
+	/* One function is for 32-bit programs, the other for all others. */
+	bool compat = in_compat_syscall();
 
 	if (!blkfilter_rust_wants_ioctl((unsigned int)ftrace_regs_get_argument(fregs, 1), compat))
 		return;
@@ -96,37 +98,43 @@ static struct ftrace_ops ioctl_ops = {
 	.func = on_ioctl,
 	.flags = ARGUMENTS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
 };
-static struct ftrace_ops compat_ioctl_ops = {
-	.func = on_ioctl,
-	.flags = ARGUMENTS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
-	.private = &compat_ioctl_ops,
-};
 static struct ftrace_ops mark_dead_ops = {
 	.func = on_mark_dead,
 	.flags = ARGUMENTS | FTRACE_OPS_FL_PERMANENT,
 };
 
-static int hook(struct ftrace_ops *ops, const char *function)
+static int listen_to(struct ftrace_ops *ops, const char *function, bool first)
 {
 	unsigned char name[32];
 	int error;
 
 	strscpy(name, function, sizeof(name));
-	error = ftrace_set_filter(ops, name, strlen(name), 1);
-	if (error) {
+	error = ftrace_set_filter(ops, name, strlen(name), first);
+	if (error)
 		pr_err("%s cannot be hooked (%d): this kernel lacks it, or tracing of it\n", function, error);
-		return error;
-	}
+	return error;
+}
+
+static int hook(struct ftrace_ops *ops, const char *function, const char *another)
+{
+	int error = listen_to(ops, function, true);
+
+	if (!error && another)
+		error = listen_to(ops, another, false);
+	if (error)
+		goto out;
 	error = register_ftrace_function(ops);
 	if (error == -EBUSY)
 		pr_err("%s is already hooked by another module or a live patch; unload that first\n", function);
 	else if (error)
 		pr_err("%s cannot be hooked (%d); is /proc/sys/kernel/ftrace_enabled 1?\n", function, error);
+out:
 	if (error)
 		ftrace_free_filter(ops);
 	return error;
 }
 
+/* When it returns, no callback runs any more: ftrace waits for all tasks that might be in one. */
 static void unhook(struct ftrace_ops *ops)
 {
 	unregister_ftrace_function(ops);
@@ -135,14 +143,12 @@ static void unhook(struct ftrace_ops *ops)
 
 int blkfilter_hook_writes(void)
 {
-	return hook(&submit_ops, "submit_bio_noacct");
+	return hook(&submit_ops, "submit_bio_noacct", NULL);
 }
 
-/* When it returns, no callback runs any more. */
 void blkfilter_unhook_writes(void)
 {
 	unhook(&submit_ops);
-	synchronize_rcu_tasks();
 }
 
 static void unhook_idle(struct work_struct *work)
@@ -164,33 +170,21 @@ void blkfilter_unhook_cancel(void)
 
 int blkfilter_hook_devices(void)
 {
-	int error = hook(&mark_dead_ops, "bdev_mark_dead");
+	const char *compat = IS_ENABLED(CONFIG_COMPAT) ? "compat_blkdev_ioctl" : NULL;
+	int error = hook(&mark_dead_ops, "bdev_mark_dead", NULL);
 
 	if (error)
 		return error;
-	error = hook(&ioctl_ops, "blkdev_ioctl");
+	error = hook(&ioctl_ops, "blkdev_ioctl", compat);
 	if (error)
-		goto dead;
-#ifdef CONFIG_COMPAT
-	error = hook(&compat_ioctl_ops, "compat_blkdev_ioctl");
-	if (error)
-		goto native;
-#endif
-	return 0;
-native:
-	unhook(&ioctl_ops);
-dead:
-	unhook(&mark_dead_ops);
-	synchronize_rcu_tasks();
+		unhook(&mark_dead_ops);
 	return error;
 }
 
 void blkfilter_unhook_devices(void)
 {
-#ifdef CONFIG_COMPAT
-	unhook(&compat_ioctl_ops);
-#endif
 	unhook(&ioctl_ops);
 	unhook(&mark_dead_ops);
+	/* The handlers of ioctls count the module themselves; their last instructions come after that. */
 	synchronize_rcu_tasks();
 }

@@ -154,7 +154,7 @@ struct Series {
 impl Series {
     fn prepare(program: &Path, kernel: Kernel, emulation: Emulation) -> Result<Self> {
         let at_boot: Vec<&str> = match emulation {
-            Emulation::Parallel => kernel::AT_BOOT.into_iter().chain(kernel.own_modules()).collect(),
+            Emulation::Parallel => kernel::AT_BOOT.to_vec(),
             // The first thing to be measured is a kernel without the module.
             Emulation::Counting => kernel::TO_MEASURE.to_vec(),
         };

@@ -26,11 +26,7 @@ pub fn base(program: &Path, kernel: &Kernel, at_boot: &[&str]) -> Result<Vec<u8>
         order.push('\n');
     }
     archive.file("modules/order", order.as_bytes())?;
-<<<<<<< HEAD
     let at_boot: Vec<String> = at_boot.iter().copied().map(normalised).collect();
-=======
-    let at_boot: Vec<String> = AT_BOOT.map(normalised).to_vec();
->>>>>>> 302943a (guest: other filters, parameters, the numbers of older headers)
     archive.file("modules/boot", at_boot.join("\n").as_bytes())?;
     tools::add(&mut archive)?;
     archive.finish()

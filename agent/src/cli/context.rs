@@ -140,22 +140,19 @@ impl Context {
     /// Damage that did not keep the repository from opening is said at once: the next one may.
     fn warn_of_unsound(&self, repo: &Repository) {
         for object in repo.unsound() {
-            let (cost, file) = match (object.writer, object.is_replaced) {
+            let known = object.writer.is_some_and(|writer| repo.signers().writers.contains_key(&writer));
+            let cost = match (object.writer, object.is_replaced) {
                 (Some(_), true) => continue,
-                (Some(writer), false) if repo.signers().writers.contains_key(&writer) => {
-                    ("whether the writer was revoked is not known; nothing is pruned", " WRITER_KEY_FILE")
+                (None, true) => "Its copy was read instead; `icecore key repair` writes it again",
+                (None, false) => "Nothing is pruned until it is moved out of the store",
+                (Some(_), false) if known => {
+                    "Whether this writer was revoked is not known, and nothing is pruned, until `icecore key repair WRITER_KEY_FILE`"
                 }
                 (Some(_), false) => {
-                    ("what this writer stored cannot be verified; nothing is pruned", " WRITER_KEY_FILE")
-                }
-                (None, true) => ("its copy was read instead", ""),
-                (None, false) => {
-                    self.console
-                        .warn(&format!("{}. Nothing is pruned until it is moved out of the store", object.what));
-                    continue;
+                    "What this writer stored cannot be verified, and nothing is pruned, until `icecore key repair WRITER_KEY_FILE`"
                 }
             };
-            self.console.warn(&format!("{}. {cost} until `icecore key repair{file}` has repaired it", object.what));
+            self.console.warn(&format!("{}. {cost}", object.what));
         }
     }
 

@@ -124,7 +124,7 @@ fn files_text(outcome: &file_restore::RestoreOutcome) -> String {
     let problem = |problem: &Problem| format!("{}: {}\n", problem.path, output::name(&problem.message));
     let problems: String = outcome.problems.iter().map(problem).collect();
     format!(
-        "{problems}Restored {} files, {} directories, {} symbolic links, {} hard links, {} other; {} of content.",
+        "{problems}Restored: {} files, {} directories, {} symbolic links, {} hard links, {} other; {} of content.",
         outcome.regular_files,
         outcome.directories,
         outcome.symlinks,

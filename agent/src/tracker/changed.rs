@@ -15,6 +15,9 @@ const EXTENTS_A_CALL: usize = 16 << 10;
 /// Bytes of the old map fetched with one call.
 const BLOCKS_A_CALL: usize = 1 << 20;
 
+/// Extents of a list. A disk that changed in more places is listed more coarsely: 64 MiB of list are enough for a computer.
+const EXTENTS_A_LIST: usize = 4 << 20;
+
 /// What a caller noted when it took the snapshot it now continues.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Since {
@@ -50,7 +53,7 @@ pub struct Changes {
     pub capacity_bytes: u64,
     /// Granule of the list.
     pub block_bytes: u64,
-    /// Whether the list may name more than what changed, because memory was short or `since` is long ago.
+    /// Whether the list may name more than what changed: memory was short, `since` is long ago, or the list would be too long.
     pub coarse: bool,
     /// Ascending, not touching each other.
     pub extents: Vec<ChangedExtent>,
@@ -62,12 +65,34 @@ impl Changes {
         self.extents.iter().map(|extent| extent.length).sum()
     }
 
-    fn push(&mut self, offset: u64, length: u64) {
+    /// Adds what lies behind everything else. Keeps the list at `most` extents, if need be by closing small gaps.
+    fn push(&mut self, offset: u64, length: u64, most: usize) {
         match self.extents.last_mut() {
             _ if length == 0 => {}
             Some(last) if last.offset + last.length == offset => last.length += length,
             _ => self.extents.push(ChangedExtent { offset, length }),
         }
+        let mut gap_bytes = self.block_bytes;
+        while self.extents.len() > most && gap_bytes < self.capacity_bytes {
+            self.close_gaps(gap_bytes);
+            // Room for as many again, or this would be done for each of the next ones.
+            if self.extents.len() > most / 2 {
+                gap_bytes = gap_bytes.saturating_mul(2);
+            }
+        }
+    }
+
+    /// Joins extents with no more than so much between them.
+    fn close_gaps(&mut self, gap_bytes: u64) {
+        self.extents.dedup_by(|next, before| {
+            let end = before.offset + before.length;
+            let joins = next.offset - end <= gap_bytes;
+            if joins {
+                before.length = next.offset + next.length - before.offset;
+            }
+            joins
+        });
+        self.coarse = true;
     }
 }
 
@@ -136,7 +161,7 @@ fn fine(module: &dyn Module, device: &Path, since: Since, info: &TrackerInfo) ->
             let end = extent.offset_bytes.checked_add(extent.length_bytes);
             let end = end.filter(|end| extent.offset_bytes >= at && *end <= answer.next_offset_bytes);
             at = end.ok_or_else(|| broken(device, "the module gave extents out of order".into()))?;
-            changes.push(extent.offset_bytes, extent.length_bytes);
+            changes.push(extent.offset_bytes, extent.length_bytes, EXTENTS_A_LIST);
         }
         if answer.next_offset_bytes <= offset {
             return Err(broken(device, "the module gave no answer to the end of the device".into()));
@@ -166,7 +191,7 @@ fn from_bytes(module: &dyn Module, device: &Path, since: Since, info: &CbtInfo) 
         for byte in bytes {
             let offset = (u64::from(first) * changes.block_bytes).min(info.capacity_bytes);
             if u64::from(byte) > since.number {
-                changes.push(offset, changes.block_bytes.min(info.capacity_bytes - offset));
+                changes.push(offset, changes.block_bytes.min(info.capacity_bytes - offset), EXTENTS_A_LIST);
             }
             first += 1;
         }
@@ -258,6 +283,19 @@ mod tests {
         fake.forget_intervals_below(3);
         let noted = Since { number: 2, generation: None, interval: Some(Fake::interval_id(2)) };
         assert!(matches!(changes(&fake, DEVICE.as_ref(), noted), Err(TrackerError::Broken { .. })));
+    }
+
+    #[test]
+    fn a_list_that_would_be_too_long_closes_its_smallest_gaps_and_loses_nothing() {
+        let mut list = changes(&Fake::new(1000 * BLOCK, false), DEVICE.as_ref(), since(0)).unwrap();
+        let changed: Vec<u64> = (0..300).map(|at| at * 3 + at / 10 * 2).collect();
+        changed.iter().for_each(|block| list.push(block * BLOCK, BLOCK, 20));
+        assert!(list.coarse && list.extents.len() <= 20, "{} extents", list.extents.len());
+        let covers = |block: u64| {
+            list.extents.iter().any(|e| e.offset <= block * BLOCK && (block + 1) * BLOCK <= e.offset + e.length)
+        };
+        assert!(changed.iter().all(|block| covers(*block)));
+        assert!(list.extents.windows(2).all(|pair| pair[0].offset + pair[0].length < pair[1].offset), "out of order");
     }
 
     #[test]

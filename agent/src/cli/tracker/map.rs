@@ -9,10 +9,11 @@ use agent::tracker::changed::{Changes, Since, changes, sectors};
 use agent::tracker::uapi::Sectors;
 use agent::tracker::{Id, Module};
 use anyhow::Context as _;
+use serde::Serialize;
 use serde_json::json;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Ranges given to the kernel with one call.
 const RANGES_A_CALL: usize = 4096;
@@ -58,11 +59,17 @@ pub struct DirtyArgs {
 pub fn run(args: &Args, module: &dyn Module, context: &Context) -> anyhow::Result<()> {
     let since = Since { number: args.since, generation: args.generation, interval: args.interval };
     let changes = changes(module, &args.device, since)?;
-    let bytes = changes.bytes();
-    let mut value = serde_json::to_value(&changes)?;
-    value["device"] = json!(args.device);
-    value["changed_bytes"] = bytes.into();
-    context.console.result(&value, |_| list(args, &changes))
+    let result = Listed { device: &args.device, changed_bytes: changes.bytes(), changes: &changes };
+    context.console.result(&result, |_| list(args, &changes))
+}
+
+/// The list as JSON. (Not by way of a `Value`, which would take many times the memory of a long list.)
+#[derive(Serialize)]
+struct Listed<'c> {
+    device: &'c Path,
+    changed_bytes: u64,
+    #[serde(flatten)]
+    changes: &'c Changes,
 }
 
 /// The list as `--changed-extents` reads it; what a person wants to know is in comments.

@@ -15,6 +15,9 @@ use crate::ioctl;
 /// Sectors of a limit (128 MiB) that no scenario reaches by accident, and that a store in memory may have at once.
 pub const AMPLE_SECTORS: u64 = 1 << 18;
 
+/// Sectors for a snapshot that is destroyed at once; to reserve more takes the emulated machine long.
+pub const SMALL_SECTORS: u64 = 1 << 14;
+
 /// Opens the control device.
 pub fn control() -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).open(CONTROL_PATH);

@@ -54,9 +54,13 @@ fn add_program(archive: &mut Archive, name: &str, path: &Path) -> Result<()> {
     archive.program(&format!("usr/sbin/{name}"), &read(path)?)
 }
 
-/// The program of this workspace, without its debugging information: every boot unpacks it.
+/// The program of this workspace, or the one that `ICECORE_BIN` names as for all tests from outside, without its debugging
+/// information: every boot unpacks it.
 fn icecore() -> Result<PathBuf> {
-    let built = workspace::build("agent", "icecore", false)?;
+    let built = match std::env::var_os("ICECORE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => workspace::build("agent", "icecore", false)?,
+    };
     let stripped = workspace::root().join("target/guest/icecore");
     let mut strip = Command::new("strip");
     strip.arg("-o").args([&stripped, &built]);

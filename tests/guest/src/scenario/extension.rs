@@ -15,7 +15,7 @@ use crate::filter::Tracked;
 use crate::ioctl;
 use crate::registry::Scenario;
 use crate::scenario::abi::expect;
-use crate::snapshot::{self, AMPLE_SECTORS, Snapshot};
+use crate::snapshot::{self, SMALL_SECTORS, Snapshot};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
@@ -28,7 +28,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 fn end_interval(tracked: &Tracked) -> Result<()> {
-    Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[tracked])?.destroy()
+    Snapshot::take_of(Path::new("/tmp"), SMALL_SECTORS, &[tracked])?.destroy()
 }
 
 fn features() -> Result<()> {

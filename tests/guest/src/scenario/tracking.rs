@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::filter::Tracked;
 use crate::oracle::{self, Taken};
 use crate::registry::Scenario;
-use crate::snapshot::{AMPLE_SECTORS, Snapshot};
+use crate::snapshot::{self, AMPLE_SECTORS, Snapshot};
 use crate::storm::{Area, Force, Storm};
 
 /// The area's scenarios.
@@ -40,11 +40,8 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// An interval ends with a TAKE; its snapshot is of no further use.
-/// Room for a snapshot that is destroyed at once; reserving more takes the emulated machine long.
-const SMALL_SECTORS: u64 = 1 << 14;
-
 fn end_interval(tracked: &Tracked) -> Result<()> {
-    Snapshot::take_of(Path::new("/tmp"), SMALL_SECTORS, &[tracked])?.destroy()
+    Snapshot::take_of(Path::new("/tmp"), snapshot::SMALL_SECTORS, &[tracked])?.destroy()
 }
 
 fn changed_blocks(map: &[u8]) -> Vec<(usize, u8)> {

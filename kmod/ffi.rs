@@ -56,6 +56,7 @@ extern "C" {
     pub fn blksnap_counter_alloc() -> *mut u64;
     pub fn blksnap_counter_free(counter: *mut u64);
     pub fn blksnap_counter_add(counter: *mut u64, value: u64);
+    pub fn blksnap_counters_add(ones: *mut u64, sums: *mut u64, value: u64);
     pub fn blksnap_counter_sum(counter: *mut u64) -> u64;
     pub fn blksnap_chain_end_io() -> Option<unsafe extern "C" fn(*mut bio)>;
     pub fn blksnap_canary_init(bio: *mut bio, bdev: *mut block_device);

@@ -6,7 +6,7 @@ use kernel::{bindings, prelude::*};
 use crate::uapi::compat::{FilterAttach32, BLKFILTER_ATTACH_32};
 use crate::uapi::compat::{OLD_BLKFILTER_ATTACH, OLD_BLKFILTER_CTL, OLD_BLKFILTER_DETACH};
 use crate::uapi::{FilterAttach, FilterCtl, FilterName, BLKFILTER_ATTACH, BLKFILTER_CTL, BLKFILTER_DETACH};
-use crate::{ffi, filter, parameters, user};
+use crate::{ffi, filter, parameters, request, user};
 
 /// What is asked for, and how its structure is laid out.
 #[derive(Clone, Copy)]
@@ -64,25 +64,31 @@ fn handle(file: *mut bindings::file, number: u32, argument: u64, compat: bool) -
     match call(number, compat).ok_or(ENOTTY)? {
         Call::Attach => {
             let attach: FilterAttach = user::read(argument)?;
-            filter::attach(bdev, &attach.name, attach.opt, attach.optlen)
+            filter::attach(bdev, valid(&attach.name)?, attach.opt, attach.optlen)
         }
         Call::Attach32 => {
             let attach: FilterAttach32 = user::read(argument)?;
             let (name, opt, optlen) = (attach.name, attach.opt, attach.optlen);
-            filter::attach(bdev, &name, opt, optlen)
+            filter::attach(bdev, valid(&name)?, opt, optlen)
         }
         Call::AttachByName => {
             let attach: FilterName = user::read(argument)?;
-            filter::attach(bdev, &attach.name, 0, 0)
+            filter::attach(bdev, valid(&attach.name)?, 0, 0)
         }
         Call::Detach => {
             let detach: FilterName = user::read(argument)?;
-            filter::detach(bdev, &detach.name)
+            filter::detach(bdev, valid(&detach.name)?)
         }
         Call::Ctl => {
             let mut ctl: FilterCtl = user::read(argument)?;
-            ctl.optlen = filter::ctl(bdev, &ctl.name, ctl.command, ctl.opt, ctl.optlen)?;
+            ctl.optlen = filter::ctl(bdev, valid(&ctl.name)?, ctl.command, ctl.opt, ctl.optlen)?;
             user::write(argument, &ctl)
         }
     }
+}
+
+/// A name that ends.
+fn valid(name: &[u8; crate::uapi::FILTER_NAME_BYTES]) -> Result<&[u8; crate::uapi::FILTER_NAME_BYTES]> {
+    request::name(name).map_err(|_| EINVAL)?;
+    Ok(name)
 }

@@ -234,6 +234,14 @@ void blksnap_counter_add(u64 __percpu *counter, u64 value)
 	this_cpu_add(*counter, value);
 }
 
+/* One more, and `value` more. */
+void blksnap_counters_add(u64 __percpu *ones, u64 __percpu *sums, u64 value);
+void blksnap_counters_add(u64 __percpu *ones, u64 __percpu *sums, u64 value)
+{
+	this_cpu_inc(*ones);
+	this_cpu_add(*sums, value);
+}
+
 u64 blksnap_counter_sum(u64 __percpu *counter);
 u64 blksnap_counter_sum(u64 __percpu *counter)
 {

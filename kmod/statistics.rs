@@ -22,11 +22,6 @@ impl PerCpu {
         }
     }
 
-    fn add(&self, value: u64) {
-        // SAFETY: allocated as long as `self`; any context.
-        unsafe { ffi::blksnap_counter_add(self.0, value) };
-    }
-
     fn sum(&self) -> u64 {
         // SAFETY: as above.
         unsafe { ffi::blksnap_counter_sum(self.0) }
@@ -72,8 +67,8 @@ impl Statistics {
 
     /// A write passed.
     pub fn write(&self, sectors: u64, newly_marked_blocks: u64) {
-        self.writes.add(1);
-        self.write_sectors.add(sectors);
+        // SAFETY: allocated as long as `self`; any context. One call, because this is the write path.
+        unsafe { ffi::blksnap_counters_add(self.writes.0, self.write_sectors.0, sectors) };
         if newly_marked_blocks != 0 {
             self.marked_blocks.fetch_add(newly_marked_blocks, Ordering::Relaxed);
         }

@@ -246,7 +246,8 @@ impl Tracker {
         if !self.counter().begin(bio, may_sleep) {
             return false;
         }
-        let _rcu = rcu::read_lock();
+        // The hook's caller has preemption off, which is a read side already.
+        let _rcu = may_sleep.then(rcu::read_lock);
         // SAFETY: never null, and not freed before the grace period of this read side is over.
         let active = unsafe { &*self.active.load(Ordering::Acquire) };
         let newly = active.map.mark(active.blocks.touched(sectors));

@@ -12,8 +12,10 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/compat.h>
+#include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/module.h>
+#include <linux/slab.h>
 #include <linux/workqueue.h>
 
 #include "helpers.h"
@@ -103,26 +105,17 @@ static struct ftrace_ops mark_dead_ops = {
 	.flags = ARGUMENTS | FTRACE_OPS_FL_PERMANENT,
 };
 
-static int listen_to(struct ftrace_ops *ops, const char *function, bool first)
+/* By address: looking a function up by its name would walk through all that can be traced. */
+static int hook(struct ftrace_ops *ops, const char *function, const void *address, const void *another)
 {
-	unsigned char name[32];
-	int error;
-
-	strscpy(name, function, sizeof(name));
-	error = ftrace_set_filter(ops, name, strlen(name), first);
-	if (error)
-		pr_err("%s cannot be hooked (%d): this kernel lacks it, or tracing of it\n", function, error);
-	return error;
-}
-
-static int hook(struct ftrace_ops *ops, const char *function, const char *another)
-{
-	int error = listen_to(ops, function, true);
+	int error = address ? ftrace_set_filter_ip(ops, (unsigned long)address, 0, 1) : -ENOENT;
 
 	if (!error && another)
-		error = listen_to(ops, another, false);
-	if (error)
+		error = ftrace_set_filter_ip(ops, (unsigned long)another, 0, 0);
+	if (error) {
+		pr_err("%s cannot be hooked (%d): this kernel cannot trace it\n", function, error);
 		goto out;
+	}
 	error = register_ftrace_function(ops);
 	if (error == -EBUSY)
 		pr_err("%s is already hooked by another module or a live patch; unload that first\n", function);
@@ -143,7 +136,7 @@ static void unhook(struct ftrace_ops *ops)
 
 int blkfilter_hook_writes(void)
 {
-	return hook(&submit_ops, "submit_bio_noacct", NULL);
+	return hook(&submit_ops, "submit_bio_noacct", submit_bio_noacct, NULL);
 }
 
 void blkfilter_unhook_writes(void)
@@ -168,14 +161,31 @@ void blkfilter_unhook_cancel(void)
 	cancel_delayed_work_sync(&unhook_work);
 }
 
+/* The kernel does not export its block device files' operations, but every device node has them. */
+static const struct file_operations *block_file_operations(void)
+{
+	struct inode *node = kzalloc(sizeof(*node), GFP_KERNEL);
+	const struct file_operations *operations;
+
+	if (!node)
+		return NULL;
+	init_special_inode(node, S_IFBLK, 0);
+	operations = node->i_fop;
+	kfree(node);
+	return operations;
+}
+
 int blkfilter_hook_devices(void)
 {
-	const char *compat = IS_ENABLED(CONFIG_COMPAT) ? "compat_blkdev_ioctl" : NULL;
-	int error = hook(&mark_dead_ops, "bdev_mark_dead", NULL);
+	const struct file_operations *operations = block_file_operations();
+	int error;
 
+	if (!operations)
+		return -ENOMEM;
+	error = hook(&mark_dead_ops, "bdev_mark_dead", bdev_mark_dead, NULL);
 	if (error)
 		return error;
-	error = hook(&ioctl_ops, "blkdev_ioctl", compat);
+	error = hook(&ioctl_ops, "blkdev_ioctl", operations->unlocked_ioctl, operations->compat_ioctl);
 	if (error)
 		unhook(&mark_dead_ops);
 	return error;

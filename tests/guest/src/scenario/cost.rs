@@ -72,6 +72,7 @@ fn fill(path: &Path) -> Result<()> {
 
 /// A file and a block to write to it or read from it.
 pub struct Block {
+    path: PathBuf,
     file: DirectFile,
     buffer: AlignedBuffer,
 }
@@ -81,7 +82,12 @@ impl Block {
     pub fn of(path: &Path) -> Result<Self> {
         let mut buffer = AlignedBuffer::new(usize::try_from(OPERATION_BYTES)?);
         buffer.bytes_mut().fill(0xa5);
-        Ok(Self { file: DirectFile::open(path)?, buffer })
+        Ok(Self { path: path.to_owned(), file: DirectFile::open(path)?, buffer })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes the block once.
@@ -131,8 +137,8 @@ fn tracking() -> Result<()> {
     tracked.detach()
 }
 
-/// A snapshot of the tracked disk in memory.
-fn take(tracked: &Tracked, store: &Path) -> Result<Snapshot> {
+/// A snapshot of one device with a block device as its storage.
+pub fn take(tracked: &Tracked, store: &Path) -> Result<Snapshot> {
     let limit_sectors = BlockDevice::open(store)?.size_bytes()? / 512;
     Snapshot::take_of(store, limit_sectors, &[tracked])
 }

@@ -1,8 +1,9 @@
 //! What the module needs of memory: only for `cargo xtask bench --kernel`.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::block_device::BlockDevice;
 use crate::disk::{Disk, MemoryDisks};
@@ -11,18 +12,19 @@ use crate::kernel_module;
 use crate::meter::Meter;
 use crate::parameter::Parameter;
 use crate::registry::Scenario;
-use crate::scenario::cost::Block;
-use crate::snapshot::{AMPLE_SECTORS, Snapshot};
+use crate::scenario::cost::{Block, take};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("cost/map_memory", "the map of a TiB that was touched all over", map_memory)
         .with_module()
         .only_measures()
+        .in_own_boot()
         .within_s(600),
     Scenario::new("cost/discard_memory", "memory in use while 768 MiB are discarded under a snapshot", discard_memory)
         .with_module()
         .only_measures()
+        .in_own_boot()
         .within_s(1800),
 ];
 
@@ -39,33 +41,50 @@ fn meminfo(field: &str) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-/// What nothing but the kernel itself can give back. Some of it comes back a little later than it was freed.
-fn free_bytes() -> Result<u64> {
-    nix::poll::poll(&mut [], 2000_u16)?;
-    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
-    meminfo("MemFree:")
+/// The same once it stays as it is: what is freed is not free at once.
+fn at_rest(field: &str) -> Result<u64> {
+    const NOISE_BYTES: u64 = 64 << 10;
+    let mut last = u64::MAX;
+    for _ in 0..30 {
+        std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+        let now = meminfo(field)?;
+        if now.abs_diff(last) <= NOISE_BYTES {
+            return Ok(now);
+        }
+        last = now;
+        nix::poll::poll(&mut [], 1000_u16)?;
+    }
+    bail!("{field} does not come to rest")
 }
 
 /// The readable map and that of the current interval are both full: every region changed before TAKE and after it.
 fn map_memory() -> Result<()> {
     kernel_module::load("blksnap", "")?;
     let disks = MemoryDisks::new(1, TIB >> 20, "memory_backed=0")?;
-    let path = disks.node(0)?;
+    let (path, store) = (disks.node(0)?, Disk::Store.node()?);
     let mut meter = Meter::new(&[])?;
-    let touch = |block: &Block| (0..TIB / DISTANCE_BYTES).try_for_each(|number| block.write(number * DISTANCE_BYTES));
     let block = Block::of(&path)?;
-    touch(&block)?;
-    let untracked_bytes = free_bytes()?;
-    let tracked = Tracked::attach(&path)?;
-    touch(&block)?;
-    Snapshot::take_of(std::path::Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?.destroy()?;
-    touch(&block)?;
-    let used_bytes = untracked_bytes.saturating_sub(free_bytes()?);
+    // What the first snapshots make the kernel keep is no part of a map.
+    for _ in 0..2 {
+        fill_both_maps(&block, &store)?.detach()?;
+    }
+    let untracked_bytes = at_rest("MemFree:")?;
+    let tracked = fill_both_maps(&block, &store)?;
+    let used_bytes = untracked_bytes.saturating_sub(at_rest("MemFree:")?);
     let statistics = tracked.statistics()?;
     ensure!(statistics.coarse_regions == 0, "{} regions are tracked as a whole", statistics.coarse_regions);
     meter.say("memory", "map_bytes_per_tib", statistics.map_bytes as f64)?;
     meter.say("memory", "kernel_bytes_per_tib", used_bytes as f64)?;
     tracked.detach()
+}
+
+fn fill_both_maps(block: &Block, store: &Path) -> Result<Tracked> {
+    let touch = || (0..TIB / DISTANCE_BYTES).try_for_each(|number| block.write(number * DISTANCE_BYTES));
+    let tracked = Tracked::attach(block.path())?;
+    touch()?;
+    take(&tracked, store)?.destroy()?;
+    touch()?;
+    Ok(tracked)
 }
 
 /// On disks whose content is the host's, because a disk in memory would itself take and give memory.
@@ -83,9 +102,8 @@ fn discard_memory() -> Result<()> {
 
 fn pinned_by_discard(tracked: &Tracked) -> Result<u64> {
     let store = Disk::Store.node()?;
-    let limit_sectors = BlockDevice::open(&store)?.size_bytes()? / 512;
-    let before = available_at_rest()?;
-    let snapshot = Snapshot::take_of(&store, limit_sectors, &[tracked])?;
+    let before = at_rest("MemAvailable:")?;
+    let snapshot = take(tracked, &store)?;
     let device = BlockDevice::open(tracked.path())?;
     let statistics = tracked.statistics()?;
     let lowest = lowest_available_while(|| device.discard(0, DISCARD_BYTES))?;
@@ -94,13 +112,7 @@ fn pinned_by_discard(tracked: &Tracked) -> Result<u64> {
     ensure!(tracked.snapshot_info()?.error_code == 0, "the discard spoiled the snapshot");
     snapshot.destroy()?;
     // What came free meanwhile must not hide what was in use.
-    Ok(before.max(available_at_rest()?).saturating_sub(lowest))
-}
-
-fn available_at_rest() -> Result<u64> {
-    nix::poll::poll(&mut [], 2000_u16)?;
-    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
-    meminfo("MemAvailable:")
+    Ok(before.max(at_rest("MemAvailable:")?).saturating_sub(lowest))
 }
 
 fn lowest_available_while(work: impl FnOnce() -> Result<()>) -> Result<u64> {

@@ -37,9 +37,8 @@ const ROWS: [Row; 19] = [
 ];
 
 /// Quantities of the memory that are no run's, with what they are.
-const MEMORY: [(&str, &str); 5] = [
+const MEMORY: [(&str, &str); 4] = [
     ("map_bytes_per_tib", "maps of a TiB that was touched all over, before and after a snapshot"),
-    ("kernel_bytes_per_tib", "the same as free memory of the kernel shows it"),
     ("bytes_per_chunk", "a preserved chunk"),
     ("discard_pinned_bytes", "in use while 768 MiB are discarded under a snapshot"),
     ("discard_pinned_bytes_with_32_pieces", "the same with `chunk_maximum_in_queue=32` (2 MiB)"),

@@ -39,9 +39,15 @@ pub const SCENARIOS: &[Scenario] = &[
         .with_module()
         .within_s(120),
     Scenario::new("lifecycle/unload_refused", "the module stays while it is in use", unload_refused).with_module(),
-    Scenario::new("lifecycle/unload_under_load", "load, attach, detach and unload under writes", unload_under_load)
+    Scenario::new("lifecycle/unload_under_load", "load, attach, detach and unload under writes", || {
+        unload_under_load(3)
+    })
+    .with_module()
+    .within_s(300),
+    Scenario::new("lifecycle/unload_often", "the same fifteen times", || unload_under_load(15))
         .with_module()
-        .within_s(180),
+        .only_soak()
+        .within_s(1500),
     Scenario::new("lifecycle/unplugged", "a disk unplugged under a snapshot harms nobody else", unplugged)
         .with_module()
         .in_own_boot()
@@ -164,11 +170,11 @@ fn unload_refused() -> Result<()> {
     Ok(())
 }
 
-fn unload_under_load() -> Result<()> {
+fn unload_under_load(rounds: u32) -> Result<()> {
     let path = Disk::First.node()?;
     let area = Area::of_disk(0, &path, 0, 1 << 16);
     let storm = Storm::start(std::slice::from_ref(&area), Force::default(), 23)?;
-    for round in 1..=8 {
+    for round in 1..=rounds {
         storm.wait_for(5)?;
         let tracked = Tracked::attach(&path).with_context(|| format!("round {round}"))?;
         storm.wait_for(5)?;

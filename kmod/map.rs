@@ -12,7 +12,7 @@
 //! ```
 //!
 //! What is promised in every state, memory failures included: a block that was marked is reported. What may happen: a
-//! block that was not marked is reported too, and then [`History::oldest`] says from which number on answers are exact.
+//! block that was not marked is reported too, and then `History::oldest` says from which number on answers are exact.
 
 #[path = "map/active.rs"]
 pub mod active;

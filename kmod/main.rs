@@ -46,23 +46,21 @@ mod user;
 mod work;
 
 // The pure logic. The library has more users than the module.
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the host tests use more of it")]
 mod chunk;
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the host tests use more of it")]
 mod event_queue;
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the host tests use more of it")]
 mod intervals;
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the host tests use more of it")]
 mod map;
-#[allow(dead_code)]
 mod memory;
-#[allow(dead_code)]
 mod request;
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the host tests use more of it")]
 mod sizes;
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the host tests use more of it")]
 mod space;
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the host tests use more of it")]
 mod uapi;
 
 use kernel::{

@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The workspace's root.
+/// The workspace's root. cargo names this crate's directory when it runs it; a program that was built before its checkout was moved
+/// would only know the old one.
 pub fn root() -> &'static Path {
-    let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    static CRATE: OnceLock<PathBuf> = OnceLock::new();
+    let crate_dir = CRATE.get_or_init(|| {
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+    });
     crate_dir.parent().unwrap_or(crate_dir)
 }
 

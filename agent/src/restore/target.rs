@@ -124,15 +124,7 @@ impl Target {
         let compare = request.delta;
         if request.dry_run {
             let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-            return Ok(Self {
-                file: Some(file),
-                direct: None,
-                path: path.clone(),
-                rename_to: None,
-                compare,
-                known_zero: false,
-                dry: true,
-            });
+            return Ok(Self::existing(request, file, false));
         }
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open(path).with_context(|| format!("opening {}", path.display()))?;
@@ -144,15 +136,7 @@ impl Target {
             file.set_len(needed_bytes)
         };
         resize().with_context(|| format!("making {} {needed_bytes} bytes long", path.display()))?;
-        Ok(Self {
-            file: Some(file),
-            direct: None,
-            path: path.clone(),
-            rename_to: None,
-            compare,
-            known_zero: !compare,
-            dry: false,
-        })
+        Ok(Self::existing(request, file, !compare))
     }
 
     fn device(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
@@ -177,16 +161,20 @@ impl Target {
         {
             return Err(Refusal::NotEmpty { target, holds }.into());
         }
-        let (compare, dry) = (request.delta, request.dry_run);
-        Ok(Self {
+        Ok(Self::existing(request, file, false))
+    }
+
+    /// A target that was there before.
+    fn existing(request: &RestoreRequest, file: File, known_zero: bool) -> Self {
+        Self {
             file: Some(file),
             direct: None,
-            path: path.clone(),
+            path: request.target.clone(),
             rename_to: None,
-            compare,
-            known_zero: false,
-            dry,
-        })
+            compare: request.delta,
+            known_zero,
+            dry: request.dry_run,
+        }
     }
 
     /// Whether what is there is read first and only differences are written.

@@ -43,8 +43,8 @@ pub trait Fs: Send + Sync {
 /// Files of at least this length are written past the page cache: a pack is rarely read again soon, and the copy into the cache
 /// stands high in a profile of a full backup.
 const DIRECT_FROM_BYTES: usize = 1 << 20;
-/// Bytes of one direct write.
-const DIRECT_WRITE_BYTES: usize = 4 << 20;
+/// Bytes of one direct read or write, and so of the buffer for it.
+const DIRECT_BYTES: usize = 4 << 20;
 
 /// Fills a new file through O_DIRECT. `InvalidInput` or `Unsupported` when the file system does not offer that; nothing is lost then.
 fn write_directly(file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -52,11 +52,11 @@ fn write_directly(file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
     // One allocation instead of one a write.
     fallocate(file, FallocateFlags::empty(), 0, length)?;
     let direct = OpenOptions::new().write(true).custom_flags(OFlag::O_DIRECT.bits()).open(path)?;
-    let mut buffer = AlignedBuffer::new(DIRECT_WRITE_BYTES.min(bytes.len().next_multiple_of(ALIGNMENT_BYTES)));
+    let mut buffer = AlignedBuffer::new(DIRECT_BYTES.min(bytes.len().next_multiple_of(ALIGNMENT_BYTES)));
     let (whole, rest) = bytes.split_at(bytes.len() - bytes.len() % ALIGNMENT_BYTES);
-    for (number, piece) in (0_u64..).zip(whole.chunks(DIRECT_WRITE_BYTES)) {
+    for (number, piece) in (0_u64..).zip(whole.chunks(DIRECT_BYTES)) {
         buffer[..piece.len()].copy_from_slice(piece);
-        direct.write_all_at(&buffer[..piece.len()], number * DIRECT_WRITE_BYTES as u64)?;
+        direct.write_all_at(&buffer[..piece.len()], number * DIRECT_BYTES as u64)?;
     }
     // What is left of the last sector goes through the cache; the sync that follows covers both.
     file.write_all_at(rest, whole.len() as u64)
@@ -75,11 +75,23 @@ fn read_directly(path: &Path, offset_bytes: u64, buf: &mut [u8]) -> io::Result<b
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(false),
         other => other?,
     };
+    let mut at = offset_bytes;
+    for piece in buf.chunks_mut(DIRECT_BYTES) {
+        if !read_piece_directly(&direct, at, piece)? {
+            return Ok(false);
+        }
+        at += piece.len() as u64;
+    }
+    Ok(true)
+}
+
+/// Fills at most [`DIRECT_BYTES`]: however long a read is, a thread keeps no more memory than that for it.
+fn read_piece_directly(direct: &File, offset_bytes: u64, piece: &mut [u8]) -> io::Result<bool> {
     let skip = usize::try_from(offset_bytes % ALIGNMENT_BYTES as u64).expect("below the alignment");
-    let wanted = skip + buf.len();
+    let wanted = skip + piece.len();
     READ_BUFFER.with_borrow_mut(|aligned| {
-        if aligned.len() < wanted {
-            *aligned = AlignedBuffer::new(wanted.next_multiple_of(1 << 20));
+        if aligned.len() < wanted.next_multiple_of(ALIGNMENT_BYTES) {
+            *aligned = AlignedBuffer::new(DIRECT_BYTES + ALIGNMENT_BYTES);
         }
         let length = wanted.next_multiple_of(ALIGNMENT_BYTES);
         let mut done = 0;
@@ -96,7 +108,7 @@ fn read_directly(path: &Path, offset_bytes: u64, buf: &mut [u8]) -> io::Result<b
         if done < wanted {
             return Ok(false);
         }
-        buf.copy_from_slice(&aligned[skip..wanted]);
+        piece.copy_from_slice(&aligned[skip..wanted]);
         Ok(true)
     })
 }
@@ -189,16 +201,22 @@ mod tests {
     fn long_reads_at_any_place_give_the_same_bytes_as_the_file_has() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pack");
-        let bytes: Vec<u8> = (0..3_000_001_u32).map(|i| u8::try_from(i / 7 % 251).unwrap()).collect();
+        let bytes: Vec<u8> = (0..11_000_001_u32).map(|i| u8::try_from(i / 7 % 251).unwrap()).collect();
         OsFs.write_new(&path, &bytes).unwrap();
-        for (offset, length) in
-            [(0, 3_000_001), (1, 3_000_000), (4096, 300_000), (4097, 300_001), (2_500_000, 500_001), (7, 262_144)]
-        {
+        for (offset, length) in [
+            (0, 11_000_001),
+            (1, 11_000_000),
+            (4096, 300_000),
+            (4097, 300_001),
+            (10_500_000, 500_001),
+            (7, 262_144),
+            (4095, 8 << 20),
+        ] {
             let mut read = vec![0; length];
             OsFs.read_at(&path, offset as u64, &mut read).unwrap();
             assert!(read == bytes[offset..offset + length], "{offset} {length}");
         }
-        for (offset, length) in [(0, 3_000_002), (2_999_999, 300_000), (4_000_000, 300_000)] {
+        for (offset, length) in [(0, 11_000_002), (10_999_999, 300_000), (12_000_000, 300_000)] {
             let error = OsFs.read_at(&path, offset, &mut vec![0; length]).unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{offset} {length}");
         }

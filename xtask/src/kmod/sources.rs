@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Makes `target` hold the source files of `source`. Unchanged files keep their times, so make does nothing for them.
 pub fn synchronise(source: &Path, target: &Path) -> Result<()> {
+    ensure!(source.join("Kbuild").is_file(), "there is no module to build in {}", source.display());
     let wanted: BTreeSet<PathBuf> = files(source)?.into_iter().filter(|path| is_source(path)).collect();
     for path in &wanted {
         let bytes = std::fs::read(source.join(path)).with_context(|| format!("cannot read {}", path.display()))?;

@@ -14,6 +14,7 @@ mod request;
 pub use plan::PlannedDisk;
 pub use request::{Audit, BackupOutcome, BackupRequest, ChangedList, Guarded, Refusal};
 
+use crate::hooks::{Hooks, Instant};
 use crate::progress::Progress;
 use crate::source::in_use::in_use;
 use crate::source::sys::SysRoot;
@@ -48,8 +49,24 @@ pub fn run(
     request: &BackupRequest,
     around: &Surroundings<'_>,
 ) -> Result<BackupOutcome> {
-    let started_at = (around.clock)();
     request.check()?;
+    // Without a snapshot the instant lasts until everything is read.
+    let hooks =
+        Hooks::new(&request.hooks, request.hook_subject(), Instant::WholeRead, (around.progress, around.cancel));
+    let held = hooks.before()?;
+    let stored = store_point(repo, index, request, around);
+    let report = held.after(stored.is_ok());
+    Ok(BackupOutcome { hooks: report, ..stored? })
+}
+
+/// Everything but the hooks.
+fn store_point(
+    repo: &Repository,
+    index: &Index,
+    request: &BackupRequest,
+    around: &Surroundings<'_>,
+) -> Result<BackupOutcome> {
+    let started_at = (around.clock)();
     let before = stamps(&request.sources)?;
     let sources = open_sources(request)?;
     let consistency = refuse_unsafe(request, &sources)?;
@@ -72,7 +89,7 @@ fn plan_and_store<'r>(
     (sources, consistency, started_at): (&[(String, Source)], Consistency, Timestamp),
     (stamps, around): (&[Option<Stamp>], &Surroundings<'_>),
 ) -> Result<BackupOutcome> {
-    let name = request.point_name(sources);
+    let name = request.point_name();
     let parent = find_parent(reader, start, request, &name, around)?;
     let disks = plan::disks(request, sources, parent.as_ref(), reader.repository().config().chunk_bytes)?;
     let work = Work { reader, request, around, name, consistency, started_at, stamps, parent, disks };

@@ -5,6 +5,7 @@ use super::pipeline::Pipeline;
 use super::plan::{self, Parent, PlannedDisk, PlannedDisks};
 use super::{Audit, BackupOutcome, BackupRequest, Stamp, Surroundings, disturbing_uses, stamps};
 use crate::extents::Extent;
+use crate::hooks::HookReport;
 use crate::source::sys::SysRoot;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
@@ -54,6 +55,7 @@ impl Work<'_> {
                 level,
                 limit: &limit,
                 threads: thread_count(),
+                priority: self.request.priority,
                 around: self.around,
             };
             trees.push(pipeline.run(&mut session, &mut stats)?);
@@ -81,6 +83,7 @@ impl Work<'_> {
             full_read_reason: self.disks.full_read_reason,
             stats,
             audit,
+            hooks: HookReport::default(),
         })
     }
 

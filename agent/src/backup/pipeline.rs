@@ -7,6 +7,7 @@ use super::Surroundings;
 use super::limit::Limit;
 use super::plan::PlannedDisk;
 use crate::extents::Extent;
+use crate::priority::Priority;
 use crate::progress::Counts;
 use crate::read_at::ReadAt;
 use anyhow::{Context, Result};
@@ -82,6 +83,8 @@ pub struct Pipeline<'a> {
     pub limit: &'a Limit,
     /// Threads that read and compress.
     pub threads: usize,
+    /// How much they yield to others.
+    pub priority: Priority,
     /// Clock, progress, cancel.
     pub around: &'a Surroundings<'a>,
 }
@@ -198,6 +201,7 @@ impl Pipeline<'_> {
         tickets: &Tickets<I>,
         results: &Sender<(u64, Result<Done>)>,
     ) {
+        self.priority.apply_to_this_thread();
         let stop = StopOnDrop(tickets);
         let mut worker = match Worker::new(self, claims) {
             Ok(worker) => worker,

@@ -1,6 +1,7 @@
 //! What a backup is asked to do, what it tells afterwards, and what it refuses.
 
-use crate::source::Source;
+use crate::hooks::{HookReport, HookSettings, HookSubject};
+use crate::priority::Priority;
 use anyhow::{Result, bail};
 use repo_format::codec::LEVELS;
 use repo_format::id::ManifestId;
@@ -33,6 +34,10 @@ pub struct BackupRequest {
     pub allow_live: bool,
     /// Places that must not lie on a source: the repository, the index.
     pub guarded: Vec<Guarded>,
+    /// What runs round the instant.
+    pub hooks: HookSettings,
+    /// How much reading and compressing yields to others.
+    pub priority: Priority,
 }
 
 /// A place that a backup writes to.
@@ -106,6 +111,9 @@ pub struct BackupOutcome {
     pub stats: Stats,
     /// What an audit found; none without `full_read` and a list.
     pub audit: Option<Audit>,
+    /// What ran round the instant, and how it went.
+    #[serde(skip_serializing_if = "HookReport::is_empty")]
+    pub hooks: HookReport,
 }
 
 /// Differences that the list of changed extents did not name.
@@ -158,9 +166,21 @@ impl BackupRequest {
         Ok(())
     }
 
+    /// What hooks are told.
+    pub(super) fn hook_subject(&self) -> HookSubject {
+        let disks = self.absolute_sources().collect();
+        HookSubject { point_name: self.point_name(), host: self.host.clone(), disks }
+    }
+
+    fn absolute_sources(&self) -> impl Iterator<Item = PathBuf> {
+        // What has no absolute path is refused when it is opened.
+        self.sources.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+    }
+
     /// The name of the points: as given, or host and absolute paths.
-    pub fn point_name(&self, sources: &[(String, Source)]) -> String {
-        let paths = || sources.iter().map(|(_, s)| s.path().to_string_lossy()).collect::<Vec<_>>().join(",");
+    pub fn point_name(&self) -> String {
+        let paths =
+            || self.absolute_sources().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>().join(",");
         let mut name = self.name.clone().unwrap_or_else(|| format!("{}:{}", self.host, paths()));
         while name.len() > MAX_NAME_BYTES {
             name.pop();

@@ -2,10 +2,12 @@
 
 use super::context::Context;
 use super::failure::{Code, Failure};
+use super::hooks::HookArgs;
 use super::point::{self, PointName};
 use super::size;
 use agent::backup::{self, Audit, BackupOutcome, BackupRequest, ChangedList, Guarded, Surroundings};
 use agent::output;
+use agent::priority::Priority;
 use agent::progress::ratio;
 use repo_format::codec::{DEFAULT_LEVEL, LEVELS};
 use repo_format::manifest::MAX_NAME_BYTES;
@@ -36,6 +38,9 @@ pub struct Args {
     /// Read at most this much in a second, such as 50M
     #[arg(long, value_name = "BYTES/S", value_parser = size::parse_rate)]
     limit: Option<u64>,
+    /// How much CPU and disk time to take from others: `low` yields to everything else, `normal` does not
+    #[arg(long, value_name = "PRIORITY", default_value = "low")]
+    priority: PriorityChoice,
     /// Store only what file systems use (ext4, xfs); the rest reads as zero and the point says so
     #[arg(long)]
     used_blocks_only: bool,
@@ -48,6 +53,14 @@ pub struct Args {
     /// Name of this machine [default: its host name]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
+    #[command(flatten)]
+    hooks: HookArgs,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum PriorityChoice {
+    Low,
+    Normal,
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -84,6 +97,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         exclude_partitions: args.exclude.clone(),
         allow_live: args.allow_live,
         guarded,
+        hooks: args.hooks.settings(),
+        priority: match args.priority {
+            PriorityChoice::Low => Priority::Low,
+            PriorityChoice::Normal => Priority::Normal,
+        },
     };
     let (progress, cancel) = (context.progress(), context.cancel()?);
     let around = Surroundings { clock: &|| context.now(), progress: &*progress, cancel: &cancel };
@@ -92,7 +110,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let outcome = outcome?;
     context.console.result(&outcome, text)?;
     match outcome.audit.as_ref().filter(|audit| audit.bytes_differing > 0) {
-        None => Ok(()),
+        None => args.hooks.judge(&outcome.hooks).map_or(Ok(()), |failure| Err(failure.into())),
         Some(audit) => Err(audit_failure(audit).into()),
     }
 }

@@ -160,7 +160,10 @@ impl Report {
 /// Code of an error that is not of the repository's format.
 fn code_of_job(error: &anyhow::Error) -> Code {
     let code = |cause: &(dyn std::error::Error + 'static)| {
-        if cause.is::<agent::backup::Refusal>() || cause.is::<agent::restore::Refusal>() {
+        if cause.is::<agent::backup::Refusal>()
+            || cause.is::<agent::restore::Refusal>()
+            || cause.is::<agent::source::image_rules::Unprotected>()
+        {
             return Some(Code::Refused);
         }
         if let Some(error) = cause.downcast_ref::<ExportError>() {

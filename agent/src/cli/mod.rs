@@ -14,6 +14,7 @@ mod failure;
 mod forget;
 mod generate;
 mod help;
+mod hooks;
 mod index;
 mod init;
 mod key;

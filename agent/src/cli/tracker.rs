@@ -4,6 +4,7 @@
 
 mod info;
 mod map;
+mod rules;
 mod snapshot;
 mod watch;
 
@@ -34,6 +35,8 @@ enum Verb {
     Dirty(map::DirtyArgs),
     /// Take and manage snapshots
     Snapshot(snapshot::Args),
+    /// Keep udev and LVM from taking the images of snapshots for the disks themselves
+    InstallRules(rules::Args),
 }
 
 /// Some block devices.
@@ -46,6 +49,9 @@ pub struct Devices {
 
 /// Runs the verb.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    if let Verb::InstallRules(args) = &args.verb {
+        return rules::run(args, context);
+    }
     // Before anything else: without the module no verb can do anything, and that is said first.
     let module = HostModule::open()?;
     match &args.verb {
@@ -55,6 +61,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         Verb::Map(args) => map::run(args, &module, context),
         Verb::Dirty(args) => map::dirty(args, &module, context),
         Verb::Snapshot(args) => snapshot::run(args, module, context),
+        Verb::InstallRules(args) => rules::run(args, context),
     }
 }
 

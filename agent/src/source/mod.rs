@@ -5,6 +5,7 @@
 
 mod holes;
 mod identity;
+pub mod image_rules;
 pub mod in_use;
 mod lies_on;
 mod names;

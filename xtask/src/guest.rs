@@ -8,6 +8,7 @@ mod initramfs;
 mod kernel;
 mod kernel_log;
 mod machine;
+mod module_tree;
 mod plan;
 mod tools;
 mod verdict;
@@ -29,9 +30,6 @@ pub const EMULATOR: &str = machine::PROGRAM;
 
 /// How often a boot may be repeated because of the emulator, in one run.
 const REPEATS: u32 = 4;
-
-/// Scenarios that need xfs or btrfs; either would double the time that the sanitizer kernel takes to build.
-const NOT_IN_SANITIZER: [&str; 4] = ["harness/stack", "harness/file_systems", "file_system/xfs", "file_system/btrfs"];
 
 /// How much longer everything may take in a kernel that watches itself.
 const SANITIZER_PATIENCE: u64 = 5;
@@ -96,17 +94,14 @@ pub fn run_as_group(soak: bool, consent: setup::Consent) -> Result<Count> {
 
 fn run_scenarios(options: &Options) -> Result<Vec<Outcome>> {
     let program = build_program()?;
-    let mut known = plan::scenarios(&program)?;
-    if options.sanitize {
-        eprintln!("  without {}, for which the small kernel has no file system", NOT_IN_SANITIZER.join(", "));
-        known.retain(|scenario| !NOT_IN_SANITIZER.contains(&scenario.name.as_str()));
-    }
+    let known = plan::scenarios(&program)?;
     if options.list {
         plan::print(&known);
         return Ok(Vec::new());
     }
     let purpose = if options.soak { Purpose::Soak } else { Purpose::Proof };
-    let selection = Selection { filters: &options.filters, purpose, with_module: true };
+    let selection =
+        Selection { filters: &options.filters, purpose, with_module: true, with_faults: options.sanitize };
     let kernel = find_kernel(options.kernel.as_deref(), options.sanitize, options.setup)?;
     let series = Series::prepare(&program, kernel, Emulation::Parallel)?;
     let series = Series { keep: options.keep, quiet: options.json, ..series };
@@ -133,7 +128,8 @@ pub fn measure(kernel: Option<&Path>, filter: Option<&str>, consent: setup::Cons
     let series = Series::prepare(&program, kernel, Emulation::Counting)?;
     ensure!(series.kernel.has_own_modules(), "there is no kernel module to measure");
     let filters: Vec<String> = filter.into_iter().map(str::to_owned).collect();
-    let selection = Selection { filters: &filters, purpose: Purpose::Measurement, with_module: true };
+    let selection =
+        Selection { filters: &filters, purpose: Purpose::Measurement, with_module: true, with_faults: false };
     let (outcomes, lines) = series.run(&known, selection)?;
     let failures = outcomes.into_iter().filter_map(|outcome| Some((outcome.name, outcome.failure?))).collect();
     Ok(Measured { lines, failures, kernel: series.kernel.release().to_owned() })

@@ -69,8 +69,7 @@ impl Tracked {
 
     /// Adds it to a snapshot.
     pub fn add_to(&self, id: Uuid) -> nix::Result<()> {
-        let mut id = id;
-        ioctl::control_filter(&self.device, FILTER_NAME, CTL_SNAPSHOTADD, &mut id, size_of::<Uuid>()).map(drop)
+        add(&self.device, id)
     }
 
     /// Its part of the snapshot.
@@ -101,6 +100,11 @@ impl Drop for Tracked {
             let _ = ioctl::detach(&self.device, FILTER_NAME);
         }
     }
+}
+
+/// SNAPSHOTADD of an open device.
+pub fn add(device: &File, mut id: Uuid) -> nix::Result<()> {
+    ioctl::control_filter(device, FILTER_NAME, CTL_SNAPSHOTADD, &mut id, size_of::<Uuid>()).map(drop)
 }
 
 /// The image's name; empty before TAKE.

@@ -34,8 +34,7 @@ const MOUNTS: [(&str, &str); 7] = [
 ];
 
 /// Settings that make trouble visible.
-const SETTINGS: [(&str, &str); 4] = [
-    ("/proc/sys/kernel/hung_task_timeout_secs", "45"),
+const SETTINGS: [(&str, &str); 3] = [
     ("/proc/sys/kernel/hung_task_warnings", "10"),
     ("/proc/sys/kernel/printk", "7 4 1 7"),
     // Two processors emulated on a shared host stall for seconds without any fault of the guest.
@@ -66,7 +65,9 @@ fn work() -> Result<()> {
     let version = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut report = Report::open()?;
     report.say(&format!("kernel {}", version.trim()))?;
-    for (path, value) in SETTINGS {
+    let patience: u64 = std::fs::read_to_string(PATIENCE)?.trim().parse().context("the host's patience")?;
+    let hung_after_s = (45 * patience).to_string();
+    for (path, value) in SETTINGS.into_iter().chain([("/proc/sys/kernel/hung_task_timeout_secs", &*hung_after_s)]) {
         if Path::new(path).exists() {
             std::fs::write(path, value).with_context(|| format!("cannot set {path}"))?;
         }
@@ -74,7 +75,6 @@ fn work() -> Result<()> {
     kernel_module::load_at_boot()?;
     mount("configfs", "/sys/kernel/config")?;
     let plan = std::fs::read_to_string(PLAN).context("the host gave no plan")?;
-    let patience: u64 = std::fs::read_to_string(PATIENCE)?.trim().parse().context("the host's patience")?;
     let (mut passed, mut failed) = (0, 0);
     for name in plan.lines() {
         let scenario = registry::find(name).with_context(|| format!("the host asks for {name}, which is unknown"))?;

@@ -1,4 +1,4 @@
-//! Loads and removes kernel modules. The host has put their files and their order into `/modules`.
+//! Loads and removes kernel modules. The host has put their order into `/modules`, with a link to their files.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -36,7 +36,7 @@ pub fn is_loaded(name: &str) -> bool {
 }
 
 fn file_of(name: &str) -> PathBuf {
-    Path::new(DIRECTORY).join(format!("{}.ko", name.replace('-', "_")))
+    Path::new(DIRECTORY).join("files").join(format!("{}.ko", name.replace('-', "_")))
 }
 
 /// For each module its dependencies, those that must be loaded first standing first.

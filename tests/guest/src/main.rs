@@ -3,6 +3,8 @@
 //!
 //! It is linked statically, so that it needs nothing of the guest. What a scenario may rely on stands in `tests/README.md`.
 
+mod allocation_faults;
+mod anonymous;
 mod block_device;
 mod cleanup;
 mod compat;
@@ -21,11 +23,13 @@ mod partition;
 mod random;
 mod registry;
 mod report;
+mod ring;
 mod scenario;
 mod snapshot;
 mod stamp;
 mod store;
 mod storm;
+mod swap;
 mod throttle;
 mod tool;
 mod trial;
@@ -43,7 +47,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["run", name] => registry::run(name),
-        ["write", path] => scenario::write_for_ever(path),
+        ["write", path] => scenario::in_process(scenario::Work::Write, path),
+        ["own", path] => scenario::in_process(scenario::Work::Own, path),
         _ => {
             eprintln!("usage: guest list | guest run NAME; NAME only inside a test guest, where it may destroy disks");
             ExitCode::from(2)

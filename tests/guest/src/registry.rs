@@ -13,6 +13,7 @@ pub struct Scenario {
     /// What a pass shows, as one sentence.
     pub proves: &'static str,
     needs_module: bool,
+    needs_faults: bool,
     own_boot: bool,
     turn: Turn,
     /// Process 1 ends the scenario, and the boot with it, after this time.
@@ -32,6 +33,8 @@ enum Ending {
     Panic,
     /// With the time limit: tests the harness.
     TimeLimit,
+    /// With an orderly restart that the scenario asks for.
+    Restart,
 }
 
 /// When a scenario has its turn.
@@ -52,6 +55,7 @@ impl Scenario {
             name,
             proves,
             needs_module: false,
+            needs_faults: false,
             own_boot: false,
             turn: Turn::Always,
             limit_s: 60,
@@ -63,6 +67,13 @@ impl Scenario {
     /// It needs the modules under test; the host leaves it out where there are none.
     pub const fn with_module(mut self) -> Self {
         self.needs_module = true;
+        self
+    }
+
+    /// It needs the modules under test, and a kernel that can be told to fail allocations: the sanitizer kernel.
+    pub const fn with_failing_allocations(mut self) -> Self {
+        self.needs_module = true;
+        self.needs_faults = true;
         self
     }
 
@@ -102,6 +113,12 @@ impl Scenario {
         self
     }
 
+    /// It restarts the machine, and must never return.
+    pub const fn ends_with_restart(mut self) -> Self {
+        self.ending = Ending::Restart;
+        self
+    }
+
     /// It must run into its time limit.
     pub const fn ends_with_time_limit(mut self) -> Self {
         self.ending = Ending::TimeLimit;
@@ -127,6 +144,12 @@ pub fn print() {
             Ending::Warning => "warning",
             Ending::Panic => "panic",
             Ending::TimeLimit => "time-limit",
+            Ending::Restart => "restart",
+        };
+        let needs = match (scenario.needs_module, scenario.needs_faults) {
+            (_, true) => "module+faults",
+            (true, false) => "module",
+            (false, false) => "-",
         };
         let turn = match scenario.turn {
             Turn::Always => "-",
@@ -135,7 +158,7 @@ pub fn print() {
         };
         let fields = [
             scenario.name,
-            flag(scenario.needs_module, "module"),
+            needs,
             flag(scenario.own_boot, "own-boot"),
             turn,
             ending,

@@ -12,11 +12,16 @@ mod filter;
 mod harness;
 mod lifecycle;
 mod limit;
+mod loading;
+mod memory;
 mod parameters;
 mod race;
+mod readme;
 mod refuse;
+mod ring;
 mod snapshot;
 mod stack;
+mod swap;
 mod tracking;
 
 use std::path::Path;
@@ -25,33 +30,52 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 18] = [
+pub const AREAS: [&[Scenario]; 23] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
     filter::SCENARIOS,
+    loading::SCENARIOS,
     parameters::SCENARIOS,
     tracking::SCENARIOS,
     extension::SCENARIOS,
     command_line::SCENARIOS,
     refuse::SCENARIOS,
     snapshot::SCENARIOS,
+    ring::SCENARIOS,
     race::SCENARIOS,
     stack::SCENARIOS,
     file_system::SCENARIOS,
+    swap::SCENARIOS,
     limit::SCENARIOS,
     fault::SCENARIOS,
+    memory::SCENARIOS,
     lifecycle::SCENARIOS,
+    readme::SCENARIOS,
     cost::SCENARIOS,
     cost_memory::SCENARIOS,
 ];
 
-/// A process that scenarios start to kill it: writes to a disk until it is gone, or the disk.
-pub fn write_for_ever(path: &str) -> ExitCode {
-    match lifecycle::write_for_ever(Path::new(path)) {
+/// What a process does that scenarios start to kill it.
+#[derive(Clone, Copy)]
+pub enum Work {
+    /// Writes to a disk until it is gone, or the disk.
+    Write,
+    /// Makes a snapshot of a tracked disk and keeps it.
+    Own,
+}
+
+/// Such a process.
+pub fn in_process(work: Work, path: &str) -> ExitCode {
+    let path = Path::new(path);
+    let ended = match work {
+        Work::Write => lifecycle::write_for_ever(path),
+        Work::Own => lifecycle::own_snapshot(path),
+    };
+    match ended {
         Ok(never) => never,
         Err(error) => {
-            println!("a writer ends: {error:#}");
+            println!("a process that should have been killed ends: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -34,6 +34,21 @@ impl StoreDirectory {
         Ok(path)
     }
 
+    /// A file that takes all the room that is left.
+    pub fn filler(&self) -> Result<PathBuf> {
+        let path = self.path().join("filler");
+        let file = std::fs::File::create(&path)?;
+        let (mut length, mut step) = (0_i64, 256_i64 << 20);
+        while step >= 4096 {
+            match nix::fcntl::fallocate(&file, nix::fcntl::FallocateFlags::empty(), length, step) {
+                Ok(()) => length += step,
+                Err(nix::Error::ENOSPC) => step /= 2,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(path)
+    }
+
     /// Unmounts it and says whether that worked.
     pub fn close(self) -> Result<()> {
         self.mount.unmount()

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::cpio::Archive;
 use super::kernel::{Kernel, normalised};
 use super::plan::Boot;
-use super::tools;
+use super::{module_tree, tools};
 
 /// Directories that the guest's init and its tools expect.
 const DIRECTORIES: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "mnt"];
@@ -18,14 +18,7 @@ pub fn base(program: &Path, kernel: &Kernel, at_boot: &[&str]) -> Result<Vec<u8>
     let mut archive = Archive::default();
     DIRECTORIES.iter().try_for_each(|name| archive.directory(name))?;
     archive.program("init", &std::fs::read(program).with_context(|| format!("cannot read {}", program.display()))?)?;
-    let modules = kernel.modules()?;
-    let mut order = String::new();
-    for module in &modules {
-        archive.file(&format!("modules/{}.ko", module.name), &module.content)?;
-        order.push_str(&[std::slice::from_ref(&module.name), &module.needs].concat().join(" "));
-        order.push('\n');
-    }
-    archive.file("modules/order", order.as_bytes())?;
+    module_tree::add(&mut archive, kernel)?;
     let at_boot: Vec<String> = at_boot.iter().copied().map(normalised).collect();
     archive.file("modules/boot", at_boot.join("\n").as_bytes())?;
     tools::add(&mut archive)?;

@@ -44,6 +44,8 @@ pub struct Kernel {
     /// The modules under test, by normalised name.
     own: BTreeMap<String, PathBuf>,
     stock: BTreeMap<String, PathBuf>,
+    /// Where the kernel's own modules lie.
+    directory: PathBuf,
 }
 
 /// A module, ready to load.
@@ -63,7 +65,8 @@ impl Kernel {
         collect(&built.kernel_modules(), &mut stock)?;
         let name_of = |path: &PathBuf| path.file_stem().map(|stem| normalised(&stem.to_string_lossy()));
         let own = built.modules().iter().filter_map(|path| Some((name_of(path)?, path.clone()))).collect();
-        Ok(Self { image: built.vmlinuz(), release: built.release().to_owned(), patience: 1, own, stock })
+        let (release, directory) = (built.release().to_owned(), built.kernel_modules());
+        Ok(Self { image: built.vmlinuz(), release, patience: 1, own, stock, directory })
     }
 
     /// What `cargo xtask kmod --out` left in a directory.
@@ -84,7 +87,7 @@ impl Kernel {
             collect(&root.join("ko"), &mut own)?;
         }
         let release = version.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { image: root.join("vmlinuz"), release, patience: 1, own, stock })
+        Ok(Self { image: root.join("vmlinuz"), release, patience: 1, own, stock, directory: version.clone() })
     }
 
     /// The same, as a kernel that takes so many times as long for everything.
@@ -105,6 +108,11 @@ impl Kernel {
     /// Its release, such as `7.3.4+deb13-amd64`.
     pub fn release(&self) -> &str {
         &self.release
+    }
+
+    /// A file beside the kernel's own modules, if it is there.
+    pub fn about(&self, name: &str) -> Option<PathBuf> {
+        Some(self.directory.join(name)).filter(|path| path.is_file())
     }
 
     /// Whether there is a module under test.

@@ -61,6 +61,11 @@ pub fn is_panic(troubles: &[Trouble], scenario: &str) -> bool {
     troubles.iter().filter(here).any(|trouble| trouble.message.starts_with("Kernel panic"))
 }
 
+/// Whether the kernel has restarted the machine in an orderly way.
+pub fn has_restarted(log: &str) -> bool {
+    log.lines().filter_map(message).any(|message| message.starts_with("reboot: Restarting system"))
+}
+
 /// Whether the emulator itself is to blame. QEMU before 8.1 can go on to execute an instruction that another processor has
 /// just replaced; the kernel then finds a breakpoint that is no longer there (Red Hat bug 2216496). Remove this when
 /// Debian 12 is no longer a host.
@@ -148,6 +153,12 @@ mod tests {
         let found = troubles(log);
         assert_eq!(found.len(), 3);
         assert!(is_panic(&found, "a/b") && !is_panic(&found, "c/d") && !is_emulator_fault(&found));
+    }
+
+    #[test]
+    fn a_restart_is_recognised() {
+        assert!(super::has_restarted("[    9.9] reboot: Restarting system\n"));
+        assert!(!super::has_restarted("[    9.9] guest: begin a/b\n"));
     }
 
     #[test]

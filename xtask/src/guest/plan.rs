@@ -17,6 +17,8 @@ pub enum Ending {
     Panic,
     /// With a scenario that ran into its time limit.
     TimeLimit,
+    /// In an orderly restart, without a report of the kernel.
+    Restart,
 }
 
 /// A scenario as `guest list` describes it.
@@ -31,6 +33,7 @@ pub struct Scenario {
     /// How long it may take.
     pub limit_s: u64,
     needs_module: bool,
+    needs_faults: bool,
     own_boot: bool,
     turn: Turn,
 }
@@ -69,6 +72,8 @@ pub struct Selection<'a> {
     pub purpose: Purpose,
     /// There are modules to test.
     pub with_module: bool,
+    /// The kernel can be told to fail allocations.
+    pub with_faults: bool,
 }
 
 impl Purpose {
@@ -121,10 +126,12 @@ pub fn parse(line: &str) -> Result<Scenario> {
             "warning" => Ending::Warning,
             "panic" => Ending::Panic,
             "time-limit" => Ending::TimeLimit,
+            "restart" => Ending::Restart,
             _ => Ending::Clean,
         },
         limit_s: limit_s.parse()?,
-        needs_module: module == "module",
+        needs_module: module != "-",
+        needs_faults: module == "module+faults",
         own_boot: own_boot == "own-boot",
         turn: match turn {
             "soak" => Turn::Soak,
@@ -138,7 +145,8 @@ pub fn parse(line: &str) -> Result<Scenario> {
 pub fn print(scenarios: &[Scenario]) {
     for scenario in scenarios.iter().filter(|scenario| scenario.turn != Turn::Measurement) {
         let soak = if scenario.turn == Turn::Soak { " (soak)" } else { "" };
-        println!("{:<44} {}{soak}", scenario.name, scenario.proves);
+        let faults = if scenario.needs_faults { " (sanitize)" } else { "" };
+        println!("{:<44} {}{soak}{faults}", scenario.name, scenario.proves);
     }
 }
 
@@ -148,6 +156,7 @@ pub fn boots(known: &[Scenario], selection: &Selection<'_>) -> VecDeque<Boot> {
         (selection.filters.is_empty() || selection.filters.iter().any(|part| scenario.name.contains(part)))
             && selection.purpose.includes(scenario.turn)
             && (selection.with_module || !scenario.needs_module)
+            && (selection.with_faults || !scenario.needs_faults)
     });
     let (alone, together): (Vec<Scenario>, Vec<Scenario>) = selected.cloned().partition(|scenario| scenario.own_boot);
     let shared = (!together.is_empty()).then_some(Boot { scenarios: together });
@@ -158,18 +167,19 @@ pub fn boots(known: &[Scenario], selection: &Selection<'_>) -> VecDeque<Boot> {
 mod tests {
     use super::{Ending, Purpose, Selection, boots, parse};
 
-    const LINES: [&str; 5] = [
+    const LINES: [&str; 6] = [
         "harness/disks\t-\t-\t-\tclean\t60\tdisks",
         "harness/panic\t-\town-boot\t-\tpanic\t60\ta panic",
         "tracking/stamps\tmodule\t-\t-\tclean\t90\tstamps",
         "soak/storm\tmodule\t-\tsoak\tclean\t900\tlong",
+        "memory/writes\tmodule+faults\t-\t-\tclean\t90\tfaults",
         "cost/raw\tmodule\t-\tmeasurement\tclean\t900\tcost",
     ];
 
     fn planned(filters: &[&str], purpose: Purpose, with_module: bool) -> anyhow::Result<Vec<Vec<String>>> {
         let filters: Vec<String> = filters.iter().map(|&part| part.to_owned()).collect();
         let known = LINES.map(parse).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
-        let boots = boots(&known, &Selection { filters: &filters, purpose, with_module });
+        let boots = boots(&known, &Selection { filters: &filters, purpose, with_module, with_faults: false });
         Ok(boots.into_iter().map(|boot| boot.scenarios.into_iter().map(|scenario| scenario.name).collect()).collect())
     }
 
@@ -203,6 +213,17 @@ mod tests {
     fn scenarios_that_measure_run_alone() -> anyhow::Result<()> {
         assert_eq!(planned(&[], Purpose::Measurement, true)?, [["cost/raw"]]);
         assert!(planned(&["cost/"], Purpose::Soak, true)?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn where_allocations_can_fail_all_scenarios_run() -> anyhow::Result<()> {
+        let known = LINES.map(parse).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        let filters = ["memory/".to_owned()];
+        let selection =
+            Selection { filters: &filters, purpose: Purpose::Proof, with_module: true, with_faults: true };
+        assert_eq!(boots(&known, &selection).len(), 1);
+        assert!(boots(&known, &Selection { with_faults: false, ..selection }).is_empty());
         Ok(())
     }
 

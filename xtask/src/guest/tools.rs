@@ -9,7 +9,7 @@ use super::cpio::Archive;
 use crate::workspace;
 
 /// Programs that scenarios call.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 18] = [
     "mkfs.ext4",
     "e2fsck",
     "debugfs",
@@ -24,7 +24,14 @@ const PROGRAMS: [&str; 14] = [
     "losetup",
     "fsfreeze",
     "sfdisk",
+    "modprobe",
+    "mkswap",
+    "swapon",
+    "swapoff",
 ];
+
+/// Names under which `lvm` is called, too.
+const LVM_NAMES: [&str; 2] = ["lvcreate", "lvremove"];
 
 /// There is no udev in the guest that could be waited for, and nothing to remember between boots.
 const LVM_CONFIGURATION: &str = "\
@@ -39,6 +46,7 @@ pub fn add(archive: &mut Archive) -> Result<()> {
     for program in PROGRAMS {
         add_program(archive, program, &find(program)?)?;
     }
+    LVM_NAMES.iter().try_for_each(|name| archive.symlink(&format!("usr/sbin/{name}"), "lvm"))?;
     add_program(archive, "icecore", &icecore()?)?;
     archive.file("etc/lvm/lvm.conf", LVM_CONFIGURATION.as_bytes())?;
     archive.symlink("etc/mtab", "/proc/mounts")
@@ -68,7 +76,8 @@ fn icecore() -> Result<PathBuf> {
     Ok(stripped)
 }
 
-fn find(program: &str) -> Result<PathBuf> {
+/// A program of the host.
+pub fn find(program: &str) -> Result<PathBuf> {
     let search_path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&search_path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))

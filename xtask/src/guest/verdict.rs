@@ -96,7 +96,7 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
         // A panic may come before the second port has said what began.
         if let (Some(outcome), Some(scenario)) = (outcomes.first_mut(), boot.scenarios.first()) {
             scenario.name.clone_into(&mut outcome.name);
-            outcome.failure = missed(scenario, &troubles, &ended.events);
+            outcome.failure = missed(scenario, &troubles, ended);
         }
     }
     Ok(BootResult { outcomes, emulator_fault: false, measured })
@@ -168,13 +168,22 @@ fn blame(outcomes: &mut [Outcome], trouble: &Trouble) {
     }
 }
 
-/// For scenarios that test the harness: what should have been seen and was not.
-fn missed(scenario: &Scenario, troubles: &[Trouble], events: &str) -> Option<String> {
+/// For boots that must end in another way: what should have been seen and was not.
+fn missed(scenario: &Scenario, troubles: &[Trouble], ended: &Ended) -> Option<String> {
+    let mut events = ended.events.lines().map(event);
     let seen = match scenario.ending {
         Ending::Clean => true,
         Ending::Warning => troubles.iter().any(|trouble| trouble.message.starts_with("WARNING:")),
         Ending::Panic => kernel_log::is_panic(troubles, &scenario.name),
-        Ending::TimeLimit => events.lines().any(|line| matches!(event(line), Event::Late(..))),
+        Ending::TimeLimit => events.any(|event| matches!(event, Event::Late(..))),
+        Ending::Restart => {
+            let failed = events.find_map(|event| if let Event::Fail(_, _, why) = event { Some(why) } else { None });
+            let trouble = troubles.first().map(|trouble| trouble.message.as_str());
+            if let Some(why) = failed.or(trouble) {
+                return Some(why.to_owned());
+            }
+            kernel_log::has_restarted(&ended.console)
+        }
     };
     (!seen).then(|| format!("the boot did not end as it must ({:?})", scenario.ending))
 }

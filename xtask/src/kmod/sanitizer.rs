@@ -10,6 +10,8 @@ use super::{Built, RECIPE, step};
 use crate::setup::{self, Purpose};
 use crate::workspace;
 
+/// What `sanitizer.sh` puts over tinyconfig.
+const CONFIGURATION: &str = include_str!("sanitizer.config");
 /// With KASAN the kernel's Rust code needs the compiler of the rest to be of LLVM, too.
 const TOOLS: [&str; 3] = ["clang", "lld", "llvm"];
 /// Parts of the source that this kernel does not have; their build files must stay.
@@ -40,7 +42,7 @@ pub fn build(consent: setup::Consent) -> Result<Built> {
         step("build root with clang", || root.make_tools(&archive, &TOOLS))?;
     }
     root.check_compiler()?;
-    if !root.has_image() {
+    if !is_of_this_configuration(&root) {
         step("kernel source", || root.unpack_source_without(&archive, &UNREAD))?;
         step("sanitizer kernel (some 20 minutes)", || make_image(&root, &release))?;
     }
@@ -49,10 +51,18 @@ pub fn build(consent: setup::Consent) -> Result<Built> {
     Ok(Built { root, modules })
 }
 
+/// The image carries the configuration that it was made from.
+fn is_of_this_configuration(root: &BuildRoot) -> bool {
+    std::fs::read_to_string(root.image().join("sanitizer.config")).is_ok_and(|config| config == CONFIGURATION)
+}
+
 fn make_image(root: &BuildRoot, release: &str) -> Result<()> {
-    std::fs::write(root.work().join("sanitizer.config"), include_str!("sanitizer.config"))?;
+    std::fs::write(root.work().join("sanitizer.config"), CONFIGURATION)?;
     std::fs::write(root.work().join("sanitizer.sh"), include_str!("sanitizer.sh"))?;
     root.run(&format!("sh /work/sanitizer.sh {release}"), "sanitizer")?;
+    if root.has_image() {
+        std::fs::remove_dir_all(root.image())?;
+    }
     std::fs::rename(root.work().join("image.part"), root.image())?;
     Ok(())
 }

@@ -1,9 +1,9 @@
 # Runs in the build root: a small kernel that watches itself, from /work/source into /work/obj; leaves what boots in
-# /work/image.part. Its modules lie under the release of the distribution's kernel ($1), where the harness looks for them.
+# /work/image.part. It says that it is of the distribution kernel's release ($1): there the harness and modprobe look.
 set -eu
 release=$1
 cd /work
-set -- -C /work/source O=/work/obj ARCH=x86 LLVM=-19
+set -- -C /work/source O=/work/obj ARCH=x86 LLVM=-19 KERNELRELEASE="$release"
 mkdir -p obj
 make "$@" tinyconfig
 source/scripts/kconfig/merge_config.sh -m -O obj obj/.config sanitizer.config
@@ -19,9 +19,8 @@ fi
 make "$@" rustavailable
 make "$@" -j"$(nproc)" bzImage modules
 rm -rf image.part
-mkdir -p image.part/lib/modules
-make "$@" INSTALL_MOD_PATH=/work/modules.part modules_install
-mv modules.part/lib/modules/* "image.part/lib/modules/$release"
-rm -rf modules.part
+mkdir image.part
+make "$@" INSTALL_MOD_PATH=/work/image.part modules_install
 rm -f "image.part/lib/modules/$release/build"
+cp sanitizer.config image.part/
 cp obj/arch/x86/boot/bzImage image.part/vmlinuz

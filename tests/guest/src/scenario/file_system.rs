@@ -61,10 +61,10 @@ impl Kind {
     }
 }
 
-/// Writes small files for ever, each durable before the next begins; says how many are.
-fn write_files(directory: &Path, stop: &AtomicBool, durable: &AtomicU64) -> Result<()> {
+/// Writes so many small files, unless it is stopped, each durable before the next begins; says how many are.
+pub fn write_files(directory: &Path, most: u64, stop: &AtomicBool, durable: &AtomicU64) -> Result<()> {
     let mut random = Random::new(42);
-    for number in 0_u64.. {
+    for number in 0..most {
         if stop.load(Ordering::Relaxed) {
             break;
         }
@@ -88,7 +88,7 @@ fn content(number: u64, length: usize) -> Vec<u8> {
 }
 
 /// All files that were durable before TAKE are there as they were written.
-fn ensure_files(root: &Path, count: u64) -> Result<()> {
+pub fn ensure_files(root: &Path, count: u64) -> Result<()> {
     for number in (0..count).filter(|number| number % 5 != 2) {
         let bytes = std::fs::read(root.join(format!("file-{number}"))).with_context(|| format!("file {number}"))?;
         ensure!(bytes == content(number, bytes.len()) && !bytes.is_empty(), "file {number} has other content");
@@ -96,7 +96,8 @@ fn ensure_files(root: &Path, count: u64) -> Result<()> {
     Ok(())
 }
 
-fn wait_for(durable: &AtomicU64, goal: u64) -> Result<()> {
+/// Waits until so many files are durable.
+pub fn wait_for(durable: &AtomicU64, goal: u64) -> Result<()> {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while durable.load(Ordering::Relaxed) < goal {
         ensure!(std::time::Instant::now() < deadline, "the file system stands still");
@@ -112,7 +113,7 @@ fn busy(kind: &Kind) -> Result<()> {
     let tracked = Tracked::attach(&node)?;
     let (stop, durable) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| -> Result<()> {
-        let writer = scope.spawn(|| write_files(mount.root(), &stop, &durable));
+        let writer = scope.spawn(|| write_files(mount.root(), u64::MAX, &stop, &durable));
         let seen = look_at_image(kind, &tracked, &durable);
         stop.store(true, Ordering::Relaxed);
         writer.join().map_err(|_| anyhow!("the writer panicked"))??;
@@ -153,7 +154,7 @@ fn goes_on() -> Result<()> {
     let tracked = Tracked::attach(&node)?;
     let (stop, durable) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| -> Result<()> {
-        let writer = scope.spawn(|| write_files(mount.root(), &stop, &durable));
+        let writer = scope.spawn(|| write_files(mount.root(), u64::MAX, &stop, &durable));
         let rounds = (1..=4).try_for_each(|round| {
             let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
             wait_for(&durable, round * 15)?;

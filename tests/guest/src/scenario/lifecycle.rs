@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kmod_logic::uapi::extension::CREATE_TIED_TO_FD;
@@ -17,7 +18,7 @@ use crate::scenario::stack::Loop;
 use crate::snapshot::{self, AMPLE_SECTORS, Snapshot};
 use crate::store::StoreDirectory;
 use crate::storm::{Area, Force, Storm};
-use crate::{ioctl, kernel_module};
+use crate::{filter, ioctl, kernel_module};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
@@ -34,10 +35,13 @@ pub const SCENARIOS: &[Scenario] = &[
         survives_its_owner,
     )
     .with_module(),
+    Scenario::new("lifecycle/killed_owner", "a snapshot outlives the killed process that made it", killed_owner)
+        .with_module(),
     Scenario::new("lifecycle/tied_to_owner", "a tied snapshot ends with its descriptor", tied_to_owner).with_module(),
     Scenario::new("lifecycle/grown", "a disk that grows is reset, and preserved beyond its old end", grown)
         .with_module()
         .within_s(120),
+    Scenario::new("lifecycle/shrunk", "a disk that shrinks under a snapshot is reset", shrunk).with_module().within_s(120),
     Scenario::new("lifecycle/unload_refused", "the module stays while it is in use", unload_refused).with_module(),
     Scenario::new("lifecycle/unload_under_load", "load, attach, detach and unload under writes", || {
         unload_under_load(3)
@@ -48,29 +52,37 @@ pub const SCENARIOS: &[Scenario] = &[
         .with_module()
         .only_soak()
         .within_s(1500),
+    Scenario::new("lifecycle/restart", "the machine restarts in order under writes and a snapshot", restart)
+        .with_module()
+        .in_own_boot()
+        .ends_with_restart(),
     Scenario::new("lifecycle/unplugged", "a disk unplugged under a snapshot harms nobody else", unplugged)
         .with_module()
         .in_own_boot()
         .within_s(120),
 ];
 
-/// Processes that write until they are killed.
-struct Writers(Vec<Child>);
+/// Processes that work until they are killed.
+struct Processes(Vec<Child>);
 
-impl Writers {
-    fn start(path: &Path, count: usize) -> Result<Self> {
-        let start = || Command::new("/proc/self/exe").arg("write").arg(path).spawn();
+impl Processes {
+    fn start(work: &str, path: &Path, count: usize) -> Result<Self> {
+        let start = || Command::new("/proc/self/exe").arg(work).arg(path).spawn();
         Ok(Self((0..count).map(|_| start()).collect::<std::io::Result<_>>()?))
+    }
+
+    fn writing(path: &Path, count: usize) -> Result<Self> {
+        Self::start("write", path, count)
     }
 }
 
-impl Drop for Writers {
+impl Drop for Processes {
     fn drop(&mut self) {
-        for writer in &mut self.0 {
-            let _ = writer.kill();
+        for process in &mut self.0 {
+            let _ = process.kill();
         }
-        for writer in &mut self.0 {
-            let _ = writer.wait();
+        for process in &mut self.0 {
+            let _ = process.wait();
         }
     }
 }
@@ -94,7 +106,7 @@ fn killed_writers() -> Result<()> {
     mapped.reload(&dm::delay_table(&disk, sectors, 60, 0))?;
     let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
     for _ in 0..6 {
-        let writers = Writers::start(tracked.path(), 4)?;
+        let writers = Processes::writing(tracked.path(), 4)?;
         nix::poll::poll(&mut [], 250_u16)?;
         drop(writers);
     }
@@ -113,6 +125,54 @@ fn survives_its_owner() -> Result<()> {
     ensure!(count == 1 && ids[0] == id, "COLLECT finds {count} snapshots");
     ioctl::destroy(&control, id)?;
     Ok(())
+}
+
+/// What `guest own PATH` does.
+pub fn own_snapshot(path: &Path) -> Result<std::process::ExitCode> {
+    let control = snapshot::control()?;
+    let id = snapshot::create_raw(&control, Path::new("/tmp"), AMPLE_SECTORS)?;
+    let device = filter::open(path)?;
+    filter::add(&device, id)?;
+    ioctl::take(&control, id)?;
+    loop {
+        std::thread::park();
+    }
+}
+
+fn killed_owner() -> Result<()> {
+    let tracked = Tracked::attach(&Disk::First.node()?)?;
+    let area = Area::of_disk(0, tracked.path(), 0, 4096);
+    area.fill()?;
+    let owner = Processes::start("own", tracked.path(), 1)?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while tracked.image().is_err() {
+        ensure!(Instant::now() < deadline, "the owner takes no snapshot");
+        nix::poll::poll(&mut [], 20_u8)?;
+    }
+    drop(owner);
+    DirectFile::open(tracked.path())?.write(&AlignedBuffer::new(65536), 0)?;
+    oracle::ensure_baseline(&Picture::of(&tracked.image()?, &area)?)?;
+    let control = snapshot::control()?;
+    let (result, count, ids) = ioctl::collect(&control, 4);
+    result?;
+    ensure!(count == 1, "COLLECT finds {count} snapshots");
+    ioctl::destroy(&control, ids[0])?;
+    tracked.detach()
+}
+
+/// Returns only when it fails: the kernel restarts the machine, which ends there.
+fn restart() -> Result<()> {
+    let tracked = [Disk::First, Disk::Scsi].map(|disk| disk.node().and_then(|node| Tracked::attach(&node)));
+    let [first, second] = tracked;
+    let (first, second) = (first?, second?);
+    Area::of_disk(0, first.path(), 0, 4096).fill()?;
+    let store = StoreDirectory::new()?;
+    let snapshot = Snapshot::take_of(store.path(), AMPLE_SECTORS, &[&first, &second])?;
+    let writers = [Processes::writing(first.path(), 2)?, Processes::writing(second.path(), 2)?];
+    nix::poll::poll(&mut [], 500_u16)?;
+    let never = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT);
+    drop((writers, snapshot));
+    anyhow::bail!("the machine does not restart: {never:?}")
 }
 
 fn tied_to_owner() -> Result<()> {
@@ -157,6 +217,32 @@ fn grown() -> Result<()> {
     store.close()
 }
 
+fn shrunk() -> Result<()> {
+    let store = StoreDirectory::new()?;
+    let path = store.file(64 << 20)?;
+    let device = Loop::attach(&path)?;
+    let tracked = Tracked::attach(device.node())?;
+    let before = tracked.info()?;
+    let area = Area::of_disk(0, device.node(), 0, 4096);
+    area.fill()?;
+    let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+    std::fs::OpenOptions::new().write(true).open(&path)?.set_len(32 << 20)?;
+    device.resize()?;
+    DirectFile::open(device.node())?.write(&AlignedBuffer::new(65536), 0).context("a write to what is left")?;
+    // What has gone cannot be in the image; what is left is either exact or lost, and then the image says so.
+    if tracked.snapshot_info()?.error_code == 0 {
+        oracle::ensure_baseline(&Picture::of(&tracked.image()?, &area)?)?;
+    }
+    snapshot.destroy()?;
+    Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?.destroy()?;
+    let after = tracked.info()?;
+    ensure!(after.capacity_bytes == 32 << 20, "the tracker sees {} bytes", after.capacity_bytes);
+    ensure!(after.generation != before.generation, "the generation is the same after a change of size");
+    tracked.detach()?;
+    drop(device);
+    store.close()
+}
+
 fn unload_refused() -> Result<()> {
     let tracked = Tracked::attach(&Disk::First.node()?)?;
     ensure!(kernel_module::remove("blksnap").is_err(), "the module goes while a tracker is attached");
@@ -194,7 +280,7 @@ fn unplugged() -> Result<()> {
     let area = Area::of_disk(0, other.path(), 0, 4096);
     area.fill()?;
     let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked, &other])?;
-    let writers = Writers::start(&scsi, 2)?;
+    let writers = Processes::writing(&scsi, 2)?;
     nix::poll::poll(&mut [], 300_u16)?;
     std::fs::write(&delete, "1").context("cannot unplug")?;
     drop(writers);

@@ -23,6 +23,9 @@ pub const SCENARIOS: &[Scenario] = &[
         .with_module()
         .within_s(120),
     Scenario::new("limit/growth", "the store grows in steps while it is held", growth).with_module().within_s(120),
+    Scenario::new("limit/growth_fails", "a growth that failed is tried again, and works once there is room", growth_fails)
+        .with_module()
+        .within_s(120),
     Scenario::new("limit/no_space", "at its limit the store says so once, early enough", no_space)
         .with_module()
         .within_s(120),
@@ -76,6 +79,39 @@ fn growth() -> Result<()> {
     }
     let after = snapshot.statistics()?.capacity_sectors;
     ensure!(after > before, "the store has still {after} sectors");
+    oracle::ensure_baseline(&Picture::of(&tracked.image()?, &area)?)?;
+    snapshot.destroy()?;
+    tracked.detach()?;
+    step.restore()?;
+    store.close()
+}
+
+fn growth_fails() -> Result<()> {
+    let step = Parameter::set("diff_storage_minimum", 16384)?;
+    let tracked = Tracked::attach(&Disk::First.node()?)?;
+    let area = Area::of_disk(0, tracked.path(), 0, 1 << 16);
+    area.fill()?;
+    let store = StoreDirectory::new()?;
+    let snapshot = Snapshot::take_of(store.path(), AMPLE_SECTORS, &[&tracked])?;
+    let filler = store.filler()?;
+    let (file, buffer) = (DirectFile::open(tracked.path())?, AlignedBuffer::new(1 << 18));
+    let mut written = 0;
+    let full = loop {
+        let now = snapshot.statistics()?;
+        // Growth begins when half of a step is left.
+        if now.capacity_sectors - now.used_sectors <= 6144 {
+            break now.capacity_sectors;
+        }
+        ensure!(written < 100, "the store grows where there is no room: {} sectors", now.capacity_sectors);
+        file.write(&buffer, written << 18)?;
+        written += 1;
+    };
+    std::fs::remove_file(filler)?;
+    for quarter in written..128 {
+        file.write(&buffer, quarter << 18)?;
+    }
+    let after = snapshot.statistics()?.capacity_sectors;
+    ensure!(after > full, "the store has still {after} sectors");
     oracle::ensure_baseline(&Picture::of(&tracked.image()?, &area)?)?;
     snapshot.destroy()?;
     tracked.detach()?;

@@ -113,3 +113,15 @@ fn a_panic_before_the_scenario_is_not_the_one_that_was_wanted() -> Result<()> {
     assert!(failures(&judged(&boot, "begin harness/panic\n", &marked, false)?).is_empty());
     Ok(())
 }
+
+#[test]
+fn a_restart_passes_only_when_it_is_orderly_and_quiet() -> Result<()> {
+    let boot = boot(&["a/restart\tmodule\town-boot\t-\trestart\t60\trestarts"])?;
+    let verdict = |events: &str, console: &str| judged(&boot, events, console, false).map(|all| all[0].failure.clone());
+    let restarted = "[ 3.0] guest: begin a/restart\n[ 4.0] reboot: Restarting system\n";
+    assert_eq!(verdict("begin a/restart\n", restarted)?, None);
+    assert!(verdict("begin a/restart\n", "[ 3.0] guest: begin a/restart\n")?.is_some());
+    assert!(verdict("begin a/restart\n", &format!("[ 3.9] BUG: x\n{restarted}"))?.is_some());
+    assert_eq!(verdict("begin a/restart\nfail a/restart 9 why\n", "")?.as_deref(), Some("why"));
+    Ok(())
+}

@@ -100,8 +100,7 @@ fn run_scenarios(options: &Options) -> Result<Vec<Outcome>> {
         return Ok(Vec::new());
     }
     let purpose = if options.soak { Purpose::Soak } else { Purpose::Proof };
-    let selection =
-        Selection { filters: &options.filters, purpose, with_module: true, with_faults: options.sanitize };
+    let selection = Selection { filters: &options.filters, purpose, with_module: true, with_faults: options.sanitize };
     let kernel = find_kernel(options.kernel.as_deref(), options.sanitize, options.setup)?;
     let series = Series::prepare(&program, kernel, Emulation::Parallel)?;
     let series = Series { keep: options.keep, quiet: options.json, ..series };

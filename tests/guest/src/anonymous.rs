@@ -26,12 +26,18 @@ impl Anonymous {
         // SAFETY: a new private mapping disturbs no other memory.
         let address = unsafe { nix::sys::mman::mmap_anonymous(None, length, rights, MapFlags::MAP_PRIVATE) }?;
         let mut memory = Self { address, length: length.get(), seed };
-        let mut random = memory.contents();
-        for page in memory.bytes_mut().chunks_exact_mut(PAGE_BYTES) {
+        memory.refill(seed);
+        Ok(memory)
+    }
+
+    /// Gives every page other content, so that what is in swap is out of date.
+    pub fn refill(&mut self, seed: u64) {
+        self.seed = seed;
+        let mut random = self.contents();
+        for page in self.bytes_mut().chunks_exact_mut(PAGE_BYTES) {
             page[..8].copy_from_slice(&random.next().to_ne_bytes());
             page[PAGE_BYTES - 8..].copy_from_slice(&random.next().to_ne_bytes());
         }
-        Ok(memory)
     }
 
     /// Asks the kernel to move all of it out, now.
@@ -45,7 +51,8 @@ impl Anonymous {
     pub fn ensure_intact(&self) -> Result<()> {
         let mut random = self.contents();
         for (number, page) in self.bytes().chunks_exact(PAGE_BYTES).enumerate() {
-            let intact = page[..8] == random.next().to_ne_bytes() && page[PAGE_BYTES - 8..] == random.next().to_ne_bytes();
+            let intact =
+                page[..8] == random.next().to_ne_bytes() && page[PAGE_BYTES - 8..] == random.next().to_ne_bytes();
             ensure!(intact, "page {number} came back from swap with other content");
         }
         Ok(())

@@ -22,9 +22,11 @@ pub fn leftovers() -> Result<Option<String>> {
             found.push(format!("a mount on {place}"));
         }
     }
-    found.extend(std::fs::read_to_string("/proc/swaps").into_iter().flat_map(|table| {
-        table.lines().skip(1).map(|line| format!("the swap area {line}")).collect::<Vec<_>>()
-    }));
+    found.extend(
+        std::fs::read_to_string("/proc/swaps")
+            .into_iter()
+            .flat_map(|table| table.lines().skip(1).map(|line| format!("the swap area {line}")).collect::<Vec<_>>()),
+    );
     Ok((!found.is_empty()).then(|| found.join(", ")))
 }
 

@@ -26,7 +26,8 @@ impl Swap {
         let table = std::fs::read_to_string("/proc/swaps")?;
         let node = self.node.to_string_lossy();
         let line = table.lines().find(|line| line.split_whitespace().next() == Some(&node));
-        let used = line.and_then(|line| line.split_whitespace().nth(3)).context("the swap area is not in /proc/swaps")?;
+        let used =
+            line.and_then(|line| line.split_whitespace().nth(3)).context("the swap area is not in /proc/swaps")?;
         used.parse().context("/proc/swaps")
     }
 

@@ -220,8 +220,7 @@ mod tests {
     fn where_allocations_can_fail_all_scenarios_run() -> anyhow::Result<()> {
         let known = LINES.map(parse).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         let filters = ["memory/".to_owned()];
-        let selection =
-            Selection { filters: &filters, purpose: Purpose::Proof, with_module: true, with_faults: true };
+        let selection = Selection { filters: &filters, purpose: Purpose::Proof, with_module: true, with_faults: true };
         assert_eq!(boots(&known, &selection).len(), 1);
         assert!(boots(&known, &Selection { with_faults: false, ..selection }).is_empty());
         Ok(())

@@ -41,7 +41,9 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("lifecycle/grown", "a disk that grows is reset, and preserved beyond its old end", grown)
         .with_module()
         .within_s(120),
-    Scenario::new("lifecycle/shrunk", "a disk that shrinks under a snapshot is reset", shrunk).with_module().within_s(120),
+    Scenario::new("lifecycle/shrunk", "a disk that shrinks under a snapshot is reset", shrunk)
+        .with_module()
+        .within_s(120),
     Scenario::new("lifecycle/unload_refused", "the module stays while it is in use", unload_refused).with_module(),
     Scenario::new("lifecycle/unload_under_load", "load, attach, detach and unload under writes", || {
         unload_under_load(3)

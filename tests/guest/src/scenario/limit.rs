@@ -23,9 +23,13 @@ pub const SCENARIOS: &[Scenario] = &[
         .with_module()
         .within_s(120),
     Scenario::new("limit/growth", "the store grows in steps while it is held", growth).with_module().within_s(120),
-    Scenario::new("limit/growth_fails", "a growth that failed is tried again, and works once there is room", growth_fails)
-        .with_module()
-        .within_s(120),
+    Scenario::new(
+        "limit/growth_fails",
+        "a growth that failed is tried again, and works once there is room",
+        growth_fails,
+    )
+    .with_module()
+    .within_s(120),
     Scenario::new("limit/no_space", "at its limit the store says so once, early enough", no_space)
         .with_module()
         .within_s(120),

@@ -128,8 +128,8 @@ fn writes(percent: u32) -> Result<()> {
 fn tracking() -> Result<()> {
     let faults = AllocationFaults::prepared()?;
     let tracked = Tracked::attach(&Disk::First.node()?)?;
-    let areas = [(0, 1 << 14), (1 << 20, 1 << 14)]
-        .map(|(first, sectors)| Area::of_disk(0, tracked.path(), first, sectors));
+    let areas =
+        [(0, 1 << 14), (1 << 20, 1 << 14)].map(|(first, sectors)| Area::of_disk(0, tracked.path(), first, sectors));
     let storm = Storm::start(&areas, Force::default(), 41)?;
     let (mut takes, mut maps) = (Vec::new(), Vec::new());
     for _ in 0..4 {

@@ -148,7 +148,8 @@ fn ensure_restores(shell: &Shell, count: u64) -> Result<()> {
     const STEP_BYTES: usize = 1 << 20;
     let target = "/mnt/backup/restored.img";
     shell.start("icecore", &["restore", "latest", "--to", target])?;
-    let (restored, snapshot) = (DirectFile::open_to_read(Path::new(target))?, DirectFile::open_to_read(Path::new(SNAPSHOT))?);
+    let (restored, snapshot) =
+        (DirectFile::open_to_read(Path::new(target))?, DirectFile::open_to_read(Path::new(SNAPSHOT))?);
     for mebibyte in 0..128_u64 {
         let at = mebibyte << 20;
         let (restored, original) = (restored.read_new(at, STEP_BYTES)?, snapshot.read_new(at, STEP_BYTES)?);

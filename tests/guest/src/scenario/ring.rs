@@ -19,9 +19,11 @@ pub const SCENARIOS: &[Scenario] = &[
         writes(&Disk::First.node()?, Manner::Ordinary)
     })
     .with_module(),
-    Scenario::new("ring/without_waiting", "so are those that must not wait, or they say that they would have to", || {
-        writes(&Disk::First.node()?, Manner::WithoutWaiting)
-    })
+    Scenario::new(
+        "ring/without_waiting",
+        "so are those that must not wait, or they say that they would have to",
+        || writes(&Disk::First.node()?, Manner::WithoutWaiting),
+    )
     .with_module(),
     Scenario::new("ring/polled", "so are those whose end the program polls for", polled).with_module(),
 ];

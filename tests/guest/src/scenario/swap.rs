@@ -21,9 +21,11 @@ pub const SCENARIOS: &[Scenario] = &[
     })
     .with_module()
     .within_s(120),
-    Scenario::new("swap/no_memory_left", "snapshots work, and nothing stands still, when memory is won by swapping only", || {
-        pressure(3)
-    })
+    Scenario::new(
+        "swap/no_memory_left",
+        "snapshots work, and nothing stands still, when memory is won by swapping only",
+        || pressure(3),
+    )
     .with_module()
     .within_s(300),
     Scenario::new("swap/no_memory_left_long", "the same with thirty snapshots", || pressure(30))
@@ -151,12 +153,12 @@ fn pressure(rounds: u32) -> Result<()> {
     tracked.detach()
 }
 
-/// Reads over and over what does not fit.
+/// Reads and writes over and over what does not fit.
 fn use_too_much(stop: &AtomicBool, passes: &AtomicU32) -> Result<()> {
-    let memory = Anonymous::filled(available_pages()? + (64 << 8), 6)?;
+    let mut memory = Anonymous::filled(available_pages()? + (96 << 8), 6)?;
     while !stop.load(Ordering::Relaxed) {
         memory.ensure_intact()?;
-        passes.fetch_add(1, Ordering::Relaxed);
+        memory.refill(u64::from(7 + passes.fetch_add(1, Ordering::Relaxed)));
     }
     memory.ensure_intact()
 }
@@ -171,8 +173,9 @@ fn wait_for_pass(passes: &AtomicU32, over: &dyn Fn() -> bool) -> Result<()> {
 fn snapshots(tracked: &Tracked, rounds: u32) -> Result<()> {
     (0..rounds).try_for_each(|_| {
         let snapshot = Snapshot::take_of(&Disk::Store.node()?, 1 << 22, &[tracked]).context("without memory")?;
-        let before = blocks(&tracked.image()?)?;
+        let (before, writes) = (blocks(&tracked.image()?)?, tracked.statistics()?.writes);
         nix::poll::poll(&mut [], 1000_u16)?;
+        ensure!(tracked.statistics()?.writes > writes, "nothing is swapped out under the snapshot");
         ensure!(blocks(&tracked.image()?)? == before, "the image changes while the disk is swapped to");
         snapshot.destroy()
     })

@@ -155,7 +155,7 @@ fn pressure(rounds: u32) -> Result<()> {
 
 /// Reads and writes over and over what does not fit.
 fn use_too_much(stop: &AtomicBool, passes: &AtomicU32) -> Result<()> {
-    let mut memory = Anonymous::filled(available_pages()? + (96 << 8), 6)?;
+    let mut memory = Anonymous::filled(available_pages()? + (160 << 8), 6)?;
     while !stop.load(Ordering::Relaxed) {
         memory.ensure_intact()?;
         memory.refill(u64::from(7 + passes.fetch_add(1, Ordering::Relaxed)));

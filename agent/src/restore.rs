@@ -3,12 +3,16 @@
 //! Threads take spans of the disk in ascending order and write each where it belongs. A target that is not known to be zero gets
 //! zeroes where the point has holes. With `delta` the target is read first and only what differs is fetched and written.
 
+mod grow;
 mod span;
 mod target;
 
+pub use grow::{GrowOutcome, GrowRequest};
 pub use target::Refusal;
 
+use crate::point_disk::PointDisk;
 use crate::progress::{Counts, Progress};
+use crate::read_at::Slice;
 use anyhow::{Context, Result, bail};
 use repo_format::aligned::AlignedBuffer;
 use repo_format::index::Index;
@@ -42,6 +46,10 @@ pub struct RestoreRequest {
     pub dry_run: bool,
     /// Write over what is there.
     pub overwrite: bool,
+    /// Use the space of a larger target.
+    pub grow: Option<GrowRequest>,
+    /// How long a new image file becomes, if not as long as what is restored.
+    pub image_bytes: Option<u64>,
 }
 
 /// What a restore did, or would do.
@@ -49,6 +57,8 @@ pub struct RestoreRequest {
 pub struct RestoreOutcome {
     /// Length of the disk or partition.
     pub bytes_target: u64,
+    /// Length of the target.
+    pub bytes_available: u64,
     /// Data written.
     pub bytes_written: u64,
     /// Zeroes written, by whatever means.
@@ -57,6 +67,12 @@ pub struct RestoreOutcome {
     pub bytes_unchanged: u64,
     /// Duration.
     pub duration_ms: u64,
+    /// What became of the rest of a larger target, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grow: Option<GrowOutcome>,
+    /// What a person should know about the target.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// The part of a disk that is restored.
@@ -79,8 +95,14 @@ pub fn run(
     let (_, manifest) = repo.open_point_unverified(request.point)?;
     let disk = manifest.disk(request.disk.as_deref())?;
     let window = window(disk, request.partition)?;
-    let target = Target::open(request, window.length_bytes)?;
     let reader = Reader::new(repo, index);
+    let size = target::size(request, window.length_bytes)?;
+    let mut notes = target::notes_on_sectors(request, disk, size)?;
+    let plan = request.grow.map(|grow| plan_growth(&reader, (&manifest, disk), window, size, grow)).transpose()?;
+    if plan.is_none() && size.bytes > window.length_bytes {
+        notes.push(unused(request, size.bytes - window.length_bytes));
+    }
+    let target = Target::open(request, size.bytes.max(window.length_bytes))?;
     let job = Job {
         reader: &reader,
         manifest: &manifest,
@@ -95,16 +117,41 @@ pub fn run(
     job.run()?;
     progress.end();
     let tally = job.done;
+    let mut grow = plan.as_ref().map(|plan| plan.outcome().clone());
     if !request.dry_run {
         target.finish()?;
+        grow = plan.map(|plan| plan.carry_out(&request.target)).transpose()?;
     }
     Ok(RestoreOutcome {
         bytes_target: window.length_bytes,
+        bytes_available: size.bytes,
+        grow,
+        notes,
         bytes_written: tally.written.into_inner(),
         bytes_zeroed: tally.zeroed.into_inner(),
         bytes_unchanged: tally.unchanged.into_inner(),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
     })
+}
+
+fn plan_growth(
+    reader: &Reader<'_>,
+    (manifest, disk): (&Manifest, &Disk),
+    window: Window,
+    size: target::Size,
+    request: GrowRequest,
+) -> Result<grow::Plan> {
+    let whole = PointDisk::new(reader, manifest, Some(&disk.name))?;
+    let part = Slice::new(&whole, window.offset_bytes, window.length_bytes)?;
+    // As the backup found it; what a newer program recorded is read anew.
+    let recorded = serde_json::from_value::<crate::source::SourceFacts>(disk.facts.clone()).ok();
+    let sector_bytes = recorded.map_or(size.sector_bytes, |facts| facts.disk.sector_bytes);
+    grow::plan(&part, sector_bytes, size.bytes, request)
+}
+
+fn unused(request: &RestoreRequest, bytes: u64) -> String {
+    let grow = if request.partition.is_some() { "its file system" } else { "the last partition" };
+    format!("the target is larger by {}, which stays unused; --grow uses it for {grow}", crate::output::bytes(bytes))
 }
 
 fn window(disk: &Disk, partition: Option<u32>) -> Result<Window> {

@@ -4,13 +4,16 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/benchmarks.md",
+    "docs/hooks.md",
     "docs/kernel/blkfilter.md",
     "docs/kernel/blksnap.md",
+    "docs/restore.md",
+    "packaging/hooks/README.md",
     "repo-format/FORMAT.md",
 ];
 

@@ -5,11 +5,12 @@ use super::context::Context;
 use super::disk;
 use super::failure::{Code, Failure};
 use super::point::{self, PointName};
+use super::size;
 use agent::files::restore::{self as file_restore, Problem, RestoreOptions};
 use agent::output;
 use agent::point_disk::PointDisk;
 use agent::progress::{Counts, Progress};
-use agent::restore::{self, RestoreOutcome, RestoreRequest};
+use agent::restore::{self, GrowOutcome, GrowRequest, RestoreOutcome, RestoreRequest};
 use repo_format::reader::Reader;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -45,6 +46,12 @@ pub struct Args {
     /// Replace what is there
     #[arg(long)]
     overwrite: bool,
+    /// On a larger target, extend this partition (by default the last one) and its file system (ext4, xfs)
+    #[arg(long, value_name = "PARTITION", num_args = 0..=1, conflicts_with = "files")]
+    grow: Option<Option<u32>>,
+    /// Make the image file this long, such as 64G
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, conflicts_with = "files")]
+    size: Option<u64>,
 }
 
 /// Restores.
@@ -68,24 +75,54 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             delta: args.delta,
             dry_run: args.dry_run,
             overwrite: args.overwrite,
+            grow: args.grow.map(|number| number.map_or(GrowRequest::Last, GrowRequest::Partition)),
+            image_bytes: args.size,
         };
         let outcome = restore::run(&repo, &index, &request, &*progress, &cancel);
         progress.end();
-        context.console.result(&outcome?, |outcome| text(args, outcome))
+        let outcome = outcome?;
+        context.console.result(&outcome, |outcome| text(args, outcome))?;
+        match outcome.grow.filter(|grow| grow.failed) {
+            None => Ok(()),
+            Some(grow) => {
+                let what = format!("the disk is restored, but {}", grow.remark.unwrap_or_default());
+                Err(Failure::new(Code::Failed, what)
+                    .next("the restored data is complete; grow the file system by hand")
+                    .into())
+            }
+        }
     })
 }
 
 fn text(args: &Args, outcome: &RestoreOutcome) -> String {
     let verb = if args.dry_run { "Would restore" } else { "Restored" };
-    format!(
-        "{verb} {} to {} in {}: {} written, {} of zeroes, {} right already.",
+    let mut text = format!(
+        "{verb} {} to {} in {}: {} written, {} of zeroes, {} right already.\n",
         output::bytes(outcome.bytes_target),
         output::name(&args.to.display().to_string()),
         output::duration(Duration::from_millis(outcome.duration_ms)),
         output::bytes(outcome.bytes_written),
         output::bytes(outcome.bytes_zeroed),
         output::bytes(outcome.bytes_unchanged),
-    )
+    );
+    if let Some(grow) = &outcome.grow {
+        text += &grow_text(args.dry_run, grow);
+    }
+    for note in &outcome.notes {
+        text += &format!("Note: {}.\n", output::name(note));
+    }
+    text
+}
+
+fn grow_text(dry_run: bool, grow: &GrowOutcome) -> String {
+    let what = grow.growth.number.map_or_else(|| "It".to_owned(), |number| format!("Partition {number}"));
+    let verb = if dry_run { "would grow" } else { "grew" };
+    let (from, to) = (output::bytes(grow.growth.from_bytes), output::bytes(grow.growth.to_bytes));
+    let rest = match &grow.remark {
+        None => "with its file system".to_owned(),
+        Some(remark) => format!("alone; {remark}"),
+    };
+    format!("{what} {verb} from {from} to {to}, {rest}.\n")
 }
 
 fn files(

@@ -1,7 +1,9 @@
 //! The GUID partition table (UEFI specification, chapter 5): header and entries, checked, from the first copy or the backup.
 //!
-//! Our own reader, because the disk is untrusted input here: memory is bounded and nothing can panic. Making tables is
-//! not done anywhere; a restore writes the bytes back.
+//! Our own reader, because the disk is untrusted input here: memory is bounded and nothing can panic. Tables are not made
+//! here; a restore writes the bytes back, and for a larger disk [`moved`] works out which of them change.
+
+pub mod moved;
 
 use super::checksum::crc32;
 use super::fields::{Fields, read_bytes};

@@ -4,8 +4,9 @@
 //! called a table. The chain is followed at most [`MAX_LOGICAL`] links, so a cycle ends.
 
 use super::fields::{Fields, read_bytes};
-use super::{Partition, PartitionTable, TableFound, TableKind, partition_bytes};
+use super::{Growth, Partition, PartitionTable, TableFound, TableKind, partition_bytes};
 use crate::read_at::ReadAt;
+use anyhow::{Context, Result, bail};
 use std::io;
 
 /// The kernel stops at 256 partitions in all.
@@ -105,6 +106,84 @@ pub(super) fn read(disk: &dyn ReadAt, sector_bytes: u32) -> io::Result<Option<Ta
 fn is_plausible(entries: &[Entry; 4]) -> bool {
     let used = || entries.iter().filter(|e| e.is_used());
     entries.iter().all(|e| e.status & 0x7F == 0) && used().next().is_some() && used().all(|e| e.first_sector > 0)
+}
+
+/// Cylinder, head and sector beyond what those can say: the sector numbers count.
+const CHS_BEYOND: [u8; 3] = [0xFE, 0xFF, 0xFF];
+const PROTECTIVE_CHS_BEYOND: [u8; 3] = [0xFF; 3];
+const ALIGNMENT_BYTES: u64 = 1 << 20;
+
+/// The first sector with its protective entry as long as a larger disk; none when a person made more of it (a hybrid MBR).
+pub(super) fn protective_for(disk: &dyn ReadAt, sector_bytes: u32, target_bytes: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(mut sector) = read_bytes(disk, 0, sector_bytes as usize)? else { return Ok(None) };
+    let entries = Entry::all(&sector);
+    let used: Vec<_> = (0..4).filter(|index| entries[*index].kind != 0).collect();
+    let &[index] = used.as_slice() else { return Ok(None) };
+    if entries[index].kind != PROTECTIVE {
+        return Ok(None);
+    }
+    let sectors = (target_bytes / u64::from(sector_bytes)).saturating_sub(entries[index].first_sector.into());
+    set_length(&mut sector, index, u32::try_from(sectors).unwrap_or(u32::MAX), PROTECTIVE_CHS_BEYOND);
+    Ok(Some(sector))
+}
+
+fn set_length(sector: &mut [u8], index: usize, sectors: u32, chs: [u8; 3]) {
+    let at = ENTRIES_AT + index * ENTRY_BYTES;
+    sector[at + 5..at + 8].copy_from_slice(&chs);
+    sector[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
+}
+
+/// The first sector with one primary partition grown as far as it can, and what became of the partition. Pure, like
+/// [`super::gpt::moved`].
+pub fn grown(disk: &dyn ReadAt, sector_bytes: u32, target_bytes: u64, number: u32) -> Result<(Vec<u8>, Growth)> {
+    let unit = u64::from(sector_bytes);
+    let mut sector = read_bytes(disk, 0, 512)?.context("the disk has no first sector")?;
+    if number >= FIRST_LOGICAL {
+        bail!(
+            "partition {number} is a logical partition; growing it means growing what contains it, which is not done here. Restore without --grow, then use `parted`"
+        );
+    }
+    let entries = Entry::all(&sector);
+    let index = number
+        .checked_sub(1)
+        .and_then(|index| usize::try_from(index).ok())
+        .context("partitions are numbered from 1")?;
+    let entry = entries[index];
+    if !entry.is_used() {
+        bail!("the partition table has no partition {number}");
+    }
+    if entry.is_extended() {
+        bail!("partition {number} only contains others; restore without --grow, then use `parted`");
+    }
+    let (first, end) = (u64::from(entry.first_sector), u64::from(entry.first_sector) + u64::from(entry.sectors));
+    let others = (1u32..).zip(entries).filter(|(other, entry)| *other != number && entry.is_used());
+    let others = others.map(|(other, entry)| {
+        (other, u64::from(entry.first_sector), u64::from(entry.first_sector) + u64::from(entry.sectors))
+    });
+    let next = others
+        .filter(|(_, other_first, other_end)| *other_first > first || *other_end > end)
+        .min_by_key(|(_, other_first, _)| *other_first);
+    // Sector numbers have 32 bits: with sectors of 512 bytes nothing beyond 2 TiB can be said.
+    let reach = (target_bytes / unit).min(u64::from(u32::MAX) + 1);
+    let limit = next.map_or(reach, |(_, other_first, _)| other_first.min(reach));
+    let to = limit - limit % (ALIGNMENT_BYTES / unit);
+    let Some(sectors) = to.checked_sub(first).filter(|_| to > end).and_then(|sectors| u32::try_from(sectors).ok())
+    else {
+        match next {
+            Some((other, ..)) => bail!(
+                "partition {number} cannot grow: partition {other} follows it. Name a partition with free space behind it, or move {other} first"
+            ),
+            None => bail!("partition {number} cannot grow: it ends where the target, or what an MBR can say, does"),
+        }
+    };
+    set_length(&mut sector, index, sectors, CHS_BEYOND);
+    let growth = Growth {
+        number: Some(number),
+        offset_bytes: first * unit,
+        from_bytes: u64::from(entry.sectors) * unit,
+        to_bytes: u64::from(sectors) * unit,
+    };
+    Ok((sector, growth))
 }
 
 /// Each link describes one logical partition, relative to itself, and the next link, relative to the extended partition.

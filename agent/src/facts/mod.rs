@@ -98,6 +98,20 @@ pub struct Partition {
     pub content: Option<Content>,
 }
 
+/// A partition, or a disk without partitions, that becomes larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Growth {
+    /// Its number; none for a disk without partitions.
+    #[serde(rename = "partition")]
+    pub number: Option<u32>,
+    /// Where it begins.
+    pub offset_bytes: u64,
+    /// Its length before.
+    pub from_bytes: u64,
+    /// Its length afterwards.
+    pub to_bytes: u64,
+}
+
 /// What a table parser found; `partitions` are inside the disk and not empty.
 struct TableFound {
     table: PartitionTable,

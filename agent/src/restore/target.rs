@@ -5,13 +5,14 @@
 use super::RestoreRequest;
 use crate::facts::DiskFacts;
 use crate::read_at::FileDisk;
-use crate::source::Location;
 use crate::source::in_use::in_use;
-use crate::source::sys::SysRoot;
+use crate::source::sys::{DeviceNumber, SysRoot};
+use crate::source::{Location, SourceFacts};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{FallocateFlags, fallocate};
 use repo_format::aligned::is_aligned;
 use repo_format::codec::is_zero;
+use repo_format::manifest::Disk;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -51,6 +52,77 @@ pub enum Refusal {
         /// Size of what is restored.
         needed_bytes: u64,
     },
+    /// Its partition table could not be read there.
+    #[error(
+        "the partition table counts in sectors of {table_bytes} bytes and {target} has sectors of {sector_bytes}: a system would find no partitions on it. Nothing was written. Choose a disk with the same sectors, or make partitions there and restore them one by one with --partition"
+    )]
+    OtherSectors {
+        /// Target.
+        target: String,
+        /// The table's unit.
+        table_bytes: u32,
+        /// The target's.
+        sector_bytes: u32,
+    },
+}
+
+/// What partition tables in image files count in, nearly always.
+const IMAGE_SECTOR_BYTES: u32 = 512;
+
+/// What is known of a target before it is opened for writing.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Its length, or of a file the length it will have.
+    pub bytes: u64,
+    /// Its smallest unit; of a file what images count in.
+    pub sector_bytes: u32,
+}
+
+/// Looks at the target and changes nothing. What it is is judged by [`Target::open`].
+pub fn size(request: &RestoreRequest, needed_bytes: u64) -> Result<Size> {
+    let wanted = request.image_bytes.unwrap_or(needed_bytes);
+    if wanted < needed_bytes {
+        let target = request.target.display().to_string();
+        return Err(Refusal::TooSmall { target, has_bytes: wanted, needed_bytes }.into());
+    }
+    let path = &request.target;
+    match fs::metadata(path) {
+        Ok(meta) if meta.file_type().is_block_device() => {
+            if request.image_bytes.is_some() {
+                bail!("--size is for image files; {} is a device and has its own", path.display());
+            }
+            let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+            let bytes = crate::read_at::ReadAt::size_bytes(&FileDisk::new(file)?);
+            let number = DeviceNumber::from_raw(meta.rdev());
+            Ok(Size { bytes, sector_bytes: SysRoot::host().sector_bytes(number).unwrap_or(IMAGE_SECTOR_BYTES) })
+        }
+        Ok(meta) if meta.is_file() && request.grow.is_some() => {
+            Ok(Size { bytes: meta.len().max(wanted), sector_bytes: IMAGE_SECTOR_BYTES })
+        }
+        _ => Ok(Size { bytes: wanted, sector_bytes: IMAGE_SECTOR_BYTES }),
+    }
+}
+
+/// Refuses a device that counts in other sectors than the partition table; says where a file system may mind.
+pub fn notes_on_sectors(request: &RestoreRequest, disk: &Disk, target: Size) -> Result<Vec<String>> {
+    let is_device = fs::metadata(&request.target).is_ok_and(|meta| meta.file_type().is_block_device());
+    // Facts of a newer program that this one does not know say nothing here.
+    let Some(facts) = serde_json::from_value::<SourceFacts>(disk.facts.clone()).ok().filter(|_| is_device) else {
+        return Ok(Vec::new());
+    };
+    let shown = request.target.display().to_string();
+    let has_table = facts.disk.table.is_some() && request.partition.is_none();
+    if has_table && facts.disk.sector_bytes != target.sector_bytes {
+        let (table_bytes, sector_bytes) = (facts.disk.sector_bytes, target.sector_bytes);
+        return Err(Refusal::OtherSectors { target: shown, table_bytes, sector_bytes }.into());
+    }
+    if !has_table && target.sector_bytes > facts.sector_bytes {
+        return Ok(vec![format!(
+            "{shown} has sectors of {} bytes, the disk had {}: an ext4 file system with larger blocks works there, an xfs or FAT one may not mount",
+            target.sector_bytes, facts.sector_bytes
+        )]);
+    }
+    Ok(Vec::new())
 }
 
 /// An open target.

@@ -22,7 +22,7 @@ pub const MAX_CHUNK_BYTES: u32 = 1 << 20;
 pub const DEFAULT_CHUNK_BYTES: u32 = 64 << 10;
 
 /// The body of the `config` record.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
     /// Names the repository and its replicas.
     pub repository: RepositoryId,

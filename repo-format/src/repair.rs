@@ -1,13 +1,18 @@
 //! Repairing the few objects that every process reads first: the configuration and the writers' records. Data is healed by backups.
 
-use crate::config::{CONFIG_COPY_KEY, CONFIG_KEY, Config};
+use crate::config::{self, CONFIG_COPY_KEY, CONFIG_KEY, Config, DEFAULT_CHUNK_BYTES};
+use crate::entropy::Entropy;
 use crate::error::{Error, Result};
-use crate::keys::WriterKeys;
-use crate::repository::Repository;
-use crate::sign::Signer;
+use crate::id::RepositoryId;
+use crate::keys::{MasterSecret, WriterKeys};
+use crate::repository::{Access, Repository};
+use crate::sign::{Signer, Signers};
+use crate::store::Store;
 use crate::writer_key::WriterRecord;
 use crate::writers::{self, Unsound, Writers};
 use jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What a repair did.
 #[derive(Default, Debug)]
@@ -67,6 +72,62 @@ fn repair_config(repo: &Repository, done: &mut Repaired) -> Result<()> {
     repo.store().put(lost, &bytes)?;
     done.written.push(lost.to_owned());
     Ok(())
+}
+
+/// Opens a repository of which both configuration objects are lost, and writes them again: a recovery kit and what else is stored say
+/// all that was in them. The record of the built-in writer names it, and proves that the kit is of this repository; the newest point
+/// that opens says the size of a chunk.
+///
+/// Refused while the configuration can be read. May be cut anywhere and run again.
+pub fn rebuild_config(
+    store: Arc<dyn Store>,
+    (repository, master): (RepositoryId, MasterSecret),
+    entropy: Arc<dyn Entropy>,
+) -> Result<Repository> {
+    match config::read(&*store, &mut |_| {}) {
+        Err(Error::NoRepository) => {}
+        Err(error) if error.is_loss() => {}
+        Err(error) => return Err(error),
+        Ok(_) => return Err(Error::Refused("the configuration is not lost; nothing was written".into())),
+    }
+    let builtin = builtin_writer(&*store, &repository, &master)?;
+    let with = |chunk_bytes| -> Result<Repository> {
+        let config = Config::new((repository, builtin.writer), &master, chunk_bytes, builtin.created_at)?;
+        let access = Access::Master(master.clone());
+        Repository::open_with((store.clone(), config), access, entropy.clone(), Vec::new())
+    };
+    let config = with(chunk_bytes_of_points(&with(DEFAULT_CHUNK_BYTES)?)?)?.config().encode(&master)?;
+    for object in [CONFIG_KEY, CONFIG_COPY_KEY] {
+        store.put(object, &config)?;
+    }
+    Repository::open(store, Access::Master(master), entropy)
+}
+
+/// The writer whose key follows from the master secret.
+fn builtin_writer(store: &dyn Store, repository: &RepositoryId, master: &MasterSecret) -> Result<WriterRecord> {
+    let signers = Signers { operator: master.operator_signer().verify_key(), writers: HashMap::new() };
+    let is_builtin = |record: &WriterRecord| {
+        let signer = Signer::new(record.writer, &master.builtin_writer_seed(record.writer));
+        record.key().is_ok_and(|key| key == signer.verify_key())
+    };
+    let found = writers::read(store, repository, &signers)?;
+    found.newest_sound().into_iter().find(is_builtin).ok_or_else(|| {
+        let what = "no sound writer's record here is of the repository that this recovery kit is for, and without one the \
+                    configuration cannot be made again; put config, or the objects below writers/, back from a replica";
+        Error::Refused(what.into())
+    })
+}
+
+fn chunk_bytes_of_points(repo: &Repository) -> Result<u32> {
+    let mut why = "there is none".to_owned();
+    for at in repo.points()?.into_iter().rev() {
+        match repo.open_point_unverified(at) {
+            Ok((_, manifest)) => return Ok(manifest.chunk_bytes),
+            Err(error) if error.is_loss() => why = error.to_string(),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Refused(format!("no recovery point says how large a chunk of this repository is: {why}")))
 }
 
 /// Writes a new revision where the newest one is lost. A sound older one keeps its words; whether it was revoked since is not known, and

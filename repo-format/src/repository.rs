@@ -110,6 +110,16 @@ impl Repository {
             let (object, what) = (CONFIG_KEY.to_owned(), error.to_string());
             unsound.push(Unsound { object, what, writer: None, is_replaced: true });
         })?;
+        Self::open_with((store, config), access, entropy, unsound)
+    }
+
+    /// Opens what is described by a configuration that need not be in the store.
+    pub(crate) fn open_with(
+        (store, config): (Arc<dyn Store>, Config),
+        access: Access<'_>,
+        entropy: Arc<dyn Entropy>,
+        mut unsound: Vec<Unsound>,
+    ) -> Result<Self> {
         let mut signers = Signers { operator: config.operator()?, writers: HashMap::new() };
         let keys = match access {
             Access::Unlock(unlock) => operator_keys(unlock_master(&*store, &config, &signers, &unlock)?, &config),

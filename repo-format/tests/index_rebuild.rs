@@ -1,5 +1,6 @@
 //! A rebuild of the index that is cut, anywhere and in any way, is gone on with, and ends as one that was not.
 
+use crate::support::watched::Watched;
 use crate::support::{Bench, CHUNK, disk};
 use repo_format::codec::Kind;
 use repo_format::id::{EntryKey, PackId};
@@ -8,7 +9,6 @@ use repo_format::manifest::PointKey;
 use repo_format::pack::{PackBuilder, PackKind};
 use repo_format::reconcile::{Options, Progress, Reconciled, reconcile};
 use repo_format::repository::Repository;
-use repo_format::store::Store;
 use repo_format::{Error, Result};
 use std::io;
 use std::path::Path;
@@ -136,52 +136,24 @@ fn a_rebuild_that_was_killed_is_gone_on_with() {
     }
 }
 
-/// A store whose disk fails after so many reads.
-struct Failing {
-    below: Arc<dyn Store>,
-    reads_left: AtomicI64,
-}
-
-impl Store for Failing {
-    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
-        self.below.put(key, bytes)
-    }
-    fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {
-        if self.reads_left.fetch_sub(1, Ordering::SeqCst) <= 0 {
-            return Err(Error::Store { key: key.into(), source: io::Error::from_raw_os_error(5) });
-        }
-        self.below.read_at(key, offset_bytes, buf)
-    }
-    fn size(&self, key: &str) -> Result<Option<u64>> {
-        self.below.size(key)
-    }
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()> {
-        self.below.list(prefix, each)
-    }
-    fn delete(&self, key: &str) -> Result<()> {
-        self.below.delete(key)
-    }
-    fn persist(&self, keys: &[String]) -> Result<()> {
-        self.below.persist(keys)
-    }
-    fn describe(&self) -> String {
-        self.below.describe()
-    }
-}
-
 #[test]
 fn a_rebuild_on_a_failing_disk_says_so_and_is_gone_on_with() {
     let (bench, _) = many_packs();
     let expected = whole(&bench);
-    let store = Arc::new(Failing { below: bench.store(), reads_left: AtomicI64::new(i64::MAX) });
-    let failing = bench.through(&bench.fs, store.clone(), bench.passphrase()).unwrap();
+    let reads_left = Arc::new(AtomicI64::new(i64::MAX));
+    let left = reads_left.clone();
+    let store = Watched::new(bench.store(), move |key, _, _| match left.fetch_sub(1, Ordering::SeqCst) {
+        ..=0 => Err(Error::Store { key: key.into(), source: io::Error::from_raw_os_error(5) }),
+        _ => Ok(()),
+    });
+    let failing = bench.through(&bench.fs, store, bench.passphrase()).unwrap();
     for reads in [0, 1, 50, 200, 290] {
         let index = Index::in_memory().unwrap();
-        store.reads_left.store(reads, Ordering::SeqCst);
+        reads_left.store(reads, Ordering::SeqCst);
         let ended = run(failing.repo(), &index, &AtomicBool::new(false), &|_| {});
         assert!(matches!(ended, Err(Error::Store { .. })), "{reads} reads");
         assert!(index.packs().unwrap().len() < expected.0.len());
-        store.reads_left.store(i64::MAX, Ordering::SeqCst);
+        reads_left.store(i64::MAX, Ordering::SeqCst);
         uncut(failing.repo(), &index);
         assert_eq!(content(&index), expected, "{reads} reads");
     }

@@ -1,9 +1,8 @@
 //! Prune and leases: what others pin, whether it can be read or not, and its own lease in a long mark.
 
+use crate::support::watched::Watched;
 use crate::support::{Bench, CHUNK, DAY, disk};
 use jiff::{SignedDuration, Timestamp};
-use repo_format::Result;
-use repo_format::entropy::Entropy;
 use repo_format::id::NodeId;
 use repo_format::lease::{self, Lease, PinnedRoot, Purpose};
 use repo_format::manifest::PointKey;
@@ -113,48 +112,25 @@ fn pack_with(bench: &Bench, root: NodeId) -> repo_format::id::PackId {
     bench.index.pack(place.pack).unwrap().unwrap().id
 }
 
-/// A store in which every node costs minutes. Whenever one is read, all leases must stand.
-struct Slow {
-    below: Arc<dyn Store>,
-    entropy: Arc<dyn Entropy>,
-    seconds: Arc<AtomicI64>,
-    nodes: AtomicU32,
-    lapsed: AtomicU32,
-}
-
-impl Store for Slow {
-    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
-        self.below.put(key, bytes)
-    }
-    fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {
+/// A store in which every node costs minutes, and how many were read, how many of them while a lease had lapsed.
+fn slow(bench: &Bench, seconds: Arc<AtomicI64>) -> (Arc<dyn Store>, Arc<[AtomicU32; 2]>) {
+    let counts = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    let (below, entropy, counted) = (bench.store(), bench.entropy(), counts.clone());
+    let store = Watched::new(bench.store(), move |key, offset_bytes, length| {
         // Entries, not footers.
-        if key.starts_with("tree/") && offset_bytes >= 256 && buf.len() < 4200 {
-            let now = self.seconds.fetch_add(7 * 60, Ordering::SeqCst);
-            self.nodes.fetch_add(1, Ordering::SeqCst);
+        if key.starts_with("tree/") && offset_bytes >= 256 && length < 4200 {
+            let now = seconds.fetch_add(7 * 60, Ordering::SeqCst);
+            counted[0].fetch_add(1, Ordering::SeqCst);
             let access = Access::Unlock(repo_format::key_slot::Unlock::Passphrase(crate::support::PASSPHRASE));
-            let other = Repository::open(self.below.clone(), access, self.entropy.clone()).unwrap();
+            let other = Repository::open(below.clone(), access, entropy.clone())?;
             let now = Timestamp::from_second(now).unwrap();
-            if lease::list(&other).unwrap().iter().any(|lease| lease.expires_at < now) {
-                self.lapsed.fetch_add(1, Ordering::SeqCst);
+            if lease::list(&other)?.iter().any(|lease| lease.expires_at < now) {
+                counted[1].fetch_add(1, Ordering::SeqCst);
             }
         }
-        self.below.read_at(key, offset_bytes, buf)
-    }
-    fn size(&self, key: &str) -> Result<Option<u64>> {
-        self.below.size(key)
-    }
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()> {
-        self.below.list(prefix, each)
-    }
-    fn delete(&self, key: &str) -> Result<()> {
-        self.below.delete(key)
-    }
-    fn persist(&self, keys: &[String]) -> Result<()> {
-        self.below.persist(keys)
-    }
-    fn describe(&self) -> String {
-        self.below.describe()
-    }
+        Ok(())
+    });
+    (store, counts)
 }
 
 /// The lease was renewed between points only: marking one huge point took longer than a lease lasts, and another run could take over.
@@ -165,16 +141,11 @@ fn prune_renews_its_lease_inside_the_mark_of_one_point() {
     let positions: Vec<u64> = (0..20).map(|number| number * chunks_of_a_subtree).collect();
     bench.backup_sparse("huge", 20 * chunks_of_a_subtree, &positions).unwrap();
     let seconds = Arc::new(AtomicI64::new(bench.now().as_second()));
-    let slow = Arc::new(Slow {
-        below: bench.store(),
-        entropy: bench.entropy(),
-        seconds: seconds.clone(),
-        nodes: AtomicU32::new(0),
-        lapsed: AtomicU32::new(0),
-    });
-    let slowed = bench.through(&bench.fs, slow.clone(), bench.passphrase()).unwrap();
+    let (store, counts) = slow(&bench, seconds.clone());
+    let slowed = bench.through(&bench.fs, store, bench.passphrase()).unwrap();
     let clock = || Timestamp::from_second(seconds.load(Ordering::SeqCst)).unwrap();
     slowed.prune_by(false, (&clock, &|_| {})).unwrap();
-    assert!(slow.nodes.load(Ordering::SeqCst) > 30, "the mark took hours");
-    assert_eq!(slow.lapsed.load(Ordering::SeqCst), 0);
+    let [nodes, lapsed] = &*counts;
+    assert!(nodes.load(Ordering::SeqCst) > 30, "the mark took hours");
+    assert_eq!(lapsed.load(Ordering::SeqCst), 0);
 }

@@ -5,10 +5,11 @@ use repo_format::check::Depth;
 use repo_format::condemned::{self, PackRef};
 use repo_format::forget;
 use repo_format::id::WriterId;
-use repo_format::keys::WriterKeys;
+use repo_format::keys::{MasterSecret, WriterKeys};
+use repo_format::kit;
 use repo_format::manifest::PointKey;
 use repo_format::pack::PackKind;
-use repo_format::repair::repair;
+use repo_format::repair::{rebuild_config, repair};
 use repo_format::repository::Access;
 use repo_format::writer_key;
 use repo_format::{Error, Result};
@@ -245,6 +246,58 @@ fn a_configuration_lost_twice_says_what_is_wrong_with_both() {
     flip(&bench, "config-copy", 70);
     let error = open(&bench).err().unwrap().to_string();
     assert!(error.contains("config is damaged") && error.contains("config-copy is damaged"), "{error}");
+}
+
+/// With the kit in a drawer and the packs on a disk, a repository must never be lost for two objects of some hundred bytes.
+#[test]
+fn a_configuration_lost_twice_is_made_again_from_the_recovery_kit() {
+    for delete in [false, true] {
+        let bench = Two::new();
+        let (own, bench) = (bench.own, bench.bench);
+        let sound = bench.store().get("config").unwrap();
+        let kit = || {
+            kit::import(&kit::export(
+                &bench.repo().config().repository,
+                bench.repo().keys().master_for("a kit").unwrap(),
+            ))
+            .unwrap()
+        };
+        let rebuild = || rebuild_config(bench.store(), kit(), bench.entropy());
+        assert!(rebuild().is_err(), "a configuration that is not lost was written");
+        for object in ["config", "config-copy"] {
+            match delete {
+                true => bench.store().delete(object).unwrap(),
+                false => flip(&bench, object, 60),
+            }
+        }
+        let stranger = MasterSecret::generate(&*bench.entropy());
+        let foreign = rebuild_config(bench.store(), (bench.repo().config().repository, stranger), bench.entropy());
+        assert!(foreign.err().unwrap().to_string().contains("recovery kit"), "the kit of another repository");
+        let repo = rebuild().unwrap();
+        assert_eq!(repo.config(), bench.repo().config());
+        assert_eq!(
+            [bench.store().get("config").unwrap(), bench.store().get("config-copy").unwrap()],
+            [sound.clone(), sound]
+        );
+        let opened = open(&bench).unwrap();
+        assert!(opened.restore(own).unwrap() == disk(1, 6));
+        assert!(opened.check(Depth::ReadAll, true).findings.is_empty());
+    }
+}
+
+#[test]
+fn a_configuration_is_not_made_up_where_nothing_says_what_was_in_it() {
+    let bench = Bench::new();
+    let kit = (bench.repo().config().repository, bench.repo().keys().master_for("a kit").unwrap().clone());
+    for object in ["config", "config-copy"] {
+        bench.store().delete(object).unwrap();
+    }
+    let without_points = rebuild_config(bench.store(), kit.clone(), bench.entropy()).err().unwrap().to_string();
+    assert!(without_points.contains("no recovery point"), "{without_points}");
+    bench.store().keys("writers/").unwrap().iter().for_each(|key| bench.store().delete(key).unwrap());
+    let without_writers = rebuild_config(bench.store(), kit, bench.entropy()).err().unwrap().to_string();
+    assert!(without_writers.contains("writers/"), "{without_writers}");
+    assert!(!bench.store().exists("config").unwrap());
 }
 
 /// An upgrade that was cut between the two objects must not be read as what was before it.

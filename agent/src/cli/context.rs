@@ -9,9 +9,11 @@ use agent::progress::{self, Progress};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use repo_format::Error;
+use repo_format::config::{CONFIG_COPY_KEY, CONFIG_KEY};
 use repo_format::index::Index;
 use repo_format::key_slot::Unlock;
 use repo_format::manifest::{Manifest, StoredManifest};
+use repo_format::repair::rebuild_config;
 use repo_format::repository::{Access, Repository, read_config};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,6 +137,21 @@ impl Context {
         let repo = opened().with_context(|| format!("cannot open the repository in {}", dir.display()))?;
         self.warn_of_unsound(&repo);
         Ok(repo)
+    }
+
+    /// Opens the repository; when its configuration is lost and a recovery kit was given, writes the configuration again. Returns what
+    /// was written, too.
+    pub fn open_or_rebuild(&self) -> anyhow::Result<(Repository, Vec<String>)> {
+        let dir = self.repo_dir()?;
+        let lost =
+            read_config(&*open::store(dir)).is_err_and(|error| error.is_loss() || matches!(error, Error::NoRepository));
+        if lost && let Some(kit) = &self.globals.keys.recovery_kit {
+            let kit = secrets::kit_content(kit, self.console)?;
+            let repo = rebuild_config(open::store(dir), kit, open::entropy())
+                .with_context(|| format!("cannot make the configuration of {} again", dir.display()))?;
+            return Ok((repo, [CONFIG_KEY, CONFIG_COPY_KEY].map(str::to_owned).into()));
+        }
+        Ok((self.open()?, Vec::new()))
     }
 
     /// Damage that did not keep the repository from opening is said at once: the next one may.

@@ -225,7 +225,7 @@ fn next_of(error: &Error) -> Option<&'static str> {
             "give the key of this repository, or the --repo that the key belongs to"
         }
         Error::Damaged { object, .. } if object == "config" => {
-            "put `config` or `config-copy` back from a replica or a copy of the repository's directory; nothing else is lost"
+            "give the recovery kit: `icecore --recovery-kit FILE key repair` writes both again; or put `config` back from a replica. Nothing else is lost"
         }
         Error::UnknownSigner { .. } => {
             "`icecore key repair WRITER_KEY_FILE` writes the writer's record again; `icecore check` names what depends on it"

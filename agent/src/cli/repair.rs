@@ -1,4 +1,4 @@
-//! `icecore key repair`: the objects that every command reads first are written again. Damaged data is healed by the next backup.
+//! `icecore key repair`: the objects that every command reads first are written again; with a recovery kit even a lost configuration. Damaged data is healed by the next backup.
 
 use super::context::Context;
 use super::failure::{Code, Failure};
@@ -20,7 +20,7 @@ pub struct Args {
 
 /// Repairs.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let repo = context.open()?;
+    let (repo, rebuilt) = context.open_or_rebuild()?;
     repo.keys().master_for("repairing the repository")?;
     let keys = match &args.writer {
         Some(path) => {
@@ -30,7 +30,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let done = repair(&repo, keys.as_ref(), context.now())?;
+    let mut done = repair(&repo, keys.as_ref(), context.now())?;
+    done.written.splice(..0, rebuilt);
     let left: Vec<_> = done.left.iter().map(|object| json!({ "object": object.object, "what": object.what })).collect();
     context
         .console

@@ -116,8 +116,12 @@ fn writer(file: &Path, console: Console) -> anyhow::Result<Credential> {
 
 /// A recovery kit.
 pub fn kit_file(file: &Path, console: Console) -> anyhow::Result<Credential> {
-    let (repository, master) = kit::import(&secret_text(file, console)?).with_context(|| unusable(file))?;
-    Ok(Credential::Kit(repository, master))
+    kit_content(file, console).map(|(repository, master)| Credential::Kit(repository, master))
+}
+
+/// What a recovery kit holds.
+pub fn kit_content(file: &Path, console: Console) -> anyhow::Result<(RepositoryId, MasterSecret)> {
+    kit::import(&secret_text(file, console)?).with_context(|| unusable(file))
 }
 
 fn unusable(file: &Path) -> String {

@@ -18,13 +18,23 @@ fn a_damaged_configuration_is_read_from_its_copy_and_repaired() {
 }
 
 #[test]
-fn a_configuration_without_any_sound_copy_says_what_to_put_back() {
+fn a_configuration_without_any_sound_copy_is_made_again_from_the_recovery_kit() {
     let bench = Bench::new();
+    let (kit, disk, back) = (bench.text("kit.txt"), bench.disk("disk.img", 8, 1), bench.text("back.img"));
+    bench.run(["backup", &disk, "--name", "vm"]).ok();
+    bench.run(["key", "recovery-export", "--out", &kit]).ok();
     bench.flip(&bench.path("repo/config"), 60);
     bench.flip(&bench.path("repo/config-copy"), 60);
-    bench.run(["list"]).failed(3, &["config is damaged", "config-copy is damaged", "from a replica"]);
+    bench.run(["list"]).failed(3, &["config is damaged", "config-copy is damaged", "recovery-kit"]);
     bench.run(["check"]).failed(3, &["config is damaged", "from a replica"]);
     bench.run(["init"]).failed(6, &["already"]);
+    bench.run(["key", "repair"]).failed(3, &["recovery-kit"]);
+    let with_kit = ["--json", "--recovery-kit", &kit, "key", "repair"];
+    let repaired = Ran::from(bench.keyless().args(with_kit).output().unwrap()).ok().json();
+    assert_eq!(repaired["written"], serde_json::json!(["config", "config-copy"]));
+    bench.run(["check", "--read-data"]).ok();
+    bench.run(["restore", "latest", "--to", &back]).ok();
+    assert!(std::fs::read(back).unwrap() == std::fs::read(disk).unwrap());
 }
 
 #[test]

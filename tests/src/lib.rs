@@ -23,6 +23,7 @@ mod disk;
 mod icecore;
 mod loop_device;
 mod program;
+pub mod targets;
 
 pub use bytes::{
     Extent, assert_same_bytes, changed_extents, copy_image, copy_sparse, free_bytes, next_data, same_bytes,

@@ -26,7 +26,7 @@ use image::Recipe;
 use peers::Peers;
 use report::{Circumstances, Report};
 use scenario::Bench;
-use target::{Limits, Verdict};
+use target::Limits;
 use tool::Kind;
 
 /// Measures Icecore next to its peers.
@@ -110,12 +110,11 @@ fn publish(
     let json = cache.join("results.json");
     std::fs::write(&json, serde_json::to_vec_pretty(&report)?)?;
     println!("Every run: {}", json.display());
-    let missed = report.targets.iter().filter(|target| target.verdict == Verdict::Miss).count();
-    println!("{missed} of {} targets missed", report.targets.len());
+    println!("{} of {} targets missed", e2e::targets::missed(&report.targets), report.targets.len());
     if options.quick {
         return Ok(());
     }
-    report.write_into(Path::new("docs/benchmarks.md"))
+    report::MARKERS.write_into(Path::new("docs/benchmarks.md"), &report.markdown())
 }
 
 fn machine_limits(disk: &Path, work: &Path) -> Result<Limits> {

@@ -1,17 +1,17 @@
 //! The results as a page for people (Markdown, which also reads well on a terminal) and as JSON.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use e2e::targets::{self, Markers, Target};
 use serde::Serialize;
 
 use crate::results::Results;
-use crate::target::{Limits, Target, Verdict};
+use crate::target::Limits;
 
-const BEGIN: &str = "<!-- bench:begin (written by `cargo xtask bench`) -->";
-const END: &str = "<!-- bench:end -->";
+/// Where the documentation takes the results.
+pub const MARKERS: Markers =
+    Markers { begin: "<!-- bench:begin (written by `cargo xtask bench`) -->", end: "<!-- bench:end -->" };
 
 /// Where and with what it was measured.
 #[derive(Debug, Serialize)]
@@ -51,7 +51,7 @@ impl Report {
         let mut page = String::new();
         // Writing to a string cannot fail.
         let _ = self.write_circumstances(&mut page);
-        let _ = self.write_targets(&mut page);
+        page.push_str(&targets::table(&self.targets));
         let _ = self.write_measurements(&mut page);
         page
     }
@@ -66,20 +66,6 @@ impl Report {
         writeln!(page, "- page cache: {caches}; medians; peak memory is the largest of all runs")?;
         let (read, hash) = (self.limits.read_rate / 1e6, self.limits.hash_rate / 1e6);
         writeln!(page, "- limits: O_DIRECT reading {read:.0} MB/s, keyed BLAKE3 on all processors {hash:.0} MB/s\n")
-    }
-
-    fn write_targets(&self, page: &mut String) -> std::fmt::Result {
-        writeln!(page, "| target | measured | |\n|---|---:|---|")?;
-        for Target { wanted, measured, verdict } in &self.targets {
-            let measured = measured.map_or("not measured".to_owned(), |value| format!("{value:.3}"));
-            let verdict = match verdict {
-                Verdict::Pass => "pass",
-                Verdict::Miss => "**miss**",
-                Verdict::Unknown => "unknown",
-            };
-            writeln!(page, "| {wanted} | {measured} | {verdict} |")?;
-        }
-        writeln!(page)
     }
 
     fn write_measurements(&self, page: &mut String) -> std::fmt::Result {
@@ -99,20 +85,6 @@ impl Report {
         }
         Ok(())
     }
-
-    /// Replaces what stands between the markers in `document`.
-    pub fn write_into(&self, document: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
-        let replaced = between_markers(&text, &self.markdown())
-            .with_context(|| format!("{} lacks the markers {BEGIN} and {END}", document.display()))?;
-        std::fs::write(document, replaced).with_context(|| format!("cannot write {}", document.display()))
-    }
-}
-
-fn between_markers(text: &str, content: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{content}{END}{after}"))
 }
 
 /// Processor, number of processors, memory and kernel of this machine.
@@ -137,17 +109,4 @@ pub fn said_by(command: &mut Command) -> String {
     let output = command.output().ok().filter(|output| output.status.success());
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     text.lines().next().filter(|line| !line.is_empty()).unwrap_or("unknown").to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BEGIN, END, between_markers};
-
-    #[test]
-    fn only_what_stands_between_the_markers_is_replaced() {
-        let text = format!("top\n{BEGIN}\nold\n{END}\nbottom\n");
-        let expected = format!("top\n{BEGIN}\nnew\n{END}\nbottom\n");
-        assert_eq!(between_markers(&text, "new\n"), Some(expected));
-        assert_eq!(between_markers("no markers", "new"), None);
-    }
 }

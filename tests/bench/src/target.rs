@@ -1,32 +1,10 @@
 //! The speeds and sizes that Icecore wants to hold, and whether it does.
 
+use e2e::targets::Target;
 use serde::Serialize;
 
 use crate::results::Results;
 use crate::scenario as s;
-
-/// Whether a target is met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// The measured value is within the limit.
-    Pass,
-    /// It is not.
-    Miss,
-    /// Something needed for it was not measured.
-    Unknown,
-}
-
-/// One target with what was measured.
-#[derive(Debug, Serialize)]
-pub struct Target {
-    /// What is wanted, in words, with the limit.
-    pub wanted: &'static str,
-    /// What was measured, in the unit of the limit.
-    pub measured: Option<f64>,
-    /// The verdict.
-    pub verdict: Verdict,
-}
 
 /// Rates of the machine, in bytes a second, and sizes that the targets need.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -54,37 +32,45 @@ pub fn judge(results: &Results, limits: &Limits) -> Vec<Target> {
     let scan_rate = seconds(s::NEXT_DAY, s::ICECORE).map(|time| limits.disk_data_bytes as f64 / time);
     let scan_limit = Some(limits.read_rate.min(limits.hash_rate));
     vec![
-        at_least("full backup: throughput ≥ 3 × restic", ratio(seconds(s::FULL, s::RESTIC), full), 3.0),
-        at_least("full backup: throughput ≥ 2 × rustic", ratio(seconds(s::FULL, s::RUSTIC), full), 2.0),
-        at_least("full backup: throughput ≥ 1.6 × borg", ratio(seconds(s::FULL, s::BORG), full), 1.6),
-        at_most("full backup: time ≤ 1.15 × zstd -1 -T0", ratio(full, seconds(s::FULL, s::ZSTD)), 1.15),
-        at_most("repository ≤ 1.03 × borg zstd-1", ratio(stored(s::FULL, s::ICECORE), stored(s::FULL, s::BORG)), 1.03),
-        at_most(
+        Target::at_least("full backup: throughput ≥ 3 × restic", ratio(seconds(s::FULL, s::RESTIC), full), 3.0),
+        Target::at_least("full backup: throughput ≥ 2 × rustic", ratio(seconds(s::FULL, s::RUSTIC), full), 2.0),
+        Target::at_least("full backup: throughput ≥ 1.6 × borg", ratio(seconds(s::FULL, s::BORG), full), 1.6),
+        Target::at_most("full backup: time ≤ 1.15 × zstd -1 -T0", ratio(full, seconds(s::FULL, s::ZSTD)), 1.15),
+        Target::at_most(
+            "repository ≤ 1.03 × borg zstd-1",
+            ratio(stored(s::FULL, s::ICECORE), stored(s::FULL, s::BORG)),
+            1.03,
+        ),
+        Target::at_most(
             "repository at level 3 ≤ 1.02 × restic",
             ratio(stored(s::FULL_DENSE, s::ICECORE_DENSE), stored(s::FULL, s::RESTIC)),
             1.02,
         ),
-        at_most(
+        Target::at_most(
             "next day: bytes added ≤ 0.8 × restic",
             ratio(stored(s::NEXT_DAY, s::ICECORE), stored(s::NEXT_DAY, s::RESTIC)),
             0.8,
         ),
-        at_most(
+        Target::at_most(
             "next day with the list: time ≤ 1.5 × a backup of just those bytes",
             ratio(seconds(s::NEXT_DAY_LIST, s::ICECORE), seconds(s::ONLY_CHANGED, "icecore only changed")),
             1.5,
         ),
-        at_most(
+        Target::at_most(
             "100 MiB changed: time on 16 TiB ≤ 1.3 × on 6 GiB",
             ratio(seconds(s::BLOCKS_HUGE, s::ICECORE), seconds(s::BLOCKS, s::ICECORE)),
             1.3,
         ),
-        at_most("16 TiB: peak memory ≤ 256 MiB", huge_peak_mib, 256.0),
-        at_most("16 TiB with 2 GiB of data: full backup ≤ 10 s", seconds(s::FULL_HUGE, s::ICECORE), 10.0),
-        at_least("without a list: rate ≥ 0.7 × limit of reading or hashing", ratio(scan_rate, scan_limit), 0.7),
-        at_most("no change, empty list: < 0.3 s", seconds(s::NO_CHANGE, s::ICECORE), 0.3),
-        at_least("restore: ≥ 2 × the fastest peer", ratio(fastest_restore, seconds(s::RESTORE, s::ICECORE)), 2.0),
-        at_most("start-up ≤ 0.03 s", seconds(s::START, s::ICECORE), 0.03),
+        Target::at_most("16 TiB: peak memory ≤ 256 MiB", huge_peak_mib, 256.0),
+        Target::at_most("16 TiB with 2 GiB of data: full backup ≤ 10 s", seconds(s::FULL_HUGE, s::ICECORE), 10.0),
+        Target::at_least("without a list: rate ≥ 0.7 × limit of reading or hashing", ratio(scan_rate, scan_limit), 0.7),
+        Target::at_most("no change, empty list: < 0.3 s", seconds(s::NO_CHANGE, s::ICECORE), 0.3),
+        Target::at_least(
+            "restore: ≥ 2 × the fastest peer",
+            ratio(fastest_restore, seconds(s::RESTORE, s::ICECORE)),
+            2.0,
+        ),
+        Target::at_most("start-up ≤ 0.03 s", seconds(s::START, s::ICECORE), 0.03),
     ]
 }
 
@@ -92,35 +78,11 @@ fn ratio(dividend: Option<f64>, divisor: Option<f64>) -> Option<f64> {
     Some(dividend? / divisor.filter(|value| *value > 0.0)?)
 }
 
-fn at_least(wanted: &'static str, measured: Option<f64>, limit: f64) -> Target {
-    judged(wanted, measured, |value| value >= limit)
-}
-
-fn at_most(wanted: &'static str, measured: Option<f64>, limit: f64) -> Target {
-    judged(wanted, measured, |value| value <= limit)
-}
-
-fn judged(wanted: &'static str, measured: Option<f64>, holds: impl Fn(f64) -> bool) -> Target {
-    let verdict = match measured {
-        Some(value) if holds(value) => Verdict::Pass,
-        Some(_) => Verdict::Miss,
-        None => Verdict::Unknown,
-    };
-    Target { wanted, measured, verdict }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Limits, Verdict, at_least, at_most, judge};
+    use super::{Limits, judge};
     use crate::results::Results;
-
-    #[test]
-    fn verdicts_follow_the_limit() {
-        assert_eq!(at_least("", Some(3.0), 3.0).verdict, Verdict::Pass);
-        assert_eq!(at_least("", Some(2.9), 3.0).verdict, Verdict::Miss);
-        assert_eq!(at_most("", Some(1.2), 1.15).verdict, Verdict::Miss);
-        assert_eq!(at_most("", None, 1.15).verdict, Verdict::Unknown);
-    }
+    use e2e::targets::Verdict;
 
     #[test]
     fn nothing_passes_when_nothing_was_measured() {

@@ -15,7 +15,6 @@ use anyhow::{Context, Result, bail};
 use crate::{guest, setup, workspace};
 use cost::Costs;
 use page::Page;
-use target::Verdict;
 
 const DOCUMENT: &str = "docs/benchmarks.md";
 
@@ -33,15 +32,14 @@ pub fn run(kernel_dir: Option<&Path>, filter: Option<&str>, consent: setup::Cons
         failures: measured.failures,
     };
     println!("{}", page.markdown());
-    let missed = page.targets.iter().filter(|target| target.verdict == Verdict::Miss).count();
-    println!("{missed} of {} targets missed", page.targets.len());
+    println!("{} of {} targets missed", e2e::targets::missed(&page.targets), page.targets.len());
     if filter.is_some() {
         return Ok(());
     }
     if !page.failures.is_empty() {
         bail!("{} could not be measured, so {DOCUMENT} stays as it is", page.failures.len());
     }
-    page.write_into(&workspace::root().join(DOCUMENT))
+    page::MARKERS.write_into(&workspace::root().join(DOCUMENT), &page.markdown())
 }
 
 /// The first line that a command prints.

@@ -1,15 +1,16 @@
 //! The costs of the kernel module as a page for people.
 
 use std::fmt::Write;
-use std::path::Path;
 
-use anyhow::{Context, Result};
+use e2e::targets::{self, Markers, Target, shown};
 
 use super::cost::Costs;
-use super::target::{Target, Verdict};
 
-const BEGIN: &str = "<!-- bench-kernel:begin (written by `cargo xtask bench --kernel`) -->";
-const END: &str = "<!-- bench-kernel:end -->";
+/// Where the documentation takes the page.
+pub const MARKERS: Markers = Markers {
+    begin: "<!-- bench-kernel:begin (written by `cargo xtask bench --kernel`) -->",
+    end: "<!-- bench-kernel:end -->",
+};
 
 /// A line of the table: a case of `tests/guest/src/scenario/cost.rs`, the case it is compared with, and what it is.
 struct Row(&'static str, &'static str, &'static str);
@@ -68,7 +69,7 @@ impl Page {
         let mut page = String::new();
         // Writing to a string cannot fail.
         let _ = self.write_circumstances(&mut page);
-        let _ = self.write_targets(&mut page);
+        page.push_str(&targets::table(&self.targets));
         let _ = self.write_costs(&mut page);
         let _ = self.write_memory(&mut page);
         page
@@ -86,20 +87,6 @@ impl Page {
         )?;
         for (scenario, reason) in &self.failures {
             writeln!(page, "- **failed**: {scenario}: {reason}")?;
-        }
-        writeln!(page)
-    }
-
-    fn write_targets(&self, page: &mut String) -> std::fmt::Result {
-        writeln!(page, "| target | measured | |\n|---|---:|---|")?;
-        for Target { wanted, measured, verdict } in &self.targets {
-            let measured = measured.map_or("not measured".to_owned(), shown);
-            let verdict = match verdict {
-                Verdict::Pass => "pass",
-                Verdict::Miss => "**miss**",
-                Verdict::Unknown => "unknown",
-            };
-            writeln!(page, "| {wanted} | {measured} | {verdict} |")?;
         }
         writeln!(page)
     }
@@ -136,30 +123,11 @@ impl Page {
         }
         Ok(())
     }
-
-    /// Replaces what stands between the markers in `document`.
-    pub fn write_into(&self, document: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(document).with_context(|| format!("cannot read {}", document.display()))?;
-        let replaced = between_markers(&text, &self.markdown())
-            .with_context(|| format!("{} lacks the markers {BEGIN} and {END}", document.display()))?;
-        std::fs::write(document, replaced).with_context(|| format!("cannot write {}", document.display()))
-    }
-}
-
-/// Small values with their decimals, large ones without.
-fn shown(value: f64) -> String {
-    if value < 1000.0 { format!("{value:.3}") } else { format!("{value:.0}") }
-}
-
-fn between_markers(text: &str, content: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{content}{END}{after}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BEGIN, Costs, END, Page, between_markers};
+    use super::{Costs, MARKERS, Page};
     use crate::bench::kernel::target;
 
     #[test]
@@ -178,7 +146,6 @@ mod tests {
     #[test]
     fn the_documentation_has_a_place_for_it() {
         let document = include_str!("../../../../docs/benchmarks.md");
-        let written = between_markers(document, "new\n");
-        assert!(written.is_some_and(|text| text.contains(&format!("{BEGIN}\nnew\n{END}"))));
+        assert!(MARKERS.replace(document, "new\n").is_some());
     }
 }

@@ -1,28 +1,7 @@
 //! What the kernel module may cost, and whether it costs no more.
 
 use super::cost::Costs;
-
-/// Whether a target is met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The measured value is within the limit.
-    Pass,
-    /// It is not.
-    Miss,
-    /// Something needed for it was not measured.
-    Unknown,
-}
-
-/// One target with what was measured.
-#[derive(Debug)]
-pub struct Target {
-    /// What is wanted, in words, with the limit.
-    pub wanted: &'static str,
-    /// What was measured, in the unit of the limit.
-    pub measured: Option<f64>,
-    /// The verdict.
-    pub verdict: Verdict,
-}
+use e2e::targets::Target;
 
 /// All targets, judged.
 pub fn judge(costs: &Costs) -> Vec<Target> {
@@ -31,37 +10,27 @@ pub fn judge(costs: &Costs) -> Vec<Target> {
     let first_touch_kib = |quantity| Some(costs.of_runs("write/first_touch", quantity)? / 1024.0);
     let memory_mib = |quantity| Some(costs.single("memory", quantity)? / f64::from(1 << 20));
     vec![
-        at_most("write to a tracked disk ≤ 1.03 × raw", times_raw("write/tracked"), 1.03),
-        at_most("write to another disk ≤ 1.01 × raw", times_raw("write/another_tracked"), 1.01),
-        at_most("first touch under a snapshot ≤ 30 000 instructions", instructions("write/first_touch"), 30_000.0),
-        at_most("first touch: ≤ 64 KiB read from the disk", first_touch_kib("origin_read_bytes"), 64.0),
-        at_most("first touch: ≤ 64 KiB written to the store", first_touch_kib("store_written_bytes"), 64.0),
-        at_most("second touch ≤ 1.1 × raw", times_raw("write/second_touch"), 1.1),
-        at_most("map of a touched TiB ≤ 4 MiB", memory_mib("map_bytes_per_tib"), 4.0),
-        at_most("preserved chunk ≤ 64 bytes", costs.single("memory", "bytes_per_chunk"), 64.0),
-        at_most("discard of 768 MiB under a snapshot pins ≤ 32 MiB", memory_mib("discard_pinned_bytes"), 32.0),
+        Target::at_most("write to a tracked disk ≤ 1.03 × raw", times_raw("write/tracked"), 1.03),
+        Target::at_most("write to another disk ≤ 1.01 × raw", times_raw("write/another_tracked"), 1.01),
+        Target::at_most(
+            "first touch under a snapshot ≤ 30 000 instructions",
+            instructions("write/first_touch"),
+            30_000.0,
+        ),
+        Target::at_most("first touch: ≤ 64 KiB read from the disk", first_touch_kib("origin_read_bytes"), 64.0),
+        Target::at_most("first touch: ≤ 64 KiB written to the store", first_touch_kib("store_written_bytes"), 64.0),
+        Target::at_most("second touch ≤ 1.1 × raw", times_raw("write/second_touch"), 1.1),
+        Target::at_most("map of a touched TiB ≤ 4 MiB", memory_mib("map_bytes_per_tib"), 4.0),
+        Target::at_most("preserved chunk ≤ 64 bytes", costs.single("memory", "bytes_per_chunk"), 64.0),
+        Target::at_most("discard of 768 MiB under a snapshot pins ≤ 32 MiB", memory_mib("discard_pinned_bytes"), 32.0),
     ]
-}
-
-fn at_most(wanted: &'static str, measured: Option<f64>, limit: f64) -> Target {
-    let verdict = match measured {
-        Some(value) if value <= limit => Verdict::Pass,
-        Some(_) => Verdict::Miss,
-        None => Verdict::Unknown,
-    };
-    Target { wanted, measured, verdict }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, at_most, judge};
+    use super::judge;
     use crate::bench::kernel::cost::Costs;
-
-    #[test]
-    fn verdicts_follow_the_limit() {
-        assert_eq!(at_most("", Some(1.03), 1.03).verdict, Verdict::Pass);
-        assert_eq!(at_most("", Some(1.04), 1.03).verdict, Verdict::Miss);
-    }
+    use e2e::targets::Verdict;
 
     #[test]
     fn nothing_passes_when_nothing_was_measured() {

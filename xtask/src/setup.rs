@@ -85,7 +85,7 @@ const fn need(purpose: Purpose, package: &'static str, proof: Proof, why: &'stat
     Need { package, proof, why, purpose }
 }
 
-const NEEDS: [Need; 28] = [
+const NEEDS: [Need; 30] = [
     need(Purpose::Kernel, "debian-archive-keyring", File(DEBIAN_KEYRING), "verify the packages that it downloads"),
     need(Purpose::Kernel, "dpkg", Program("dpkg-deb"), "unpack packages into the build root of the kernel module"),
     need(Purpose::Kernel, "tar", Program("tar"), "unpack the kernel's source"),
@@ -111,6 +111,8 @@ const NEEDS: [Need; 28] = [
     need(Purpose::Guest, "qemu-system-x86", Program("qemu-system-x86_64"), "emulate the machine of the guest tests"),
     need(Purpose::Guest, "kmod", Program("depmod"), "index kernel modules as modprobe needs it"),
     need(Purpose::Guest, "mdadm", Program("mdadm"), "test with software RAID"),
+    need(Purpose::Guest, "udev", Program("udevadm"), "test that nobody takes an image for its disk"),
+    need(Purpose::Guest, "thin-provisioning-tools", Program("thin_delta"), "test with thin logical volumes"),
     need(Purpose::Guest, "dmsetup", Program("dmsetup"), "test with delaying and failing disks"),
     need(Purpose::Bench, "sqlite3", Program("sqlite3"), "make the database file on the benchmark's disk"),
     need(Purpose::Bench, "zstd", Program("zstd"), "measure the compressor alone, to compare with"),

@@ -10,6 +10,7 @@ mod fault;
 mod file_system;
 mod filter;
 mod harness;
+mod images;
 mod lifecycle;
 mod limit;
 mod loading;
@@ -30,7 +31,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 23] = [
+pub const AREAS: [&[Scenario]; 24] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -40,6 +41,7 @@ pub const AREAS: [&[Scenario]; 23] = [
     tracking::SCENARIOS,
     extension::SCENARIOS,
     command_line::SCENARIOS,
+    images::SCENARIOS,
     refuse::SCENARIOS,
     snapshot::SCENARIOS,
     ring::SCENARIOS,

@@ -9,7 +9,7 @@ use super::cpio::Archive;
 use crate::workspace;
 
 /// Programs that scenarios call.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 20] = [
     "mkfs.ext4",
     "e2fsck",
     "debugfs",
@@ -28,7 +28,26 @@ const PROGRAMS: [&str; 18] = [
     "mkswap",
     "swapon",
     "swapoff",
+    "thin_delta",
+    "udevadm",
 ];
+
+/// Rules of udev that a disk meets on a usual machine. The daemon runs only where a scenario starts it.
+const UDEV_RULES: [&str; 12] = [
+    "50-udev-default.rules",
+    "55-dm.rules",
+    "56-lvm.rules",
+    "60-block.rules",
+    "60-persistent-storage.rules",
+    "60-persistent-storage-dm.rules",
+    "63-md-raid-arrays.rules",
+    "64-btrfs.rules",
+    "64-btrfs-dm.rules",
+    "64-md-raid-assembly.rules",
+    "69-lvm.rules",
+    "99-systemd.rules",
+];
+const UDEV_RULES_FROM: [&str; 2] = ["/usr/lib/udev/rules.d", "/lib/udev/rules.d"];
 
 /// Names under which `lvm` is called, too.
 const LVM_NAMES: [&str; 2] = ["lvcreate", "lvremove"];
@@ -49,7 +68,20 @@ pub fn add(archive: &mut Archive) -> Result<()> {
     LVM_NAMES.iter().try_for_each(|name| archive.symlink(&format!("usr/sbin/{name}"), "lvm"))?;
     add_program(archive, "icecore", &icecore()?)?;
     archive.file("etc/lvm/lvm.conf", LVM_CONFIGURATION.as_bytes())?;
+    add_udev_rules(archive)?;
     archive.symlink("etc/mtab", "/proc/mounts")
+}
+
+/// The host's own; what a distribution names otherwise is left out.
+fn add_udev_rules(archive: &mut Archive) -> Result<()> {
+    for name in UDEV_RULES {
+        let found = UDEV_RULES_FROM.iter().map(|from| Path::new(from).join(name)).find(|path| path.is_file());
+        if let Some(path) = found {
+            archive.file(&format!("usr/lib/udev/rules.d/{name}"), &read(&path)?)?;
+        }
+    }
+    // Where those rules look for programs.
+    archive.symlink("sbin", "usr/sbin")
 }
 
 fn add_program(archive: &mut Archive, name: &str, path: &Path) -> Result<()> {

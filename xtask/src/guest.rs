@@ -3,14 +3,14 @@
 //! This file is the order of events. `plan` knows which scenarios there are and which share a boot, `kernel` the kernel and
 //! its modules, `initramfs` what the guest's file system holds, `machine` the emulator, `verdict` what it all means.
 
-mod cpio;
+pub mod cpio;
 mod initramfs;
-mod kernel;
+pub mod kernel;
 mod kernel_log;
 mod machine;
 mod module_tree;
 mod plan;
-mod tools;
+pub mod tools;
 mod verdict;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use crate::step::Count;
 use crate::{interrupt, kmod, setup, workspace};
 use kernel::Kernel;
 use machine::Emulation;
+pub use machine::Running;
 use plan::{Boot, Purpose, Scenario, Selection};
 use verdict::{BootResult, Outcome};
 
@@ -134,7 +135,8 @@ pub fn measure(kernel: Option<&Path>, filter: Option<&str>, consent: setup::Cons
     Ok(Measured { lines, failures, kernel: series.kernel.release().to_owned() })
 }
 
-fn find_kernel(directory: Option<&Path>, sanitize: bool, consent: setup::Consent) -> Result<Kernel> {
+/// The kernel to boot: as given, else the stock one with the module that is built now.
+pub fn find_kernel(directory: Option<&Path>, sanitize: bool, consent: setup::Consent) -> Result<Kernel> {
     setup::install(setup::Purpose::Guest, consent)?;
     match directory {
         Some(directory) => Kernel::in_directory(directory),
@@ -215,7 +217,7 @@ impl Series {
 }
 
 /// Statically linked, in a target directory of its own because its flags differ.
-fn build_program() -> Result<PathBuf> {
+pub fn build_program() -> Result<PathBuf> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let target_dir = workspace::root().join("target/guest");
     let mut command = workspace::cargo();

@@ -4,7 +4,7 @@
 //! exactly the kernel's compiler is made once, the crate's metadata is made again from the kernel's source, and both
 //! are cached under the exact package versions. It does not run the module; the guest tests do.
 
-mod archive;
+pub mod archive;
 mod build_root;
 pub mod sanitizer;
 mod sources;

@@ -10,6 +10,7 @@ mod setup;
 mod step;
 mod test;
 mod tour;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;

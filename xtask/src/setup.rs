@@ -38,6 +38,8 @@ pub enum Purpose {
     Test,
     /// The tests inside an emulated machine.
     Guest,
+    /// Debian in an emulated machine.
+    Vm,
     /// The benchmark with its peers.
     Bench,
 }
@@ -85,7 +87,7 @@ const fn need(purpose: Purpose, package: &'static str, proof: Proof, why: &'stat
     Need { package, proof, why, purpose }
 }
 
-const NEEDS: [Need; 30] = [
+const NEEDS: &[Need] = &[
     need(Purpose::Kernel, "debian-archive-keyring", File(DEBIAN_KEYRING), "verify the packages that it downloads"),
     need(Purpose::Kernel, "dpkg", Program("dpkg-deb"), "unpack packages into the build root of the kernel module"),
     need(Purpose::Kernel, "tar", Program("tar"), "unpack the kernel's source"),
@@ -114,6 +116,7 @@ const NEEDS: [Need; 30] = [
     need(Purpose::Guest, "udev", Program("udevadm"), "test that nobody takes an image for its disk"),
     need(Purpose::Guest, "thin-provisioning-tools", Program("thin_delta"), "test with thin logical volumes"),
     need(Purpose::Guest, "dmsetup", Program("dmsetup"), "test with delaying and failing disks"),
+    need(Purpose::Vm, "mmdebstrap", Program("mmdebstrap"), "make the root file system of a virtual machine"),
     need(Purpose::Bench, "sqlite3", Program("sqlite3"), "make the database file on the benchmark's disk"),
     need(Purpose::Bench, "zstd", Program("zstd"), "measure the compressor alone, to compare with"),
 ];
@@ -143,7 +146,7 @@ pub fn install(purpose: Purpose, consent: Consent) -> Result<()> {
             bail!("{} was installed, but what it should bring is still not there", need.package);
         }
     }
-    if purpose >= Purpose::Test && find_tool("cargo-deny")?.is_none() {
+    if purpose.includes(Purpose::Test) && purpose != Purpose::Vm && find_tool("cargo-deny")?.is_none() {
         install_tool("cargo-deny")?;
     }
     Ok(())

@@ -5,7 +5,7 @@
 
 mod day;
 mod sample;
-mod summary;
+pub mod summary;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use e2e::{DiskImage, GIB, Icecore};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{interrupt, setup, workspace};
+use crate::{interrupt, setup, vm, workspace};
 use summary::{Proof, RecoveryPoint, Summary};
 
 /// Options of `cargo xtask tour`.
@@ -31,13 +31,16 @@ pub struct Options {
     /// Keep the sample disk, the repository and the restored disks, and say where they are
     #[arg(long)]
     keep: bool,
+    /// Back up a live disk through the kernel module, in an emulated machine
+    #[arg(long, conflicts_with_all = ["size_gib", "keep"])]
+    vm: bool,
     #[command(flatten)]
     setup: setup::Consent,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { json: false, size_gib: 1, keep: false, setup: setup::Consent::default() }
+        Self { json: false, size_gib: 1, keep: false, vm: false, setup: setup::Consent::default() }
     }
 }
 
@@ -48,6 +51,9 @@ const TRACKING_BLOCK_BYTES: u64 = 64 << 10;
 
 /// Installs, builds, plays the scenario, prints the result.
 pub fn run(options: &Options) -> Result<()> {
+    if options.vm {
+        return show(&vm::tour(options.setup)?, options.json);
+    }
     setup::install(setup::Purpose::Tour, options.setup)?;
     eprintln!("Building icecore in release (some minutes the first time)");
     let program = workspace::build("agent", "icecore", true)?;
@@ -57,14 +63,20 @@ pub fn run(options: &Options) -> Result<()> {
         tour.icecore.keep();
     }
     let summary = tour.play(options.size_gib * GIB)?;
-    if options.json {
-        println!("{}", summary.json());
-    } else {
-        println!("{}", summary.text());
-    }
+    let shown = show(&summary, options.json);
     if options.keep {
         let dir = tour.icecore.dir().display();
         eprintln!("Kept: {dir} (passphrase: {}); delete it when you are done.", tour.icecore.passphrase());
+    }
+    shown
+}
+
+/// Prints it; an error when a byte is wrong.
+fn show(summary: &Summary, json: bool) -> Result<()> {
+    if json {
+        println!("{}", summary.json());
+    } else {
+        println!("{}", summary.text());
     }
     ensure!(
         summary.restored_equal(),
@@ -120,7 +132,8 @@ impl Tour {
         say("Restore of all three days and comparison with the disk of that day");
         let (restore, restored_equal) = self.restore_all(&points)?;
         let proof = Proof { check, restore, restored_equal };
-        Ok(Summary { size_bytes, file_count: sample.file_count, points, proof })
+        let what = format!("GPT, FAT and ext4 with {} files of this machine", sample.file_count);
+        Ok(Summary { size_bytes, what, points, proof })
     }
 
     /// Backs the image up, keeps a copy of it, and returns what `icecore list` says about the new point.

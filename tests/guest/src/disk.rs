@@ -43,14 +43,23 @@ impl Disk {
 
     /// Its name in `/sys/block`.
     pub fn name(self) -> Result<String> {
-        for entry in std::fs::read_dir("/sys/block")? {
-            let entry = entry?;
-            if serial_of(&entry.path()).is_some_and(|serial| serial == self.serial()) {
-                return Ok(entry.file_name().to_string_lossy().into_owned());
-            }
-        }
-        bail!("no disk has the serial number {}", self.serial())
+        name_of(self.serial())
     }
+}
+
+/// The node of the disk with this serial number.
+pub fn node_of(serial: &str) -> Result<PathBuf> {
+    Ok(Path::new("/dev").join(name_of(serial)?))
+}
+
+fn name_of(serial: &str) -> Result<String> {
+    for entry in std::fs::read_dir("/sys/block")? {
+        let entry = entry?;
+        if serial_of(&entry.path()).is_some_and(|found| found == serial) {
+            return Ok(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    bail!("no disk has the serial number {serial}")
 }
 
 /// virtio says it in `serial`; SCSI in page 0x80 of its vital product data, after four bytes of header.

@@ -1,5 +1,6 @@
 //! The program inside a test guest. As process 1 it is the guest's init and runs the scenarios that the host asked for;
-//! as `guest list` it tells the host which there are; as `guest run NAME` it is one scenario.
+//! as `guest list` it tells the host which there are; as `guest run NAME` it is one scenario. In the virtual machine with Debian
+//! it is the first program of the boot ([`stage`]) and then what the machine is for ([`vm`]).
 //!
 //! It is linked statically, so that it needs nothing of the guest. What a scenario may rely on stands in `tests/README.md`.
 
@@ -26,6 +27,7 @@ mod report;
 mod ring;
 mod scenario;
 mod snapshot;
+mod stage;
 mod stamp;
 mod store;
 mod storm;
@@ -33,12 +35,16 @@ mod swap;
 mod throttle;
 mod tool;
 mod trial;
+mod vm;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if std::process::id() == 1 {
-        init::run();
+        match stage::is_wanted() {
+            true => stage::run(),
+            false => init::run(),
+        }
     }
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -49,9 +55,21 @@ fn main() -> ExitCode {
         ["run", name] => registry::run(name),
         ["write", path] => scenario::in_process(scenario::Work::Write, path),
         ["own", path] => scenario::in_process(scenario::Work::Own, path),
+        ["vm"] => ended(vm::run()),
+        ["work", directory] => ended(vm::work(std::path::Path::new(directory))),
         _ => {
             eprintln!("usage: guest list | guest run NAME; NAME only inside a test guest, where it may destroy disks");
             ExitCode::from(2)
+        }
+    }
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
 }

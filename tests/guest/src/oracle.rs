@@ -99,9 +99,7 @@ impl Picture {
 /// perhaps in part, and nothing else.
 pub fn ensure_instant(pictures: &[Picture], journals: &[Journal], taken: Taken) -> Result<()> {
     for journal in journals {
-        let seen = pictures.iter().flat_map(|picture| &picture.origins);
-        let last = seen.filter(|(writer, _)| *writer == journal.writer).map(|(_, sequence)| *sequence).max();
-        let last = last.unwrap_or(0);
+        let last = last_seen(pictures, journal.writer);
         let index = usize::try_from(last)?;
         ensure!(
             index <= journal.writes.len(),
@@ -120,6 +118,12 @@ pub fn ensure_instant(pictures: &[Picture], journals: &[Journal], taken: Taken) 
         ensure_none_missing(pictures, journal, index, taken)?;
     }
     Ok(())
+}
+
+/// The number of a writer's last write that the pictures show; 0 when they show none.
+pub fn last_seen(pictures: &[Picture], writer: u64) -> u64 {
+    let seen = pictures.iter().flat_map(|picture| &picture.origins);
+    seen.filter(|(by, _)| *by == writer).map(|(_, sequence)| *sequence).max().unwrap_or(0)
 }
 
 /// Every sector shows the last of the writer's first `last` writes to it. Number `last` itself may be there in part.

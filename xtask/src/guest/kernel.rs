@@ -127,8 +127,13 @@ impl Kernel {
 
     /// Everything that a guest may load.
     pub fn modules(&self) -> Result<Vec<Module>> {
+        self.modules_named(&[AT_BOOT.as_slice(), ON_REQUEST.as_slice()].concat())
+    }
+
+    /// The modules under test, these, and all that they need; names that are no module of this kernel are passed over.
+    pub fn modules_named(&self, names: &[&str]) -> Result<Vec<Module>> {
         let mut files = BTreeMap::new();
-        for wanted in AT_BOOT.iter().chain(&ON_REQUEST).copied().chain(self.own_modules()) {
+        for wanted in names.iter().copied().chain(self.own_modules()) {
             self.unpack(&normalised(wanted), &mut files)?;
         }
         let direct: BTreeMap<String, Vec<String>> =

@@ -149,7 +149,7 @@ fn drive(id: &str, image: &str) -> String {
 }
 
 /// The emulator's process; it does not outlive this.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

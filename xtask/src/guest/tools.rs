@@ -96,7 +96,7 @@ fn add_program(archive: &mut Archive, name: &str, path: &Path) -> Result<()> {
 
 /// The program of this workspace, or the one that `ICECORE_BIN` names as for all tests from outside, without its debugging
 /// information: every boot unpacks it.
-fn icecore() -> Result<PathBuf> {
+pub fn icecore() -> Result<PathBuf> {
     let built = match std::env::var_os("ICECORE_BIN") {
         Some(path) => PathBuf::from(path),
         None => workspace::build("agent", "icecore", false)?,

@@ -7,7 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-const SUITE: &str = "trixie";
+/// The suite that everything but the kernel is of.
+pub const SUITE: &str = "trixie";
 const BACKPORTS: &str = "trixie-backports";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Debian's own address, for machines whose apt names no Debian mirror.
@@ -155,7 +156,16 @@ fn configuration(dir: &Path) -> String {
 }
 
 fn sources(mirror: &str) -> String {
-    [SUITE, BACKPORTS].map(|suite| format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n")).concat()
+    [SUITE, BACKPORTS].map(|suite| source_of(mirror, suite) + "\n").concat()
+}
+
+fn source_of(mirror: &str, suite: &str) -> String {
+    format!("deb [signed-by={KEYRING}] {mirror} {suite} main")
+}
+
+/// Where apt gets a suite from, as a line of its list of sources.
+pub fn source(suite: &str) -> String {
+    source_of(&mirror(), suite)
 }
 
 /// The mirror from which this machine gets Debian, else Debian's own address.

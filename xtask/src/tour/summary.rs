@@ -63,7 +63,8 @@ pub struct Proof {
 /// The whole result.
 pub struct Summary {
     pub size_bytes: u64,
-    pub file_count: u64,
+    /// What lies on the disk.
+    pub what: String,
     pub points: Vec<RecoveryPoint>,
     pub proof: Proof,
 }
@@ -94,13 +95,9 @@ impl Summary {
     }
 
     fn write_page(&self, page: &mut String, paint: Paint) -> std::fmt::Result {
-        let heading = format!("One disk of {}, three recovery points", bytes(self.size_bytes));
+        let heading = format!("One disk of {}, {} recovery points", bytes(self.size_bytes), self.points.len());
         writeln!(page, "\n  {}", paint.bold(&heading))?;
-        writeln!(
-            page,
-            "  {}\n",
-            paint.dim(&format!("GPT, FAT and ext4 with {} files of this machine", self.file_count))
-        )?;
+        writeln!(page, "  {}\n", paint.dim(&self.what))?;
         let titles =
             format!("  {:<6} {:<12} {:>10} {:>10} {:>10} {:>8}", "", "kind", "changed", "read", "stored", "time");
         writeln!(page, "{}", paint.dim(&titles))?;
@@ -119,7 +116,7 @@ impl Summary {
         writeln!(page, "  every byte in the repository checked in {}", seconds(self.proof.check))?;
         let restore = seconds(self.proof.restore);
         if self.proof.restored_equal {
-            writeln!(page, "  {} in {restore}", paint.green("all three disks restored byte for byte"))
+            writeln!(page, "  {} in {restore}", paint.green("all of them restored byte for byte"))
         } else {
             writeln!(page, "  {}", paint.red("A RESTORED DISK DIFFERS FROM ITS SOURCE"))
         }
@@ -188,7 +185,7 @@ mod tests {
         });
         let point = RecoveryPoint::from_list(&element, Duration::from_millis(1500)).expect("a complete element");
         let proof = Proof { check: Duration::ZERO, restore: Duration::ZERO, restored_equal };
-        Summary { size_bytes: 4096, file_count: 7, points: vec![point], proof }
+        Summary { size_bytes: 4096, what: "files".into(), points: vec![point], proof }
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! `cargo xtask run --vm` and `tour --vm`: Debian 13 with our kernel module in an emulated machine, for hosts whose kernel cannot load it.
+//!
+//! This file is the order of events. `root` is the machine's root file system, `parts` the disk with what is built now, `machine`
+//! the emulator; what the machine does is in `tests/guest/src/vm`.
+
+mod machine;
+mod parts;
+mod root;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::guest::{self, cpio::Archive, kernel::Kernel, kernel::normalised};
+use crate::setup;
+use crate::tour::summary::{Proof, RecoveryPoint, Summary};
+use machine::Machine;
+
+/// What the first program loads to find the machine's disks.
+const FOR_THE_ROOT: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
+
+/// Room for the disks of a machine at the end of a tour.
+const NEEDED_BYTES: u64 = 6 << 30;
+
+/// Boots a machine to play with; returns when it is powered off.
+pub fn play(consent: setup::Consent) -> Result<()> {
+    let prepared = Prepared::new(consent)?;
+    eprintln!("Booting; a minute or so. `poweroff` ends the machine, Ctrl-A X ends the emulator at once.");
+    prepared.machine("play")?.interact()
+}
+
+/// Plays the tour in a machine.
+pub fn tour(consent: setup::Consent) -> Result<Summary> {
+    let prepared = Prepared::new(consent)?;
+    eprintln!("· Booting Debian 13 with the kernel module");
+    let mut shown = 0;
+    let events = prepared.machine("tour")?.run(|events| {
+        let steps: Vec<&str> = events.lines().filter_map(|line| line.strip_prefix("say ")).collect();
+        steps.iter().skip(shown).for_each(|step| eprintln!("· {step}"));
+        shown = steps.len();
+    });
+    let events = match events {
+        Ok(events) => events,
+        Err(error) => return Err(prepared.keep_logs(error)),
+    };
+    summary_of(&events).map_err(|error| prepared.keep_logs(error))
+}
+
+/// What the machine said at the end of the tour.
+fn summary_of(events: &str) -> Result<Summary> {
+    if let Some(reason) = events.lines().find_map(|line| line.strip_prefix("broken ")) {
+        bail!("the tour failed in the machine: {reason}");
+    }
+    let result =
+        events.lines().find_map(|line| line.strip_prefix("tour ")).context("the machine ended without a result")?;
+    let result: Value = serde_json::from_str(result).context("the machine's result is no JSON")?;
+    let number = |field: &str| result[field].as_u64().with_context(|| format!("the result lacks {field}"));
+    let points = result["points"].as_array().context("the result has no points")?;
+    let points =
+        points.iter().map(|point| RecoveryPoint::from_list(point, Duration::ZERO)).collect::<Result<Vec<_>>>()?;
+    ensure!(points.len() >= 2, "the result has {} points", points.len());
+    let duration = |field: &str| Ok::<_, anyhow::Error>(Duration::from_millis(number(field)?));
+    // A point that was not what it should be ends the machine with an error, see above.
+    let proof = Proof { check: duration("check_ms")?, restore: duration("restore_ms")?, restored_equal: true };
+    Ok(Summary { size_bytes: number("size_bytes")?, what: "a live ext4 under constant writes".into(), points, proof })
+}
+
+/// Everything that a machine is booted from.
+struct Prepared {
+    directory: TempDir,
+    kernel: Kernel,
+    root: PathBuf,
+    parts: PathBuf,
+    stage: PathBuf,
+}
+
+impl Prepared {
+    fn new(consent: setup::Consent) -> Result<Self> {
+        setup::install(setup::Purpose::Vm, consent)?;
+        let kernel =
+            guest::find_kernel(std::env::var_os("ICECORE_GUEST_KERNEL").map(PathBuf::from).as_deref(), false, consent)?;
+        ensure!(kernel.has_own_modules(), "there is no kernel module for this kernel");
+        let program = guest::build_program()?;
+        let root = root::image()?;
+        let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
+        let free_bytes = e2e::free_bytes(&parent)?;
+        ensure!(
+            free_bytes >= NEEDED_BYTES,
+            "{} has {} GiB free and the machine needs up to {}; set TMPDIR to a larger disk",
+            parent.display(),
+            free_bytes >> 30,
+            NEEDED_BYTES >> 30
+        );
+        let directory = TempDir::with_prefix_in("icecore-vm-", &parent)?;
+        let parts = parts::image(directory.path(), &kernel, &program)?;
+        let stage = directory.path().join("stage.cpio");
+        std::fs::write(&stage, first_stage(&kernel, &program)?)?;
+        Ok(Self { directory, kernel, root, parts, stage })
+    }
+
+    fn machine(&self, purpose: &str) -> Result<Machine> {
+        Machine::new(self.directory.path(), &self.kernel, [&self.stage, &self.root, &self.parts], purpose)
+    }
+
+    /// What the machine printed outlives it when something went wrong.
+    fn keep_logs(&self, error: anyhow::Error) -> anyhow::Error {
+        let place = crate::workspace::root().join("target/vm-console.log");
+        match std::fs::copy(self.directory.path().join("console.log"), &place) {
+            Ok(_) => error.context(format!("the machine's console is in {}", place.display())),
+            Err(_) => error,
+        }
+    }
+}
+
+/// The archive that the kernel starts with.
+fn first_stage(kernel: &Kernel, program: &std::path::Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for name in ["dev", "proc", "sys", "root", "modules"] {
+        archive.directory(name)?;
+    }
+    archive.program("init", &std::fs::read(program)?)?;
+    archive.file("stage", b"")?;
+    let mut order = String::new();
+    for module in kernel.modules_named(&FOR_THE_ROOT)? {
+        archive.file(&format!("modules/{}.ko", module.name), &module.content)?;
+        order.push_str(&[std::slice::from_ref(&module.name), &module.needs].concat().join(" "));
+        order.push('\n');
+    }
+    archive.file("modules/order", order.as_bytes())?;
+    archive.file("modules/boot", FOR_THE_ROOT.map(normalised).join("\n").as_bytes())?;
+    archive.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary_of;
+
+    const POINT: &str = r#"{"id":"a","name":"live","kind":"full","bytes_source":8,"bytes_changed":8,"bytes_read":4,"bytes_stored":2,"duration_ms":9}"#;
+
+    #[test]
+    fn the_result_is_what_the_machine_said_last() {
+        let events = format!(
+            r#"say x
+tour {{"points":[{POINT},{POINT}],"restore_ms":5,"check_ms":6,"size_bytes":8}}
+end 1 0
+"#
+        );
+        let summary = summary_of(&events).expect("a complete result");
+        assert_eq!(summary.json()["points"][1]["duration_ms"], 9);
+        assert_eq!(summary.json()["restored_equal"], true);
+    }
+
+    #[test]
+    fn a_machine_that_broke_or_said_nothing_is_an_error() {
+        let text = |events: &str| format!("{:#}", summary_of(events).err().expect("no result"));
+        assert!(text("say x\nbroken point 3 is not an instant\n").contains("point 3"));
+        assert!(text("say x\n").contains("without a result"));
+        assert!(text("tour {}\n").contains("lacks") || text("tour {}\n").contains("no points"));
+    }
+}

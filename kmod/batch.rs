@@ -12,9 +12,9 @@ use kernel::{
     types::Opaque,
 };
 
+use crate::bio::{self as bios, Data};
 use crate::chunk::Chunk;
-use crate::ffi;
-use crate::pages::{Pages, PAGES};
+use crate::pages::{PAGES, Pages};
 use crate::sizes::SectorRange;
 use crate::store::Store;
 
@@ -116,7 +116,7 @@ impl Batch {
         let mut result = Ok(0);
         for job in &mut self.jobs[..self.used] {
             // SAFETY: the read is over.
-            let error = unsafe { ffi::blksnap_bio_error(&mut job.bio) };
+            let error = unsafe { bios::error(&mut job.bio) };
             if error != 0 {
                 result = Err(Error::from_errno(error));
                 continue;
@@ -165,26 +165,16 @@ impl Batch {
                 job.pages.memory(count - 1)[tail..].fill(0);
             }
             let Job { bio, pages, .. } = &mut **job;
+            let data = Data { vectors: pages.vectors(count), bytes };
             // SAFETY: bio, vectors and pages stay until the read is over, which is waited for below.
-            unsafe {
-                ffi::blksnap_read_start(
-                    bio,
-                    origin,
-                    pages.vectors(count).as_mut_ptr(),
-                    count as c_uint,
-                    bytes,
-                    sectors.first,
-                    read_ended,
-                    waiting.cast(),
-                )
-            };
+            unsafe { bios::read_start(bio, origin, data, sectors.first, (read_ended, waiting.cast())) };
         }
         if self.waiting.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             // SAFETY: initialised above; the last read completes it.
             unsafe { bindings::wait_for_completion(self.waiting.done.get()) };
         }
         for job in &mut self.jobs[..self.used] {
-            // SAFETY: initialised by `blksnap_read_start`, and over; its status stays readable.
+            // SAFETY: initialised by `read_start`, and over; its status stays readable.
             unsafe { bindings::bio_uninit(&mut job.bio) };
         }
     }

@@ -13,6 +13,16 @@
 
 struct blkfilter;
 
+/* What a filter does with a bio. */
+enum blkfilter_verdict {
+	/* Nothing more: it goes on. */
+	BLKFILTER_PASS,
+	/* The filter owns it now and gives it back with blkfilter_resubmit(). */
+	BLKFILTER_HELD,
+	/* The same, and handle_bio is called next, in the submitter's context. Only by blkfilter_here(). */
+	BLKFILTER_HERE,
+};
+
 struct blkfilter_ops {
 	struct module *owner;
 	/* Ends with a zero. */
@@ -30,14 +40,30 @@ struct blkfilter_ops {
 	int (*may_detach)(struct blkfilter *filter);
 	/* The device vanishes; detach follows when whoever uses the filter lets go of it. May sleep. */
 	void (*gone)(struct blkfilter *filter);
-	/* A command of user space. *optlen is also returned to it. May sleep. */
+	/*
+	 * A command of user space. *optlen is also returned to it. May sleep, and copy from and to user space: no lock
+	 * is held. The filter stays attached until it returns; several commands may run at once.
+	 */
 	int (*ctl)(struct blkfilter *filter, u32 cmd, u64 opt, u32 *optlen);
 	/*
 	 * A bio that touches the sectors first .. first + count of filter->bdev (a bio of the whole disk or of another
 	 * partition that touches them is shown too; count is 0 for a flush without data). Called with preemption off
-	 * and must not sleep. True: the filter owns the bio now and gives it back with blkfilter_resubmit().
+	 * and must not sleep.
 	 */
-	bool (*submit_bio)(struct blkfilter *filter, struct bio *bio, sector_t first, sector_t count);
+	enum blkfilter_verdict (*submit_bio)(struct blkfilter *filter, struct bio *bio, sector_t first, sector_t count);
+	/*
+	 * Follows BLKFILTER_HERE: handles the bio, which may sleep as submit_bio_noacct() may, but with whatever locks
+	 * the submitter holds. detach must wait for those that are on their way.
+	 */
+	void (*handle_bio)(struct blkfilter *filter, struct bio *bio);
+	/*
+	 * As submit_bio, for a bio that comes out of throttling and may have gone in before the filter was attached;
+	 * without it the filter is not told. BLKFILTER_HERE is not allowed.
+	 */
+	enum blkfilter_verdict (*submit_throttled)(struct blkfilter *filter, struct bio *bio, sector_t first,
+						   sector_t count);
+	/* Bios may have gone by unseen, because the kernel's tracing failed. May sleep; is called again and again. */
+	void (*missed)(struct blkfilter *filter);
 };
 
 struct blkfilter {
@@ -47,6 +73,13 @@ struct blkfilter {
 	/* The filter's own. */
 	void *private;
 };
+
+/* The verdict BLKFILTER_HERE for this bio. */
+static inline enum blkfilter_verdict blkfilter_here(struct blkfilter *filter, struct bio *bio)
+{
+	bio->bi_next = (struct bio *)filter;
+	return BLKFILTER_HERE;
+}
 
 int blkfilter_register(const struct blkfilter_ops *ops);
 /* No filter of these ops may be attached any more; the owner's reference count sees to that. */

@@ -8,7 +8,6 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use kernel::{bindings, prelude::*, types::Opaque};
 
 use crate::chunk::Chunk;
-use crate::ffi;
 
 /// By number.
 #[pin_data(PinnedDrop)]
@@ -39,7 +38,7 @@ impl ChunkTable {
         unsafe { bindings::xa_load(self.array.get(), index).cast::<Chunk>().as_ref() }
     }
 
-    /// The chunk, new if need be. Only one task at a time. May sleep.
+    /// The chunk, new if need be. Only one task at a time, which runs with `NoIo`. May sleep.
     pub fn get_or_insert(&self, number: u64) -> Result<&Chunk> {
         if let Some(chunk) = self.get(number) {
             return Ok(chunk);
@@ -47,7 +46,10 @@ impl ChunkTable {
         let index = usize::try_from(number).map_err(|_| EFBIG)?;
         let chunk = KBox::into_raw(KBox::new(Chunk::new(), GFP_KERNEL | __GFP_NOWARN)?);
         // SAFETY: initialised; the pointer is aligned and not an error pointer.
-        let error = unsafe { ffi::blksnap_table_store(self.array.get(), index, chunk.cast()) };
+        let error = unsafe {
+            let flags = bindings::GFP_KERNEL | bindings::__GFP_NOWARN;
+            bindings::xa_err(bindings::xa_store(self.array.get(), index, chunk.cast(), flags))
+        };
         if error != 0 {
             // SAFETY: not stored, so still ours.
             drop(unsafe { KBox::from_raw(chunk) });

@@ -12,7 +12,7 @@ use kernel::{
     sync::Mutex,
 };
 
-use crate::uapi::compat::{SnapshotCollect32, SnapshotCreateByFd, SNAPSHOT_COLLECT_32};
+use crate::uapi::compat::{SNAPSHOT_COLLECT_32, SnapshotCollect32, SnapshotCreateByFd};
 use crate::uapi::extension::{self, SnapshotCreateWith, SnapshotDevice, SnapshotDevices, SnapshotStatistics};
 use crate::uapi::{self, SnapshotCollect, SnapshotCreate, SnapshotEvent, Uuid};
 use crate::{parameters, snapshot, take, user};
@@ -101,18 +101,15 @@ impl Control {
             return Err(EINVAL);
         }
         let is_tied = query.flags & extension::CREATE_TIED_TO_FD != 0;
-        let mut tied = self.tied.lock();
-        tied.reserve(1, GFP_KERNEL)?;
         query.id = snapshot::create(&path(query.path)?, query.limit_sectors, is_tied)?;
-        if let Err(error) = user::write(argument, &query) {
-            drop(tied);
-            let _ = snapshot::destroy(query.id);
-            return Err(error);
-        }
+        let mut result = Ok(());
         if is_tied {
-            let _ = tied.push_within_capacity(query.id);
+            result = self.tied.lock().push(query.id, GFP_KERNEL).map_err(Error::from);
         }
-        Ok(())
+        // One that is destroyed here stays in the list; its end finds nothing then.
+        result.and_then(|()| user::write(argument, &query)).inspect_err(|_| {
+            let _ = snapshot::destroy(query.id);
+        })
     }
 }
 

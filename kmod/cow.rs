@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Copy on write for one device of a taken snapshot.
 //!
-//! Only the device's worker changes what is preserved: it handles held writes and writes to the image, one group after
-//! the other. The write path and readers of the image only look. `chunk.rs` says why no read ever sees newer data.
+//! Who holds [`Cow::batch`] changes what is preserved, nobody else: the device's worker, which handles held writes and
+//! writes to the image, one group after the other, or a writer in its own context (`tracker_write.rs`). The write path and
+//! readers of the image only look. `chunk.rs` says why no read ever sees newer data.
 //!
 //! When something fails, the image is lost and says so; the writes go on as if there were no snapshot.
 
@@ -22,11 +23,11 @@ use crate::chunk_table::ChunkTable;
 use crate::event_queue::Event;
 use crate::events::Events;
 use crate::lists::BioList;
-use crate::pages::{Pages, PAGES};
+use crate::pages::{PAGES, Pages};
 use crate::sizes::{self, ChunkPart, Chunks, SectorRange, SubRun};
 use crate::store::Store;
 use crate::tracker::Tracker;
-use crate::{ffi, parameters};
+use crate::{bio as bios, ffi, parameters};
 
 /// Held writes whose data is preserved together.
 const GROUP: usize = 64;
@@ -97,11 +98,15 @@ impl Cow {
 
     /// May a write to these sectors pass? Never sleeps.
     pub fn may_pass(&self, sectors: SectorRange) -> bool {
-        self.is_broken()
-            || self.chunks.parts(sectors).all(|part| match self.table.get(part.chunk) {
-                Some(chunk) => chunk.may_pass(part.touched),
-                None => false,
-            })
+        let may_pass = |part: ChunkPart| match self.table.get(part.chunk) {
+            Some(chunk) => chunk.may_pass(part.touched),
+            None => false,
+        };
+        let passes = match self.chunks.only_part(sectors) {
+            Some(part) => may_pass(part),
+            None => self.chunks.parts(sectors).all(may_pass),
+        };
+        passes || self.is_broken()
     }
 
     /// The chunk, if something of it may be preserved.
@@ -122,6 +127,21 @@ impl Cow {
     /// Takes a write to the image. True: the worker has to be woken.
     pub fn add_image_write(&self, bio: *mut bio) -> bool {
         self.image_writes.push(bio)
+    }
+
+    /// A writer in its own context: preserves what its write overwrites and lets it go. False: somebody else is at work,
+    /// and nothing was done.
+    pub fn handle(&self, tracker: &Tracker, bio: *mut bio) -> bool {
+        let Some(mut batch) = self.batch.try_lock() else { return false };
+        if let Err(error) = self.plan(tracker, &mut batch, tracker.sectors_of(bio), None) {
+            self.fail(error);
+        }
+        if let Err(error) = self.run(tracker, &mut batch) {
+            self.fail(error);
+        }
+        drop(batch);
+        tracker.release(bio);
+        true
     }
 
     /// The worker: preserves what held writes overwrite and lets them go; then writes to the image.
@@ -150,7 +170,7 @@ impl Cow {
         for bio in self.image_writes.take_all() {
             let result = self.write_image(tracker, &mut batch, bio);
             // SAFETY: the image gave us the bio.
-            unsafe { ffi::blksnap_bio_end(bio, result.map_or_else(|error| error.to_errno(), |()| 0)) };
+            unsafe { bios::end(bio, result.map_or_else(|error| error.to_errno(), |()| 0)) };
         }
     }
 
@@ -158,7 +178,7 @@ impl Cow {
     pub fn end_image_writes(&self) {
         for bio in self.image_writes.take_all() {
             // SAFETY: the image gave us the bio.
-            unsafe { ffi::blksnap_bio_end(bio, EIO.to_errno()) };
+            unsafe { bios::end(bio, EIO.to_errno()) };
         }
     }
 
@@ -189,10 +209,14 @@ impl Cow {
     /// Plans to preserve what is not yet preserved of a range (or, with `only`, of some sub-blocks of one chunk).
     /// Runs the batch whenever it is full.
     fn plan(&self, tracker: &Tracker, batch: &mut Batch, sectors: SectorRange, only: Option<u64>) -> Result {
-        for part in self.chunks.parts(sectors) {
-            if self.is_broken() {
-                return Ok(());
-            }
+        if let Some(part) = self.chunks.only_part(sectors) {
+            return self.plan_part(tracker, batch, part, only);
+        }
+        self.chunks.parts(sectors).try_for_each(|part| self.plan_part(tracker, batch, part, only))
+    }
+
+    fn plan_part(&self, tracker: &Tracker, batch: &mut Batch, part: ChunkPart, only: Option<u64>) -> Result {
+        if !self.is_broken() {
             let (chunk, place) = self.placed(part.chunk)?;
             let wanted = only.unwrap_or(part.touched);
             let claim = chunk.claim(wanted);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Filters of block devices: which there are, to which devices they are attached, and who sees a bio.
+//! Filters of block devices: which there are, and to which devices they are attached. `filter_submit.rs` has who sees a
+//! bio.
 //!
 //! A whole disk and its partitions are one thing: a bio is compared with the filters of its disk by the sectors of the
 //! disk that it touches, whatever device it was submitted to.
@@ -9,18 +10,24 @@
 //! [`STATE`] guards attaching and detaching; it is the outermost lock of the module and may be held while sleeping.
 //! The table is read under RCU (with preemption off) and changed under `STATE`. A filter is freed after a grace period
 //! that began when it left the table.
+//!
+//! A command runs without any lock, because it may wait for the memory of its caller, and that for anything. It finds
+//! its filter under RCU and counts itself in `Filter::commands`; whoever detaches sets `Filter::closing`. Each looks at the
+//! other's after it has set its own, so either the command tries again later or the other one does.
 
 use core::ptr::{addr_of_mut, null_mut};
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use kernel::{
     bindings::{self, bio, block_device, gendisk, module},
     prelude::*,
+    time::{Delta, delay::fsleep},
     types::ScopeGuard,
 };
 
+use crate::ffi;
+use crate::filter_submit::{self, Verdict};
 use crate::uapi::FILTER_NAME_BYTES;
-use crate::{ffi, passes};
 
 /// `struct blkfilter_ops` of `blkfilter.h`, where the functions are explained.
 #[repr(C)]
@@ -33,7 +40,10 @@ pub struct Ops {
     pub may_detach: Option<unsafe extern "C" fn(*mut Filter) -> c_int>,
     pub gone: Option<unsafe extern "C" fn(*mut Filter)>,
     pub ctl: Option<unsafe extern "C" fn(*mut Filter, u32, u64, *mut u32) -> c_int>,
-    pub submit_bio: unsafe extern "C" fn(*mut Filter, *mut bio, u64, u64) -> bool,
+    pub submit_bio: unsafe extern "C" fn(*mut Filter, *mut bio, u64, u64) -> Verdict,
+    pub handle_bio: Option<unsafe extern "C" fn(*mut Filter, *mut bio)>,
+    pub submit_throttled: Option<unsafe extern "C" fn(*mut Filter, *mut bio, u64, u64) -> Verdict>,
+    pub missed: Option<unsafe extern "C" fn(*mut Filter)>,
 }
 
 // SAFETY: never changed after registration.
@@ -45,11 +55,17 @@ pub struct Filter {
     pub bdev: *mut block_device,
     pub ops: *const Ops,
     pub private: *mut c_void,
-    disk: *mut gendisk,
+    pub disk: *mut gendisk,
+    /// The device is the disk, not a partition of it.
+    pub is_whole: bool,
     /// The next one in its bucket.
-    next: AtomicPtr<Filter>,
+    pub next: AtomicPtr<Filter>,
     /// Its device vanished.
-    gone: AtomicBool,
+    pub gone: AtomicBool,
+    /// Commands that are running.
+    commands: AtomicUsize,
+    /// It is about to be detached.
+    closing: AtomicBool,
 }
 
 const FILTER_TYPES: usize = 8;
@@ -58,9 +74,11 @@ const BUCKETS: usize = 256;
 /// Guarded by [`STATE`].
 pub struct State {
     types: [*const Ops; FILTER_TYPES],
-    attached: usize,
+    pub attached: usize,
     /// The hook of writes is in place. It stays a while after the last filter, because removing it takes long.
     is_hooked: bool,
+    /// The same for what comes out of throttling.
+    is_throttled_hooked: bool,
 }
 
 // SAFETY: the pointers are to immutable statics of modules that unregister before they go.
@@ -68,12 +86,10 @@ unsafe impl Send for State {}
 
 kernel::sync::global_lock! {
     // SAFETY: initialised in `Hooks::install`, before anything can be called.
-    pub unsafe(uninit) static STATE: Mutex<State> = State { types: [core::ptr::null(); FILTER_TYPES], attached: 0, is_hooked: false };
+    pub unsafe(uninit) static STATE: Mutex<State> = State { types: [core::ptr::null(); FILTER_TYPES], attached: 0, is_hooked: false, is_throttled_hooked: false };
 }
 
-static TABLE: [AtomicPtr<Filter>; BUCKETS] = [const { AtomicPtr::new(null_mut()) }; BUCKETS];
-/// The bio that [`hook_sees`] asks with.
-static CANARY: AtomicPtr<bio> = AtomicPtr::new(null_mut());
+pub static TABLE: [AtomicPtr<Filter>; BUCKETS] = [const { AtomicPtr::new(null_mut()) }; BUCKETS];
 
 /// The hooks of the ioctls and of vanishing devices; those of writes exist while something is attached.
 pub struct Hooks(());
@@ -82,6 +98,7 @@ impl Hooks {
     pub fn install() -> Result<Self> {
         // SAFETY: called once, before the hooks that are the only callers of this file.
         unsafe { STATE.init() };
+        filter_submit::prepare();
         // SAFETY: the callbacks are ready.
         kernel::error::to_result(unsafe { ffi::blkfilter_hook_devices() })?;
         Ok(Self(()))
@@ -93,11 +110,9 @@ impl Drop for Hooks {
         // The module's reference count is zero: nothing is attached and no handler runs.
         // SAFETY: installed by `install`.
         unsafe { ffi::blkfilter_unhook_devices() };
-        // SAFETY: nothing schedules it any more.
-        unsafe { ffi::blkfilter_unhook_cancel() };
+        // SAFETY: nothing schedules them any more.
+        unsafe { ffi::blkfilter_finish_works() };
         unhook_writes(&mut STATE.lock());
-        // SAFETY: nothing schedules the work any more.
-        unsafe { ffi::blkfilter_reap_finish() };
     }
 }
 
@@ -107,114 +122,25 @@ pub fn is_live(bdev: *mut block_device) -> bool {
     unsafe { ffi::blksnap_disk_live(bdev) }
 }
 
-fn bucket(disk: *mut gendisk) -> &'static AtomicPtr<Filter> {
+#[inline]
+pub fn bucket(disk: *mut gendisk) -> &'static AtomicPtr<Filter> {
     let hash = (disk as usize >> 6).wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as usize) >> (usize::BITS - 8);
     &TABLE[hash % BUCKETS]
 }
 
 /// Walks the filters of a disk. Under RCU or [`STATE`].
-fn filters_of(disk: *mut gendisk) -> impl Iterator<Item = &'static Filter> {
+pub fn filters_of(disk: *mut gendisk) -> impl Iterator<Item = &'static Filter> {
     let mut next = bucket(disk).load(Ordering::Acquire);
-    core::iter::from_fn(move || loop {
-        // SAFETY: what is in the table stays for a grace period; the caller is inside one or keeps changes out.
-        let filter = unsafe { next.as_ref() }?;
-        next = filter.next.load(Ordering::Acquire);
-        if filter.disk == disk {
-            return Some(filter);
+    core::iter::from_fn(move || {
+        loop {
+            // SAFETY: what is in the table stays for a grace period; the caller is inside one or keeps changes out.
+            let filter = unsafe { next.as_ref() }?;
+            next = filter.next.load(Ordering::Acquire);
+            if filter.disk == disk {
+                return Some(filter);
+            }
         }
     })
-}
-
-/// Shows a bio to the filters of its disk. True: one of them took it. With preemption off.
-#[no_mangle]
-extern "C" fn blkfilter_rust_submit(bio: *mut bio) -> bool {
-    // SAFETY: the hook's caller submits a live bio, whose device is live.
-    let (bdev, disk) = unsafe {
-        let bdev = (*bio).bi_bdev;
-        (bdev, (*bdev).bd_disk)
-    };
-    if bucket(disk).load(Ordering::Relaxed).is_null() {
-        return false;
-    }
-    show_bio(bio, bdev, disk)
-}
-
-fn show_bio(bio: *mut bio, bdev: *mut block_device, disk: *mut gendisk) -> bool {
-    const REMAPPED: u16 = 1 << bindings::BIO_REMAPPED;
-    // SAFETY: as in `blkfilter_rust_submit`.
-    let (is_write, mut first, count) = unsafe {
-        let iter = (*bio).bi_iter;
-        let start = if (*bio).bi_flags & REMAPPED == 0 { (*bdev).bd_start_sect } else { 0 };
-        ((*bio).bi_opf & 1 != 0, iter.bi_sector.wrapping_add(start), u64::from(iter.bi_size >> 9))
-    };
-    if count == 0 && is_write {
-        if CANARY.load(Ordering::Relaxed) == bio {
-            CANARY.store(null_mut(), Ordering::Release);
-            return true;
-        }
-        first = 0;
-    }
-    let mut above = passes::take(bio);
-    for filter in filters_of(disk) {
-        if !above.is_null() {
-            if core::ptr::eq(above, filter) {
-                above = null_mut();
-            }
-            continue;
-        }
-        // SAFETY: `ops` is immutable and lives as long as its filters.
-        let ops = unsafe { &*filter.ops };
-        if !(is_write || ops.reads) {
-            continue;
-        }
-        // SAFETY: a filter holds a reference on its device.
-        let (start, length) = unsafe { ((*filter.bdev).bd_start_sect, (*filter.bdev).bd_nr_sectors) };
-        let from = first.max(start);
-        let to = first.saturating_add(count).min(start.saturating_add(length));
-        if from < to || count == 0 {
-            let this = core::ptr::from_ref(filter).cast_mut();
-            // SAFETY: the filter is attached; the contract of `submit_bio` is kept.
-            if unsafe { (ops.submit_bio)(this, bio, from.saturating_sub(start), to.saturating_sub(from)) } {
-                return true;
-            }
-        }
-    }
-    false
-}
-
-/// Whether the hook still sees what is submitted to `bdev`, to which a filter is attached. Only after a failure inside
-/// ftrace it does not. Sleeps; one at a time, because the callers hold [`STATE`].
-pub fn hook_sees(bdev: *mut block_device) -> Result<bool> {
-    unsafe extern "C" fn free(bio: *mut bio) {
-        // SAFETY: the box below, which nobody else has when the bio ends.
-        drop(unsafe { KBox::from_raw(bio) });
-    }
-    let canary = KBox::into_raw(KBox::new(bindings::bio::default(), GFP_KERNEL)?);
-    // SAFETY: memory for a bio that is ours.
-    unsafe {
-        ffi::blksnap_canary_init(canary, bdev);
-        (*canary).bi_end_io = Some(free);
-    }
-    CANARY.store(canary, Ordering::Release);
-    // SAFETY: an empty flush; when the hook does not consume it, it ends with `free`.
-    unsafe { bindings::submit_bio_noacct(canary) };
-    let seen = CANARY.swap(null_mut(), Ordering::AcqRel).is_null();
-    if seen {
-        // SAFETY: consumed, so it is ours again.
-        unsafe { free(canary) };
-    }
-    Ok(seen)
-}
-
-/// Hands a bio on to what lies below `filter`.
-pub fn resubmit(filter: *mut Filter, bio: *mut bio) {
-    // SAFETY: the caller owns the bio and gives it away here.
-    passes::with(bio, filter, || unsafe { bindings::submit_bio_noacct(bio) });
-}
-
-#[no_mangle]
-extern "C" fn blkfilter_rust_resubmit(filter: *mut Filter, bio: *mut bio) {
-    resubmit(filter, bio);
 }
 
 #[no_mangle]
@@ -267,7 +193,7 @@ fn find(_state: &State, bdev: *mut block_device) -> Option<*mut Filter> {
 }
 
 fn has_name(filter: *mut Filter, name: &[u8; FILTER_NAME_BYTES]) -> bool {
-    // SAFETY: it is attached, under the lock.
+    // SAFETY: it is attached, under the lock or RCU.
     until_zero(unsafe { &(*(*filter).ops).name }) == until_zero(name)
 }
 
@@ -297,8 +223,12 @@ pub fn attach(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES], opt: u64,
             ops,
             private: null_mut(),
             disk,
+            // SAFETY: the caller has the device open.
+            is_whole: unsafe { core::ptr::eq((*disk).part0, bdev) },
             next: AtomicPtr::new(null_mut()),
             gone: AtomicBool::new(false),
+            commands: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
         },
         GFP_KERNEL,
     )?;
@@ -307,11 +237,7 @@ pub fn attach(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES], opt: u64,
         // SAFETY: from `into_raw`, and not in the table.
         drop(unsafe { KBox::from_raw(filter) });
     });
-    if !state.is_hooked {
-        // SAFETY: the callback is ready for an empty table.
-        kernel::error::to_result(unsafe { ffi::blkfilter_hook_writes() })?;
-        state.is_hooked = true;
-    }
+    hook_writes(&mut state, bdev, ops)?;
     // SAFETY: the contract of `attach`.
     let attached = kernel::error::to_result(unsafe { ((*ops).attach)(filter, opt, optlen) });
     if attached.is_err() && state.attached == 0 {
@@ -328,24 +254,68 @@ pub fn attach(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES], opt: u64,
     unsafe { (*filter).next.store(head.load(Ordering::Relaxed), Ordering::Relaxed) };
     head.store(filter, Ordering::Release);
     state.attached += 1;
+    // SAFETY: only schedules a work item.
+    unsafe { ffi::blkfilter_beat() };
     // SAFETY: a live device. Only decoration: a missing attribute is no reason to fail.
     let _ = unsafe { ffi::blkfilter_attribute_create(bdev) };
     Ok(())
 }
 
-/// `BLKFILTER_DETACH`.
-pub fn detach(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES]) -> Result {
-    let mut state = STATE.lock();
-    let filter = find(&state, bdev).ok_or(ENOENT)?;
-    if !has_name(filter, name) {
-        return Err(EINVAL);
+/// Sees to it that the write path is hooked, before a filter of this kind comes to `bdev`.
+fn hook_writes(state: &mut State, bdev: *mut block_device, ops: *const Ops) -> Result {
+    // SAFETY: a registered type.
+    let wants_throttled = unsafe { (*ops).submit_throttled.is_some() };
+    // SAFETY: the caller has the device open.
+    if wants_throttled && !state.is_throttled_hooked && unsafe { ffi::blksnap_is_throttled(bdev) } {
+        // SAFETY: the callback is ready for an empty table.
+        kernel::error::to_result(unsafe { ffi::blkfilter_hook_throttled() })?;
+        state.is_throttled_hooked = true;
     }
-    may_detach(filter)?;
-    remove(&mut state, filter);
+    if !state.is_hooked {
+        // SAFETY: the callback is ready for an empty table.
+        kernel::error::to_result(unsafe { ffi::blkfilter_hook_writes() })?;
+        state.is_hooked = true;
+    }
     Ok(())
 }
 
-fn may_detach(filter: *mut Filter) -> Result {
+/// `BLKFILTER_DETACH`. Waits for commands that are running.
+pub fn detach(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES]) -> Result {
+    loop {
+        let mut state = STATE.lock();
+        let filter = find_named(&state, bdev, name)?;
+        may_detach(filter)?;
+        if close(filter) {
+            remove(&mut state, filter);
+            return Ok(());
+        }
+        drop(state);
+        if kernel::current!().signal_pending() {
+            return Err(EINTR);
+        }
+        fsleep(Delta::from_millis(1));
+    }
+}
+
+/// Keeps new commands out, unless one is running.
+pub fn close(filter: *mut Filter) -> bool {
+    // SAFETY: attached, under the lock.
+    let filter = unsafe { &*filter };
+    filter.closing.store(true, Ordering::SeqCst);
+    let is_unused = filter.commands.load(Ordering::SeqCst) == 0;
+    if !is_unused {
+        filter.closing.store(false, Ordering::SeqCst);
+    }
+    is_unused
+}
+
+/// The filter of a device, which must have this name.
+fn find_named(state: &State, bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES]) -> Result<*mut Filter> {
+    let filter = find(state, bdev).ok_or(ENOENT)?;
+    if has_name(filter, name) { Ok(filter) } else { Err(EINVAL) }
+}
+
+pub fn may_detach(filter: *mut Filter) -> Result {
     // SAFETY: it is attached, under the lock.
     match unsafe { (*(*filter).ops).may_detach } {
         // SAFETY: the contract of `may_detach`.
@@ -363,19 +333,27 @@ pub fn wait_for_write_paths() {
 /// Removes the hook of writes when nothing is attached.
 fn unhook_writes(state: &mut State) {
     if state.attached == 0 && core::mem::replace(&mut state.is_hooked, false) {
-        // SAFETY: hooked by `attach`.
+        // SAFETY: hooked by `hook_writes`.
         unsafe { ffi::blkfilter_unhook_writes() };
+    }
+    if state.attached == 0 && core::mem::replace(&mut state.is_throttled_hooked, false) {
+        // SAFETY: hooked by `hook_writes`.
+        unsafe { ffi::blkfilter_unhook_throttled() };
     }
 }
 
 /// Some seconds after the last filter was detached.
 #[no_mangle]
 extern "C" fn blkfilter_rust_unhook() {
-    unhook_writes(&mut STATE.lock());
+    match STATE.try_lock() {
+        Some(mut state) => unhook_writes(&mut state),
+        // SAFETY: only schedules a work item.
+        None => unsafe { ffi::blkfilter_unhook_later() },
+    }
 }
 
 /// Takes a filter out of the table and ends it.
-fn remove(state: &mut State, filter: *mut Filter) {
+pub fn remove(state: &mut State, filter: *mut Filter) {
     // SAFETY: attached, and freed only at the end of this function.
     let (bdev, ops, disk) = unsafe { ((*filter).bdev, (*filter).ops, (*filter).disk) };
     // SAFETY: the filter holds a reference on the device.
@@ -407,14 +385,42 @@ fn remove(state: &mut State, filter: *mut Filter) {
     unsafe { bindings::module_put((*ops).owner) };
 }
 
+/// A command that is running on a filter, which therefore stays attached.
+struct Running(&'static Filter);
+
+impl Running {
+    /// `None`: somebody is just looking whether it may be detached.
+    fn of(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES]) -> Result<Option<Self>> {
+        let _rcu = kernel::sync::rcu::read_lock();
+        // SAFETY: the caller has the device open.
+        let disk = unsafe { (*bdev).bd_disk };
+        let filter = filters_of(disk).find(|filter| filter.bdev == bdev).ok_or(ENOENT)?;
+        if !has_name(core::ptr::from_ref(filter).cast_mut(), name) {
+            return Err(EINVAL);
+        }
+        filter.commands.fetch_add(1, Ordering::SeqCst);
+        let running = Self(filter);
+        Ok((!filter.closing.load(Ordering::SeqCst)).then_some(running))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // The last that is done with the filter.
+        self.0.commands.fetch_sub(1, Ordering::Release);
+    }
+}
+
 /// `BLKFILTER_CTL`; returns the new `optlen`.
 pub fn ctl(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES], cmd: u32, opt: u64, optlen: u32) -> Result<u32> {
-    let state = STATE.lock();
-    let filter = find(&state, bdev).ok_or(ENOENT)?;
-    if !has_name(filter, name) {
-        return Err(EINVAL);
-    }
-    // SAFETY: attached, under the lock.
+    let running = loop {
+        match Running::of(bdev, name)? {
+            Some(running) => break running,
+            None => fsleep(Delta::from_millis(1)),
+        }
+    };
+    let filter = core::ptr::from_ref(running.0).cast_mut();
+    // SAFETY: attached.
     let handle = unsafe { (*(*filter).ops).ctl }.ok_or(ENOTTY)?;
     let mut length = optlen;
     // SAFETY: the contract of `ctl`.
@@ -437,45 +443,4 @@ extern "C" fn blkfilter_rust_show(bdev: *mut block_device, buffer: *mut c_char) 
         buffer.add(name.len()).cast::<u8>().write(b'\n');
     }
     name.len() as isize + 1
-}
-
-/// A device vanishes. With preemption off.
-#[no_mangle]
-extern "C" fn blkfilter_rust_gone(bdev: *mut block_device) {
-    // SAFETY: the kernel is just marking it.
-    let disk = unsafe { (*bdev).bd_disk };
-    if let Some(filter) = filters_of(disk).find(|filter| filter.bdev == bdev) {
-        filter.gone.store(true, Ordering::Release);
-        // SAFETY: only schedules a work item.
-        unsafe { ffi::blkfilter_reap_later() };
-    }
-}
-
-#[no_mangle]
-extern "C" fn blkfilter_rust_reap() {
-    reap();
-}
-
-/// Detaches the filters of vanished devices that nobody holds any more.
-pub fn reap() {
-    let mut state = STATE.lock();
-    for bucket in &TABLE {
-        let mut next = bucket.load(Ordering::Acquire);
-        // SAFETY: in the table, and changes are kept out by the lock.
-        while let Some(filter) = unsafe { next.as_ref() } {
-            let this = next;
-            next = filter.next.load(Ordering::Acquire);
-            if !filter.gone.load(Ordering::Acquire) {
-                continue;
-            }
-            // SAFETY: immutable.
-            if let Some(tell) = unsafe { (*filter.ops).gone } {
-                // SAFETY: the contract of `gone`.
-                unsafe { tell(this) };
-            }
-            if may_detach(this).is_ok() {
-                remove(&mut state, this);
-            }
-        }
-    }
 }

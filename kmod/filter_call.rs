@@ -3,9 +3,9 @@
 
 use kernel::{bindings, prelude::*};
 
-use crate::uapi::compat::{FilterAttach32, BLKFILTER_ATTACH_32};
+use crate::uapi::compat::{BLKFILTER_ATTACH_32, FilterAttach32};
 use crate::uapi::compat::{OLD_BLKFILTER_ATTACH, OLD_BLKFILTER_CTL, OLD_BLKFILTER_DETACH};
-use crate::uapi::{FilterAttach, FilterCtl, FilterName, BLKFILTER_ATTACH, BLKFILTER_CTL, BLKFILTER_DETACH};
+use crate::uapi::{BLKFILTER_ATTACH, BLKFILTER_CTL, BLKFILTER_DETACH, FilterAttach, FilterCtl, FilterName};
 use crate::{ffi, filter, parameters, request, user};
 
 /// What is asked for, and how its structure is laid out.

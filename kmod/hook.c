@@ -3,6 +3,7 @@
  * The places where the module listens in on the block layer: ftrace callbacks on functions of the kernel.
  *
  *   submit_bio_noacct                    every bio, once per level of the stack; may be consumed
+ *   submit_bio_noacct_nocheck            only while a filter is on a throttled disk: what was throttled before it came
  *   blkdev_ioctl, compat_blkdev_ioctl    the three calls of block device filters, handled here
  *   bdev_mark_dead                       a device vanishes; only watched
  *
@@ -16,35 +17,58 @@
 #include <linux/ftrace.h>
 #include <linux/module.h>
 #include <linux/slab.h>
-#include <linux/workqueue.h>
 
-#include "helpers.h"
+#include "shim.h"
 
 int blkfilter_hook_writes(void);
 void blkfilter_unhook_writes(void);
+int blkfilter_hook_throttled(void);
+void blkfilter_unhook_throttled(void);
 int blkfilter_hook_devices(void);
-void blkfilter_unhook_later(void);
-void blkfilter_unhook_cancel(void);
 void blkfilter_unhook_devices(void);
 
-/* What runs instead of submit_bio_noacct when a filter took the bio. */
-static notrace noinline void bio_consumed(struct bio *bio)
+/* What runs instead of submit_bio_noacct when a filter holds the bio. */
+static notrace noinline void bio_held(struct bio *bio)
 {
 	barrier();
+}
+
+/* And when the filter handles it at once, in the submitter's place, where submit_bio_noacct itself might sleep. */
+static notrace noinline void bio_handled_here(struct bio *bio)
+{
+	blkfilter_rust_handle(bio);
+}
+
+static void notrace redirect(struct ftrace_regs *fregs, unsigned int verdict)
+{
+	void (*instead)(struct bio *bio) = verdict == BLKFILTER_HERE ? bio_handled_here : bio_held;
+
+	ftrace_regs_set_instruction_pointer(fregs, (unsigned long)instead);
 }
 
 static void notrace on_submit_bio(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
 				  struct ftrace_regs *fregs)
 {
-	struct bio *bio = (struct bio *)ftrace_regs_get_argument(fregs, 0);
-	bool consumed;
+	unsigned int verdict;
 
 	/* Also the read side of the RCU that guards the table of filters. */
 	preempt_disable_notrace();
-	consumed = blkfilter_rust_submit(bio);
+	verdict = blkfilter_rust_submit((struct bio *)ftrace_regs_get_argument(fregs, 0));
 	preempt_enable_notrace();
-	if (unlikely(consumed))
-		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)bio_consumed);
+	if (unlikely(verdict != BLKFILTER_PASS))
+		redirect(fregs, verdict);
+}
+
+static void notrace on_throttled_bio(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
+				     struct ftrace_regs *fregs)
+{
+	unsigned int verdict;
+
+	preempt_disable_notrace();
+	verdict = blkfilter_rust_submit_throttled((struct bio *)ftrace_regs_get_argument(fregs, 0));
+	preempt_enable_notrace();
+	if (unlikely(verdict != BLKFILTER_PASS))
+		redirect(fregs, verdict);
 }
 
 /* Run instead of the kernel's functions; the callback took a reference on the module. */
@@ -96,6 +120,10 @@ static struct ftrace_ops submit_ops = {
 	.func = on_submit_bio,
 	.flags = ARGUMENTS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
 };
+static struct ftrace_ops throttled_ops = {
+	.func = on_throttled_bio,
+	.flags = ARGUMENTS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
+};
 static struct ftrace_ops ioctl_ops = {
 	.func = on_ioctl,
 	.flags = ARGUMENTS | FTRACE_OPS_FL_IPMODIFY | FTRACE_OPS_FL_PERMANENT,
@@ -105,6 +133,21 @@ static struct ftrace_ops mark_dead_ops = {
 	.flags = ARGUMENTS | FTRACE_OPS_FL_PERMANENT,
 };
 
+static int begin(struct ftrace_ops *ops, const char *function, int error)
+{
+	if (error)
+		pr_err("%s cannot be hooked (%d): this kernel cannot trace it\n", function, error);
+	else
+		error = register_ftrace_function(ops);
+	if (error == -EBUSY)
+		pr_err("%s is already hooked by another module or a live patch; unload that first\n", function);
+	else if (error)
+		pr_err("%s cannot be hooked (%d); is /proc/sys/kernel/ftrace_enabled 1?\n", function, error);
+	if (error)
+		ftrace_free_filter(ops);
+	return error;
+}
+
 /* By address: looking a function up by its name would walk through all that can be traced. */
 static int hook(struct ftrace_ops *ops, const char *function, const void *address, const void *another)
 {
@@ -112,19 +155,7 @@ static int hook(struct ftrace_ops *ops, const char *function, const void *addres
 
 	if (!error && another)
 		error = ftrace_set_filter_ip(ops, (unsigned long)another, 0, 0);
-	if (error) {
-		pr_err("%s cannot be hooked (%d): this kernel cannot trace it\n", function, error);
-		goto out;
-	}
-	error = register_ftrace_function(ops);
-	if (error == -EBUSY)
-		pr_err("%s is already hooked by another module or a live patch; unload that first\n", function);
-	else if (error)
-		pr_err("%s cannot be hooked (%d); is /proc/sys/kernel/ftrace_enabled 1?\n", function, error);
-out:
-	if (error)
-		ftrace_free_filter(ops);
-	return error;
+	return begin(ops, function, error);
 }
 
 /* When it returns, no callback runs any more: ftrace waits for all tasks that might be in one. */
@@ -144,21 +175,17 @@ void blkfilter_unhook_writes(void)
 	unhook(&submit_ops);
 }
 
-static void unhook_idle(struct work_struct *work)
+/* Not exported, hence by its name. It is rarely needed. */
+int blkfilter_hook_throttled(void)
 {
-	blkfilter_rust_unhook();
-}
-static DECLARE_DELAYED_WORK(unhook_work, unhook_idle);
+	static char function[] = "submit_bio_noacct_nocheck";
 
-/* Unhooking waits for all tasks of the system, and whoever detaches often attaches again. */
-void blkfilter_unhook_later(void)
-{
-	mod_delayed_work(system_unbound_wq, &unhook_work, 5 * HZ);
+	return begin(&throttled_ops, function, ftrace_set_filter(&throttled_ops, function, strlen(function), 1));
 }
 
-void blkfilter_unhook_cancel(void)
+void blkfilter_unhook_throttled(void)
 {
-	cancel_delayed_work_sync(&unhook_work);
+	unhook(&throttled_ops);
 }
 
 /* The kernel does not export its block device files' operations, but every device node has them. */

@@ -1,47 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The disk that shows a device as it was at TAKE.
 //!
-//! Reads are done by a few work items, each with its own requests. Writes go to the worker of the device, which alone
-//! changes what is preserved.
+//! # Reads
+//!
+//! A read of which nothing is preserved becomes a read of the device, and one that is wholly preserved in one place of a
+//! storage that is a block device becomes a read of that; nothing is copied and nobody has to wake up. When a read of
+//! the device has ended it is looked again, as `chunk.rs` demands: if something of it was preserved meanwhile, what came
+//! may be newer data, and the read goes to a [`Reader`], like all others.
+//!
+//! # Writes
+//!
+//! They go to the worker of the device.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use kernel::{
-    bindings::{self, bio, block_device_operations, gendisk},
-    impl_has_work, new_work,
-    page::PAGE_SIZE,
+    bindings::{self, bio, block_device, block_device_operations, gendisk},
     prelude::*,
     sync::Arc,
+    time::{Delta, delay::fsleep},
     types::Opaque,
-    workqueue::{Work, WorkItem},
 };
 
 use crate::cow::Cow;
-use crate::lists::BioList;
-use crate::pages::Pages;
-use crate::sizes::{self, SectorRange};
+use crate::image_read::Reader;
+use crate::kernel_memory::NoIo;
+use crate::sizes::SectorRange;
 use crate::tracker::Tracker;
 use crate::uapi::IMAGE_NAME_BYTES;
-use crate::{ffi, work};
+use crate::{bio as bios, ffi};
 
 const READERS: usize = 4;
-const SECTORS_PER_PAGE: u64 = PAGE_SIZE as u64 / 512;
-/// Pages that are read from the storage at once.
-const BOUNCE_PAGES: usize = 16;
-
-/// One of the work items that read.
-#[pin_data]
-struct Reader {
-    cow: Arc<Cow>,
-    tracker: Arc<Tracker>,
-    reads: BioList,
-    #[pin]
-    work: Work<Reader>,
-}
-
-impl_has_work! {
-    impl HasWork<Self> for Reader { self.work }
-}
 
 /// An image disk. `disk.private_data` points here until it is removed.
 pub struct Image {
@@ -51,6 +40,8 @@ pub struct Image {
     tracker: Arc<Tracker>,
     readers: KVec<Arc<Reader>>,
     next: AtomicUsize,
+    /// Reads that were passed on and are not over.
+    under_way: AtomicUsize,
 }
 
 // SAFETY: the disk is only used through functions that any task may call.
@@ -59,11 +50,17 @@ unsafe impl Send for Image {}
 unsafe impl Sync for Image {}
 
 /// For clones of reads.
-static CLONES: Clones = Clones(Opaque::uninit());
+pub static CLONES: Clones = Clones(Opaque::uninit());
 
-struct Clones(Opaque<bindings::bio_set>);
+pub struct Clones(Opaque<bindings::bio_set>);
 // SAFETY: a bio set has its own locks.
 unsafe impl Sync for Clones {}
+
+impl Clones {
+    pub fn get(&self) -> *mut bindings::bio_set {
+        self.0.get()
+    }
+}
 
 /// The memory for clones; dropped after all images.
 pub struct CloneMemory(());
@@ -71,7 +68,10 @@ pub struct CloneMemory(());
 impl CloneMemory {
     pub fn new() -> Result<Self> {
         // SAFETY: once, before any image.
-        kernel::error::to_result(unsafe { ffi::blksnap_bioset_init(CLONES.0.get(), 0) })?;
+        kernel::error::to_result(unsafe {
+            let flags = bindings::BIOSET_NEED_BVECS | bindings::BIOSET_NEED_RESCUER;
+            bindings::bioset_init(CLONES.0.get(), 64, 0, flags as c_int)
+        })?;
         Ok(Self(()))
     }
 }
@@ -99,23 +99,15 @@ impl Image {
     pub fn new(tracker: Arc<Tracker>, cow: Arc<Cow>) -> Result<Pin<KBox<Self>>> {
         let mut readers = KVec::with_capacity(READERS, GFP_KERNEL)?;
         for _ in 0..READERS {
-            let (cow, tracker) = (cow.clone(), tracker.clone());
-            let reader = Arc::pin_init(
-                pin_init!(Reader {
-                    cow,
-                    tracker,
-                    reads: BioList::new(),
-                    work <- new_work!("blksnap::Reader"),
-                }),
-                GFP_KERNEL,
-            )?;
+            let reader = Reader::new(cow.clone(), tracker.clone())?;
             readers.push(reader, GFP_KERNEL)?;
         }
         // SAFETY: the tracker holds a reference on its device.
         let disk = kernel::error::from_err_ptr(unsafe { ffi::blksnap_disk_alloc(tracker.bdev()) })?;
         let (major, minor) = tracker.device_number();
         let capacity = cow.chunks.capacity_sectors;
-        let image = Self { disk, added: false, cow, tracker, readers, next: AtomicUsize::new(0) };
+        let (next, under_way) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let image = Self { disk, added: false, cow, tracker, readers, next, under_way };
         let image = KBox::pin(image, GFP_KERNEL)?;
         let name = kernel::str::CString::try_from_fmt(fmt!("blksnap-{}-{}", major, minor))?;
         // At most 26 bytes with the zero.
@@ -167,10 +159,10 @@ impl Image {
             unsafe { bindings::del_gendisk(this.disk) };
             this.added = false;
         }
-        for reader in &this.readers {
-            // SAFETY: the work belongs to a live reader.
-            unsafe { bindings::flush_work(Work::raw_get(&reader.work)) };
+        while this.under_way.load(Ordering::Acquire) != 0 {
+            fsleep(Delta::from_millis(1));
         }
+        this.readers.iter().for_each(|reader| reader.settle());
     }
 }
 
@@ -181,132 +173,143 @@ impl Drop for Image {
     }
 }
 
+/// The image of a bio that was submitted to it.
+///
+/// # Safety
+///
+/// No image goes before its bios have ended.
+unsafe fn of<'a>(bio: *mut bio) -> &'a Image {
+    // SAFETY: by the caller's promise; `new` put a pointer there.
+    unsafe { &*(*(*(*bio).bi_bdev).bd_disk).private_data.cast::<Image>() }
+}
+
 unsafe extern "C" fn submit_bio(bio: *mut bio) {
-    // SAFETY: called for our disks only, and none of them goes before this returns.
-    let image = unsafe { &*(*(*(*bio).bi_bdev).bd_disk).private_data.cast::<Image>() };
-    // SAFETY: the bio is ours now.
-    match unsafe { ffi::blksnap_image_operation(bio) } {
-        _ if image.cow.is_broken() => unsafe { ffi::blksnap_bio_end(bio, EIO.to_errno()) },
-        0 => {
-            let reader = &image.readers[image.next.fetch_add(1, Ordering::Relaxed) % READERS];
-            if reader.reads.push(bio) {
-                let _ = work::images().enqueue(reader.clone());
-            }
-        }
-        1 => {
+    // SAFETY: called for our disks only, and none of them goes before this returns; the bio is ours now.
+    let (image, operation, sectors) = unsafe { (of(bio), bios::operation(bio), bios::sectors(bio)) };
+    let error = match operation {
+        _ if image.cow.is_broken() => EIO.to_errno(),
+        bios::READ => return image.read(bio),
+        // A flush. What was written is in the storage already.
+        bios::WRITE if sectors == 0 => 0,
+        bios::WRITE => {
             if image.cow.add_image_write(bio) {
                 image.tracker.wake();
             }
+            return;
         }
-        2 => unsafe { ffi::blksnap_bio_end(bio, 0) },
-        error => unsafe { ffi::blksnap_bio_end(bio, error) },
-    }
+        _ => EOPNOTSUPP.to_errno(),
+    };
+    // SAFETY: ours.
+    unsafe { bios::end(bio, error) };
 }
 
-impl WorkItem for Reader {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        let _no_io = crate::kernel_memory::NoIo::begin();
-        for bio in this.reads.take_all() {
-            // SAFETY: `submit_bio` gave us the bio.
-            let bytes = u64::from(unsafe { (*bio).bi_iter.bi_size });
-            let result = this.read(bio);
-            this.tracker.statistics.image_read_bytes.fetch_add(bytes, Ordering::Relaxed);
-            // SAFETY: as above.
-            unsafe { ffi::blksnap_bio_end(bio, result.map_or_else(|error| error.to_errno(), |()| 0)) };
-        }
-    }
+fn range_of(bio: *mut bio) -> SectorRange {
+    // SAFETY: callers own a live bio, which was submitted to a whole image.
+    unsafe { SectorRange::new((*bio).bi_iter.bi_sector, bios::sectors(bio)) }
 }
 
-impl Reader {
-    /// Reads runs of the device and runs of the storage, in the order of the image.
-    fn read(&self, bio: *mut bio) -> Result {
+type EndIo = unsafe extern "C" fn(*mut bio);
+
+impl Image {
+    fn read(&self, bio: *mut bio) {
+        match self.only_source(range_of(bio)) {
+            Some((bdev, sector, ended)) => self.pass_on(bio, bdev, sector, ended),
+            None => self.queue(bio),
+        }
+    }
+
+    /// The one place from which all of a read comes, and what has to be done afterwards. `None`: there is no such place.
+    fn only_source(&self, sectors: SectorRange) -> Option<(*mut block_device, u64, EndIo)> {
+        if sectors.end > self.cow.chunks.capacity_sectors {
+            return None;
+        }
+        let stored = |number, touched| self.cow.chunk(number).map_or(0, |chunk| chunk.plan_read(touched).storage);
+        if self.cow.chunks.parts(sectors).all(|part| stored(part.chunk, part.touched) == 0) {
+            return Some((self.cow.origin(), sectors.first, device_read_ended));
+        }
+        let part = self.cow.chunks.only_part(sectors)?;
+        if stored(part.chunk, part.touched) != part.touched {
+            return None;
+        }
+        let place = self.cow.chunk(part.chunk)?.place()?;
+        let sector = place + (sectors.first - part.chunk * self.cow.chunks.chunk_sectors());
+        let device = self.cow.store.device_for(sector, sectors.len(), self.cow.origin())?;
+        Some((device, sector, storage_read_ended))
+    }
+
+    /// Reads from elsewhere straight into the memory of the bio.
+    fn pass_on(&self, bio: *mut bio, bdev: *mut block_device, sector: u64, ended: EndIo) {
+        let _no_io = NoIo::begin();
+        // SAFETY: the bio is ours; memory of the set comes back when other clones end, and its rescuer submits those
+        // that this task itself still has to submit.
+        let clone = unsafe { bindings::bio_alloc_clone(bdev, bio, bindings::GFP_KERNEL, CLONES.get()) };
+        if clone.is_null() {
+            return self.queue(bio);
+        }
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the clone is ours until it is submitted; devices are referenced or open as long as the image.
+        unsafe {
+            (*clone).bi_iter.bi_sector = sector;
+            (*clone).bi_end_io = Some(ended);
+            (*clone).bi_private = bio.cast();
+            bindings::submit_bio_noacct(clone);
+        }
+    }
+
+    /// Gives a read to one of the readers. Any context.
+    fn queue(&self, bio: *mut bio) {
+        self.readers[self.next.fetch_add(1, Ordering::Relaxed) % READERS].add(bio);
+    }
+
+    /// Whether something of a range was preserved. Any context.
+    fn is_overtaken(&self, sectors: SectorRange) -> bool {
+        let overtaken = |number, touched| self.cow.chunk(number).is_some_and(|chunk| chunk.overtaken(touched) != 0);
+        self.cow.chunks.parts(sectors).any(|part| overtaken(part.chunk, part.touched))
+    }
+
+    /// Ends a read that was passed on. Any context.
+    fn end_read(&self, bio: *mut bio, error: c_int) {
+        self.tracker.statistics.image_read_bytes.fetch_add(range_of(bio).len() << 9, Ordering::Relaxed);
+        // Broken: writes pass without being preserved, and this may have met one.
+        let error = if self.cow.is_broken() { EIO.to_errno() } else { error };
         // SAFETY: ours.
-        let iter = unsafe { (*bio).bi_iter };
-        let sectors = SectorRange::new(iter.bi_sector, u64::from(iter.bi_size >> 9));
-        let chunks = self.cow.chunks;
-        if sectors.end > chunks.capacity_sectors {
-            return Err(EIO);
-        }
-        let mut from_device = SectorRange { first: sectors.first, end: sectors.first };
-        for part in chunks.parts(sectors) {
-            let stored = self.cow.chunk(part.chunk).map_or(0, |chunk| chunk.plan_read(part.touched).storage);
-            for run in sizes::runs(stored) {
-                let run = intersection(chunks.sectors_of_run(part.chunk, run), part.sectors);
-                from_device.end = run.first;
-                self.read_device(bio, sectors.first, from_device)?;
-                self.read_storage(bio, sectors.first, part.chunk, run)?;
-                from_device = SectorRange { first: run.end, end: run.end };
-            }
-            from_device.end = part.sectors.end;
-        }
-        self.read_device(bio, sectors.first, from_device)?;
-        if self.cow.is_broken() {
-            return Err(EIO);
-        }
-        Ok(())
-    }
-
-    /// Reads a range from the device, then, from the storage, what was overtaken by a write meanwhile.
-    fn read_device(&self, bio: *mut bio, bio_first: u64, sectors: SectorRange) -> Result {
-        if sectors.is_empty() {
-            return Ok(());
-        }
-        // SAFETY: the bio is ours and has its data; the device is referenced; memory of the set is always there.
-        let error = unsafe {
-            let clone = ffi::blksnap_bio_clone(self.cow.origin(), bio, CLONES.0.get());
-            ffi::blksnap_bio_skip(clone, ((sectors.first - bio_first) << 9) as c_uint);
-            (*clone).bi_iter.bi_size = (sectors.len() << 9) as c_uint;
-            (*clone).bi_iter.bi_sector = sectors.first;
-            let error = bindings::submit_bio_wait(clone);
-            bindings::bio_put(clone);
-            error
-        };
-        kernel::error::to_result(error)?;
-        let chunks = self.cow.chunks;
-        for part in chunks.parts(sectors) {
-            let Some(chunk) = self.cow.chunk(part.chunk) else { continue };
-            for run in sizes::runs(chunk.overtaken(part.touched)) {
-                let run = intersection(chunks.sectors_of_run(part.chunk, run), part.sectors);
-                self.read_storage(bio, bio_first, part.chunk, run)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads sectors of one chunk from the storage.
-    fn read_storage(&self, bio: *mut bio, bio_first: u64, number: u64, sectors: SectorRange) -> Result {
-        let chunk_first = number * self.cow.chunks.chunk_sectors();
-        let place = self.cow.chunk(number).and_then(|chunk| chunk.place()).ok_or(EIO)?;
-        let mut pages = Pages::new();
-        // SAFETY: a copy of the bio is good enough to walk through its data, which stays.
-        let mut view = unsafe { core::ptr::read(bio) };
-        // SAFETY: inside the bio's data.
-        unsafe { ffi::blksnap_bio_skip(&mut view, ((sectors.first - bio_first) << 9) as c_uint) };
-        let mut at = sectors.first;
-        while at < sectors.end {
-            let start = at - at % SECTORS_PER_PAGE;
-            let end = sectors.end.min(start + BOUNCE_PAGES as u64 * SECTORS_PER_PAGE);
-            let count = (end - start).div_ceil(SECTORS_PER_PAGE) as usize;
-            pages.grow(count, true)?;
-            let store_sector = place + (start - chunk_first);
-            self.cow.store.transfer(pages.vectors(count), count * PAGE_SIZE, store_sector, false)?;
-            let mut byte = ((at - start) << 9) as usize;
-            let last = ((end - start) << 9) as usize;
-            while byte < last {
-                let now = (PAGE_SIZE - byte % PAGE_SIZE).min(last - byte);
-                let memory = &mut pages.memory(byte / PAGE_SIZE)[byte % PAGE_SIZE..][..now];
-                // SAFETY: the memory has `now` bytes; the view has as many left.
-                unsafe { ffi::blksnap_bio_copy(&mut view, memory.as_mut_ptr().cast(), now as c_uint, true) };
-                byte += now;
-            }
-            at = end;
-        }
-        Ok(())
+        unsafe { bios::end(bio, error) };
     }
 }
 
-fn intersection(left: SectorRange, right: SectorRange) -> SectorRange {
+unsafe extern "C" fn device_read_ended(clone: *mut bio) {
+    // SAFETY: made by `pass_on`.
+    unsafe {
+        read_ended(clone, |image, bio, error| {
+            if error == 0 && image.is_overtaken(range_of(bio)) {
+                image.queue(bio);
+            } else {
+                image.end_read(bio, error);
+            }
+        })
+    }
+}
+
+unsafe extern "C" fn storage_read_ended(clone: *mut bio) {
+    // SAFETY: made by `pass_on`. What is preserved stays as it is.
+    unsafe { read_ended(clone, Image::end_read) }
+}
+
+/// # Safety
+///
+/// The clone was made by `pass_on` and has just ended.
+unsafe fn read_ended(clone: *mut bio, follow: impl Fn(&Image, *mut bio, c_int)) {
+    // SAFETY: by the caller's promise; the image stays until `under_way` says that we are done.
+    unsafe {
+        let bio: *mut bio = (*clone).bi_private.cast();
+        let error = bios::error(clone);
+        bindings::bio_put(clone);
+        let image = of(bio);
+        follow(image, bio, error);
+        image.under_way.fetch_sub(1, Ordering::Release);
+    }
+}
+
+pub fn intersection(left: SectorRange, right: SectorRange) -> SectorRange {
     SectorRange { first: left.first.max(right.first), end: left.end.min(right.end) }
 }

@@ -3,12 +3,12 @@
 
 use core::{alloc::Layout, ptr::NonNull};
 
-use kernel::ffi::c_uint;
 use kernel::alloc::{
-    allocator::{KVmalloc, Kmalloc},
-    flags::{GFP_KERNEL, GFP_NOWAIT, __GFP_NOWARN},
     Allocator, NumaNode,
+    allocator::{KVmalloc, Kmalloc},
+    flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT},
 };
+use kernel::ffi::c_uint;
 
 use crate::ffi;
 use crate::memory::{Memory, Wait};

@@ -27,6 +27,11 @@ impl BioList {
         }
     }
 
+    /// Whether none waits; it may have changed by now.
+    pub fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Relaxed).is_null()
+    }
+
     /// Takes all, in the order in which they came.
     pub fn take_all(&self) -> Bios {
         let mut newest = self.0.swap(null_mut(), Ordering::Acquire);

@@ -21,6 +21,7 @@
 #![allow(unreachable_pub, reason = "the pure files are also a library")]
 
 mod batch;
+mod bio;
 mod chunk_table;
 mod control;
 mod cow;
@@ -28,7 +29,10 @@ mod events;
 mod ffi;
 mod filter;
 mod filter_call;
+mod filter_submit;
+mod filter_watch;
 mod image;
+mod image_read;
 mod in_flight;
 mod kernel_memory;
 mod lists;
@@ -42,6 +46,7 @@ mod store;
 mod take;
 mod tracker;
 mod tracker_call;
+mod tracker_write;
 mod user;
 mod work;
 
@@ -66,7 +71,7 @@ mod uapi;
 use kernel::{
     miscdevice::MiscDeviceRegistration,
     prelude::*,
-    time::{delay::fsleep, Delta},
+    time::{Delta, delay::fsleep},
 };
 
 module! {
@@ -109,12 +114,15 @@ static TRACKER: filter::Ops = filter::Ops {
     owner: ffi::this_module(),
     name: uapi::FILTER_NAME,
     reads: false,
-    attach: tracker::attach,
-    detach: tracker::detach,
-    may_detach: Some(tracker::may_detach),
-    gone: Some(tracker::gone),
-    ctl: Some(tracker::ctl),
-    submit_bio: tracker::submit_bio,
+    attach: tracker_write::attach,
+    detach: tracker_write::detach,
+    may_detach: Some(tracker_write::may_detach),
+    gone: Some(tracker_write::gone),
+    ctl: Some(tracker_write::ctl),
+    submit_bio: tracker_write::submit_bio,
+    handle_bio: Some(tracker_write::handle_bio),
+    submit_throttled: Some(tracker_write::submit_throttled),
+    missed: Some(tracker_write::missed),
 };
 
 struct Registered;

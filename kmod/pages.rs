@@ -14,6 +14,9 @@ pub struct Pages {
     count: usize,
 }
 
+// SAFETY: the pages belong to the run alone.
+unsafe impl Send for Pages {}
+
 impl Pages {
     pub const fn new() -> Self {
         let empty = bindings::bio_vec { bv_page: core::ptr::null_mut(), bv_len: 0, bv_offset: 0 };
@@ -33,8 +36,7 @@ impl Pages {
             if page.is_null() {
                 return Err(ENOMEM);
             }
-            self.vectors[self.count] =
-                bindings::bio_vec { bv_page: page, bv_len: PAGE_SIZE as c_uint, bv_offset: 0 };
+            self.vectors[self.count] = bindings::bio_vec { bv_page: page, bv_len: PAGE_SIZE as c_uint, bv_offset: 0 };
             self.count += 1;
         }
         Ok(())

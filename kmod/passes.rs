@@ -45,10 +45,16 @@ pub fn with(bio: *mut bio, filter: *mut Filter, submit: impl FnOnce()) {
     COUNT.fetch_sub(1, Ordering::SeqCst);
 }
 
+/// Whether anybody has a pass. A bio that has one finds it so: whoever resubmits it raised the count before, in this
+/// very task.
+#[inline]
+pub fn any() -> bool {
+    COUNT.load(Ordering::Relaxed) != 0
+}
+
 /// The filter that `bio` may pass now, or null. Takes the pass.
 pub fn take(bio: *mut bio) -> *mut Filter {
-    if COUNT.load(Ordering::Relaxed) == 0 {
-        // Whoever resubmits raised the count before, in this very task.
+    if !any() {
         return null_mut();
     }
     for place in &PLACES_TAKEN {

@@ -211,6 +211,15 @@ impl Chunks {
         })
     }
 
+    /// The only part of a range that lies in one chunk and on the device, as nearly all writes do; else `None`.
+    #[inline]
+    pub fn only_part(self, sectors: SectorRange) -> Option<ChunkPart> {
+        let shift = self.chunk_shift - SECTOR_SHIFT;
+        let chunk = sectors.first >> shift;
+        let lies_in_one = sectors.first < sectors.end && (sectors.end - 1) >> shift == chunk;
+        (lies_in_one && sectors.end <= self.capacity_sectors).then(|| self.part(chunk, sectors))
+    }
+
     /// The part of a chunk; `sectors` lie in it and are not empty.
     fn part(self, chunk: u64, sectors: SectorRange) -> ChunkPart {
         let chunk_first = chunk << (self.chunk_shift - SECTOR_SHIFT);

@@ -11,7 +11,7 @@
 //! # Locks
 //!
 //! `filter::STATE`, then [`SNAPSHOTS`], then `Snapshot::inner`, then `Tracker::maps`. Whoever changes the devices of a
-//! snapshot holds `STATE`; who only reads may do with `inner`.
+//! snapshot holds `STATE`, which TAKE holds while it waits; who only reads does with `inner`, which nobody holds for long.
 
 use kernel::{
     bindings, new_mutex,
@@ -24,8 +24,8 @@ use crate::image::Image;
 use crate::store::Store;
 use crate::tracker::{self, Tracker};
 use crate::uapi::extension::{self, SnapshotDevice, SnapshotStatistics};
-use crate::uapi::{SnapshotInfo, Uuid, IMAGE_NAME_BYTES};
-use crate::{ffi, filter, stack};
+use crate::uapi::{IMAGE_NAME_BYTES, SnapshotInfo, Uuid};
+use crate::{ffi, filter, filter_watch, stack};
 
 /// A device of a snapshot.
 pub struct Device {
@@ -71,12 +71,12 @@ pub fn by_id(id: Uuid) -> Result<Arc<Snapshot>> {
     find(id).ok_or(ESRCH)
 }
 
-/// The snapshot of a tracker. Under `STATE`.
+/// The snapshot of a tracker. It stays so only under `STATE`.
 fn of(tracker: &Arc<Tracker>) -> Option<Arc<Snapshot>> {
     SNAPSHOTS.lock().iter().find(|snapshot| snapshot.inner.lock().has(tracker)).cloned()
 }
 
-/// Whether a snapshot holds the tracker. Under `STATE`.
+/// Whether a snapshot holds the tracker. It stays so only under `STATE`.
 pub fn holds(tracker: &Arc<Tracker>) -> bool {
     of(tracker).is_some()
 }
@@ -116,8 +116,9 @@ pub fn create(path: &CStr, limit_sectors: u64, is_tied: bool) -> Result<Uuid> {
     Ok(id)
 }
 
-/// `SNAPSHOTADD`. Under `STATE`.
+/// `SNAPSHOTADD`. The tracker stays attached meanwhile, because this is a command.
 pub fn add(tracker: &Arc<Tracker>, id: Uuid) -> Result {
+    let _state = filter::STATE.lock();
     let snapshot = by_id(id)?;
     if let Some(other) = of(tracker) {
         return Err(if other.id == id { EALREADY } else { EBUSY });
@@ -126,9 +127,11 @@ pub fn add(tracker: &Arc<Tracker>, id: Uuid) -> Result {
         return Err(ENODEV);
     }
     // SAFETY: the tracker holds a reference on its device.
-    let unfit = unsafe { ffi::blksnap_unfit(tracker.bdev()) };
+    let unfit = unsafe { ffi::blksnap_unfit_for_snapshots(tracker.bdev()) };
     if unfit != 0 {
-        pr_warn!("a device with integrity data, inline encryption, zones or DAX cannot be in a snapshot\n");
+        pr_warn!(
+            "a device with integrity data or inline encryption cannot be in a snapshot: both belong to the data\n"
+        );
         return Err(Error::from_errno(-unfit));
     }
     if would_loop(&snapshot, tracker) {
@@ -184,7 +187,7 @@ fn would_loop(snapshot: &Arc<Snapshot>, tracker: &Arc<Tracker>) -> bool {
     false
 }
 
-/// `SNAPSHOTINFO`. Under `STATE`.
+/// `SNAPSHOTINFO`.
 pub fn device_info(tracker: &Arc<Tracker>) -> SnapshotInfo {
     let mut info = SnapshotInfo { error_code: 0, image: [0; IMAGE_NAME_BYTES] };
     if let Some(snapshot) = of(tracker) {
@@ -224,10 +227,12 @@ pub fn destroy(id: Uuid) -> Result {
     for device in devices {
         end_device(device);
     }
+    // The engines are gone and its growth is over: the storage is closed here, and its room is free when we return.
+    snapshot.store.settle();
     drop(snapshot);
     drop(state);
     // A device that vanished meanwhile can be let go now.
-    filter::reap();
+    filter_watch::reap();
     // SAFETY: taken by `create`.
     unsafe { bindings::module_put(ffi::this_module()) };
     Ok(())

@@ -1,45 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What a tracker counts. The write path counts per processor; the rest is rare and shares its counters.
+//! What a tracker counts besides its writes (`in_flight.rs` has those): rare things, so the counters are shared.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use kernel::prelude::*;
-
-use crate::ffi;
-use crate::uapi::extension::{TrackerStatistics, DELAY_BUCKETS};
-
-/// A number that every processor adds to on its own.
-struct PerCpu(*mut u64);
-
-impl PerCpu {
-    fn new() -> Result<Self> {
-        // SAFETY: no preconditions.
-        let counter = unsafe { ffi::blksnap_counter_alloc() };
-        if counter.is_null() {
-            Err(ENOMEM)
-        } else {
-            Ok(Self(counter))
-        }
-    }
-
-    fn sum(&self) -> u64 {
-        // SAFETY: as above.
-        unsafe { ffi::blksnap_counter_sum(self.0) }
-    }
-}
-
-impl Drop for PerCpu {
-    fn drop(&mut self) {
-        // SAFETY: from `new`.
-        unsafe { ffi::blksnap_counter_free(self.0) };
-    }
-}
+use crate::in_flight::Counts;
+use crate::uapi::extension::{DELAY_BUCKETS, TrackerStatistics};
 
 /// The counters of one tracker.
 pub struct Statistics {
-    writes: PerCpu,
-    write_sectors: PerCpu,
-    marked_blocks: AtomicU64,
+    /// Blocks that were marked in the intervals that have ended.
+    pub marked_before: AtomicU64,
     delayed_writes: AtomicU64,
     delayed_ns: AtomicU64,
     pub read_for_preservation_bytes: AtomicU64,
@@ -50,11 +20,9 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    pub fn new() -> Result<Self> {
-        Ok(Self {
-            writes: PerCpu::new()?,
-            write_sectors: PerCpu::new()?,
-            marked_blocks: AtomicU64::new(0),
+    pub fn new() -> Self {
+        Self {
+            marked_before: AtomicU64::new(0),
             delayed_writes: AtomicU64::new(0),
             delayed_ns: AtomicU64::new(0),
             read_for_preservation_bytes: AtomicU64::new(0),
@@ -62,15 +30,6 @@ impl Statistics {
             image_read_bytes: AtomicU64::new(0),
             image_write_bytes: AtomicU64::new(0),
             histogram: [const { AtomicU64::new(0) }; DELAY_BUCKETS],
-        })
-    }
-
-    /// A write passed.
-    pub fn write(&self, sectors: u64, newly_marked_blocks: u64) {
-        // SAFETY: allocated as long as `self`; any context. One call, because this is the write path.
-        unsafe { ffi::blksnap_counters_add(self.writes.0, self.write_sectors.0, sectors) };
-        if newly_marked_blocks != 0 {
-            self.marked_blocks.fetch_add(newly_marked_blocks, Ordering::Relaxed);
         }
     }
 
@@ -82,13 +41,14 @@ impl Statistics {
         self.histogram[bucket.min(DELAY_BUCKETS - 1)].fetch_add(writes, Ordering::Relaxed);
     }
 
-    /// Everything, in the interface's form; memory is filled in by the caller.
-    pub fn read(&self) -> TrackerStatistics {
+    /// Everything, in the interface's form; the caller gives the writes and the blocks that are marked in this interval,
+    /// and fills in memory.
+    pub fn read(&self, counts: Counts, marked_now: u64) -> TrackerStatistics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut statistics = TrackerStatistics {
-            writes: self.writes.sum(),
-            write_bytes: self.write_sectors.sum() << 9,
-            marked_blocks: read(&self.marked_blocks),
+            writes: counts.begun,
+            write_bytes: counts.sectors << 9,
+            marked_blocks: read(&self.marked_before) + marked_now,
             delayed_writes: read(&self.delayed_writes),
             delayed_ns: read(&self.delayed_ns),
             read_for_preservation_bytes: read(&self.read_for_preservation_bytes),

@@ -12,11 +12,14 @@ use kernel::{
     workqueue::{Work, WorkItem},
 };
 
+use crate::bio::{self as bios, Data};
 use crate::event_queue::Event;
 use crate::events::Events;
 use crate::space::{Next, NoRoom, Space};
 use crate::{ffi, parameters, work};
 
+/// Of `namei.h`, of which there are no bindings.
+const LOOKUP_FOLLOW: u32 = 1;
 const MODE_KIND: u16 = 0o170000;
 const MODE_DIRECTORY: u16 = 0o040000;
 const MODE_FILE: u16 = 0o100000;
@@ -31,11 +34,9 @@ struct Room {
 }
 
 /// An open difference storage.
-#[pin_data(PinnedDrop)]
+#[pin_data]
 pub struct Store {
-    file: *mut file,
-    /// Set when it is a block device.
-    bdev: *mut block_device,
+    open: Open,
     events: Arc<Events>,
     #[pin]
     room: Mutex<Room>,
@@ -54,56 +55,53 @@ unsafe impl Send for Store {}
 // SAFETY: as above.
 unsafe impl Sync for Store {}
 
-/// A file that is closed unless it is taken.
-struct Open(*mut file);
-
-impl Open {
-    fn take(self) -> *mut file {
-        let file = self.0;
-        core::mem::forget(self);
-        file
-    }
+/// An open file or device.
+struct Open {
+    file: *mut file,
+    /// Null when it is not a block device.
+    bdev: *mut block_device,
 }
 
 impl Drop for Open {
+    /// In the context of a task that returns to user space, the file is closed before it does; a device can be opened
+    /// by others at once.
     fn drop(&mut self) {
-        // SAFETY: opened by us.
-        unsafe { bindings::fput(self.0) };
+        // SAFETY: opened by us, and used by nobody any more.
+        unsafe {
+            if self.bdev.is_null() {
+                bindings::fput(self.file);
+            } else {
+                bindings::bdev_fput(self.file);
+            }
+        }
     }
 }
 
 impl Store {
     /// Opens what is at `path` and makes it ready. Sleeps, in the caller's file system context.
     pub fn open(path: &CStr, limit_sectors: u64, events: Arc<Events>) -> Result<Arc<Self>> {
-        let mut mode = 0;
-        // SAFETY: a string that ends with a zero, and a place for the mode.
-        kernel::error::to_result(unsafe { ffi::blksnap_path_mode(path.as_char_ptr(), &mut mode) })?;
-        let kind = mode & MODE_KIND;
-        let file = Open(match kind {
+        let kind = kind_of(path)?;
+        let open = match kind {
             MODE_DIRECTORY => open_file(path, bindings::O_RDWR | bindings::O_TMPFILE)?,
             MODE_FILE => open_file(path, bindings::O_RDWR)?,
             MODE_BLOCK => open_device(path)?,
             _ => return Err(EINVAL),
-        });
-        // SAFETY: open.
-        let bdev = if kind == MODE_BLOCK { unsafe { ffi::blksnap_file_bdev(file.0) } } else { core::ptr::null_mut() };
-        // SAFETY: open.
-        let capacity = unsafe { ffi::blksnap_file_sectors(file.0) };
+        };
+        let capacity = open.sectors();
         let mut space = Space::growing(capacity, limit_sectors).map_err(|_| ENOSPC)?;
-        if !bdev.is_null() {
+        if kind == MODE_BLOCK {
             space = Space::fixed(capacity, limit_sectors);
         } else if capacity == 0 {
             let first = parameters::storage_step_sectors().min(limit_sectors);
-            grow(file.0, first)?;
+            open.grow(first)?;
             space.grown(first);
         } else {
             // It may have holes; filling one must not fail later.
-            grow(file.0, capacity)?;
+            open.grow(capacity)?;
         }
         Arc::pin_init(
             pin_init!(Self {
-                file: file.take(),
-                bdev,
+                open,
                 events,
                 room <- new_mutex!(Room { space, target_sectors: 0, failure: None }),
                 grown <- new_condvar!(),
@@ -113,14 +111,36 @@ impl Store {
         )
     }
 
+    /// Whether it is a block device, so that no file system is entered to use it.
+    pub fn is_device(&self) -> bool {
+        !self.open.bdev.is_null()
+    }
+
     /// The block device on which it lives: itself, or that of its file system (null for one without).
     pub fn device(&self) -> *mut block_device {
-        if self.bdev.is_null() {
-            // SAFETY: open.
-            unsafe { ffi::blksnap_super_bdev(self.file) }
-        } else {
-            self.bdev
+        if self.is_device() {
+            return self.open.bdev;
         }
+        // SAFETY: an open file has an inode, and that a file system.
+        unsafe { (*(*(*self.open.file).f_inode).i_sb).s_bdev }
+    }
+
+    /// The device, if requests that `like` takes can go to these sectors of it as they are.
+    pub fn device_for(&self, sector: u64, sectors: u64, like: *mut block_device) -> Option<*mut block_device> {
+        let device = self.open.bdev;
+        if device.is_null() {
+            return None;
+        }
+        // SAFETY: both are open or referenced.
+        let fits = unsafe { ffi::blksnap_takes_alike(device, like, sector | sectors) };
+        fits.then_some(device)
+    }
+
+    /// Waits until it does not grow any more, so that whoever drops it last is not a work item, which would close it
+    /// some time later.
+    pub fn settle(&self) {
+        // SAFETY: the work belongs to a live storage.
+        unsafe { bindings::flush_work(Work::raw_get(&self.work)) };
     }
 
     /// (limit, capacity, used) in sectors.
@@ -180,16 +200,12 @@ impl Store {
 
     /// Reads or writes whole pages at a sector. The pages hold `bytes` from the first one's beginning.
     pub fn transfer(&self, vectors: &mut [bindings::bio_vec], bytes: usize, sector: u64, write: bool) -> Result {
-        let count = u32::try_from(vectors.len()).map_err(|_| EINVAL)?;
-        let bytes = u32::try_from(bytes).map_err(|_| EINVAL)?;
-        // SAFETY: the vectors and their pages are the caller's for the time of the call; file or device are open.
-        kernel::error::to_result(unsafe {
-            if self.bdev.is_null() {
-                ffi::blksnap_file_transfer(self.file, vectors.as_mut_ptr(), count, bytes, sector, write)
-            } else {
-                ffi::blksnap_device_transfer(self.bdev, vectors.as_mut_ptr(), count, bytes, sector, write)
-            }
-        })
+        let data = Data { vectors, bytes: u32::try_from(bytes).map_err(|_| EINVAL)? };
+        if self.is_device() {
+            bios::storage_transfer(self.open.bdev, data, sector, write)
+        } else {
+            self.open.transfer(data, sector, write)
+        }
     }
 }
 
@@ -201,7 +217,7 @@ impl WorkItem for Store {
         // Reclaim could wait for writes that wait for this very growth.
         let _no_io = crate::kernel_memory::NoIo::begin();
         let target = this.room.lock().target_sectors;
-        let result = grow(this.file, target);
+        let result = this.open.grow(target);
         let mut room = this.room.lock();
         match result {
             Ok(()) => room.space.grown(target),
@@ -217,36 +233,82 @@ impl WorkItem for Store {
     }
 }
 
-#[pinned_drop]
-impl PinnedDrop for Store {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: opened by `open`, and used by nobody any more.
-        unsafe { bindings::fput(self.file) };
+/// Directory, file or device.
+fn kind_of(path: &CStr) -> Result<u16> {
+    let mut found = bindings::path::default();
+    // SAFETY: a string that ends with a zero; what is found is given back below, after its inode was looked at.
+    unsafe {
+        kernel::error::to_result(ffi::kern_path(path.as_char_ptr(), LOOKUP_FOLLOW, &mut found))?;
+        let mode = (*(*found.dentry).d_inode).i_mode;
+        bindings::path_put(&found);
+        Ok(mode & MODE_KIND)
     }
 }
 
 /// Opens a file for direct I/O. A file system that cannot says `EOPNOTSUPP`.
-fn open_file(path: &CStr, flags: u32) -> Result<*mut file> {
+fn open_file(path: &CStr, flags: u32) -> Result<Open> {
     let flags = (flags | bindings::O_LARGEFILE | bindings::O_DIRECT) as c_int;
     // SAFETY: a string that ends with a zero.
     let opened = kernel::error::from_err_ptr(unsafe { bindings::filp_open(path.as_char_ptr(), flags, 0o600) });
-    opened.map_err(|error| if error == EINVAL || error == EISDIR { EOPNOTSUPP } else { error })
+    let file = opened.map_err(|error| if error == EINVAL || error == EISDIR { EOPNOTSUPP } else { error })?;
+    Ok(Open { file, bdev: core::ptr::null_mut() })
 }
 
 /// Opens a block device for us alone.
-fn open_device(path: &CStr) -> Result<*mut file> {
+fn open_device(path: &CStr) -> Result<Open> {
     static HOLDER: u8 = 0;
     let holder = core::ptr::from_ref(&HOLDER).cast_mut().cast();
     // BLK_OPEN_READ | BLK_OPEN_WRITE of blkdev.h, whose casts no bindings are made of.
     let mode = 1 << 0 | 1 << 1;
     // SAFETY: a string that ends with a zero; the holder is only an address.
-    kernel::error::from_err_ptr(unsafe {
+    let file = kernel::error::from_err_ptr(unsafe {
         bindings::bdev_file_open_by_path(path.as_char_ptr(), mode, holder, core::ptr::null())
-    })
+    })?;
+    // SAFETY: open.
+    Ok(Open { file, bdev: unsafe { ffi::blksnap_file_bdev(file) } })
 }
 
-fn grow(file: *mut file, sectors: u64) -> Result {
-    let bytes = i64::try_from(sectors).ok().and_then(|sectors| sectors.checked_mul(512)).ok_or(EFBIG)?;
-    // SAFETY: open for writing.
-    kernel::error::to_result(unsafe { ffi::blksnap_file_allocate(file, bytes) })
+impl Open {
+    fn sectors(&self) -> u64 {
+        // SAFETY: open. A device's size is that of the inode that maps it.
+        let bytes = unsafe { core::ptr::addr_of!((*(*(*self.file).f_mapping).host).i_size).read_volatile() };
+        bytes as u64 >> 9
+    }
+
+    fn grow(&self, sectors: u64) -> Result {
+        let bytes = i64::try_from(sectors).ok().and_then(|sectors| sectors.checked_mul(512)).ok_or(EFBIG)?;
+        // SAFETY: open for writing.
+        kernel::error::to_result(unsafe {
+            ffi::blksnap_file_start_write(self.file);
+            let error = bindings::vfs_fallocate(self.file, 0, 0, bytes);
+            ffi::blksnap_file_end_write(self.file);
+            error
+        })
+    }
+
+    /// Reads or writes the file at a sector.
+    fn transfer(&self, data: Data<'_>, sector: u64, write: bool) -> Result {
+        let mut position = (sector << 9) as i64;
+        let mut left = data.bytes as isize;
+        let mut iter = bindings::iov_iter::default();
+        let direction = if write { bindings::ITER_SOURCE } else { bindings::ITER_DEST };
+        let (vectors, count) = (data.vectors.as_ptr(), data.vectors.len());
+        // SAFETY: the vectors and their pages are the caller's until we return.
+        unsafe { bindings::iov_iter_bvec(&mut iter, direction, vectors, count, left as usize) };
+        while left > 0 {
+            // SAFETY: open; the iterator covers what is left.
+            let done = unsafe {
+                if write {
+                    bindings::vfs_iter_write(self.file, &mut iter, &mut position, 0)
+                } else {
+                    bindings::vfs_iter_read(self.file, &mut iter, &mut position, 0)
+                }
+            };
+            if done <= 0 {
+                return Err(if done == 0 { EIO } else { Error::from_errno(done as c_int) });
+            }
+            left -= done;
+        }
+        Ok(())
+    }
 }

@@ -21,14 +21,15 @@ use kernel::{
     bindings::{self, block_device},
     prelude::*,
     sync::Arc,
-    time::{delay::fsleep, Delta},
+    time::{Delta, delay::fsleep},
 };
 
 use crate::cow::Cow;
 use crate::image::Image;
 use crate::sizes::{Chunks, DeviceSizes};
 use crate::snapshot::{self, Device, Snapshot};
-use crate::tracker::{self, Switch, Tracker, DIVERT, FLOW, TAKEN};
+use crate::tracker::{self, DIVERT, FLOW, Switch, TAKEN, Tracker};
+use crate::tracker_write::{is_seen, now_ns};
 use crate::uapi::Uuid;
 use crate::{ffi, filter, parameters};
 
@@ -63,6 +64,10 @@ pub fn take(id: Uuid) -> Result {
         }
         let diverted = Diverted::begin(&trackers);
         drain(&trackers)?;
+        // Whatever passed was seen.
+        if !is_seen(&trackers[0])? {
+            return Err(ENXIO);
+        }
         // The instant. Room for all was made above, so nothing can fail from here to the release.
         for device in prepared.iter_mut() {
             let Some(switch) = device.switch.take() else { continue };
@@ -104,11 +109,10 @@ fn members(snapshot: &Snapshot) -> Result<KVec<Arc<Tracker>>> {
 }
 
 fn prepare(snapshot: &Snapshot, tracker: &Arc<Tracker>) -> Result<Prepared> {
-    if !filter::hook_sees(tracker.bdev())? {
-        pr_err!("ftrace no longer calls the module (see earlier messages of the kernel); tracking begins anew\n");
-        tracker.invalidate();
+    if !is_seen(tracker)? {
         return Err(ENXIO);
     }
+    tracker.wait_for_earlier_requests()?;
     let switch = tracker.prepare_switch()?;
     let mut sizes = DeviceSizes {
         capacity_sectors: tracker.capacity_sectors(),
@@ -236,15 +240,15 @@ impl Drop for Diverted<'_> {
 
 /// Waits until every write that passed before is over.
 fn drain(trackers: &[Arc<Tracker>]) -> Result {
-    let end = tracker::now_ns().saturating_add(parameters::take_timeout_ms().saturating_mul(1_000_000));
+    let end = now_ns().saturating_add(parameters::take_timeout_ms().saturating_mul(1_000_000));
     loop {
-        if wait_for(trackers, |tracker| tracker.pending() == 0, ROUND_NS) {
+        if wait_for(trackers, |tracker| tracker.is_quiet(), ROUND_NS) {
             return Ok(());
         }
-        if tracker::now_ns() > end {
-            for tracker in trackers.iter().filter(|tracker| tracker.pending() != 0) {
+        if now_ns() > end {
+            for tracker in trackers.iter().filter(|tracker| !tracker.is_quiet()) {
                 let (major, minor) = tracker.device_number();
-                pr_warn!("TAKE gives up: {} writes to {}:{} are not over\n", tracker.pending(), major, minor);
+                pr_warn!("TAKE gives up: writes to {}:{} are not over ({} of ours)\n", major, minor, tracker.pending());
             }
             return Err(ETIMEDOUT);
         }
@@ -254,29 +258,28 @@ fn drain(trackers: &[Arc<Tracker>]) -> Result {
         // Those that are drained let go what others may wait for.
         let mut upper = KVec::new();
         for tracker in trackers {
-            if tracker.pending() != 0 {
-                upper.push(tracker.clone(), GFP_KERNEL)?;
-            } else {
+            if tracker.is_quiet() {
                 tracker.change_state(FLOW, 0);
                 tracker.wake();
+            } else {
+                upper.push(tracker.clone(), GFP_KERNEL)?;
             }
         }
-        wait_for(&upper, |tracker| tracker.pending() == 0, ROUND_NS);
+        wait_for(&upper, |tracker| tracker.is_quiet(), ROUND_NS);
         for tracker in trackers {
             tracker.change_state(0, FLOW);
-            tracker.settle();
         }
     }
 }
 
 /// Waits until all trackers fulfil a condition; false after the time.
 fn wait_for(trackers: &[Arc<Tracker>], fulfilled: impl Fn(&Arc<Tracker>) -> bool, ns: u64) -> bool {
-    let end = tracker::now_ns().saturating_add(ns);
+    let end = now_ns().saturating_add(ns);
     loop {
         if trackers.iter().all(&fulfilled) {
             return true;
         }
-        if tracker::now_ns() > end {
+        if now_ns() > end {
             return false;
         }
         fsleep(Delta::from_micros(500));

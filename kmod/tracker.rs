@@ -1,32 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The filter that records what changes on a block device, and that holds writes back while a snapshot needs it.
 //!
-//! # What the write path does
-//!
-//! ```text
-//! DIVERT ──────────────▶ hold it (a TAKE is going on)
-//! TAKEN, not preserved ▶ hold it for the worker, which preserves what it overwrites
-//! else                 ▶ count it, mark it, let it pass
-//! ```
-//!
-//! All that is atomics, with preemption off, which also is the read side of the RCU that guards `active` and `cow`.
-//! Counting comes before marking and both before passing, so a TAKE that set `DIVERT`, waited for a grace period and
-//! then saw no counted write knows that every earlier write is marked and over.
+//! This file has its state and how that changes; `tracker_write.rs` has the write path, `tracker_call.rs` the commands.
 //!
 //! # Locks
 //!
-//! Attaching, commands, snapshots: all under the filter's lock (`filter::STATE`). `Tracker::maps` comes inside it and is
-//! taken alone by the worker, for image writes.
+//! Attaching, detaching and what concerns snapshots: under the filter's lock (`filter::STATE`). `Tracker::maps` comes
+//! inside it, and is taken alone by commands and, for image writes, by the worker. Nothing waits for user space or for
+//! I/O while it is held. `active` and `cow` are read under RCU, `active` also under `maps`.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use kernel::{
-    bindings::{self, bio, block_device},
+    bindings::{self, block_device},
     impl_has_work, new_mutex, new_work,
     prelude::*,
-    sync::{rcu, Arc, Mutex},
-    workqueue::{Work, WorkItem},
+    sync::{Arc, ArcBorrow, Mutex, rcu},
+    time::{Delta, delay::fsleep, msecs_to_jiffies},
+    workqueue::Work,
 };
 
 use crate::cow::Cow;
@@ -36,10 +28,10 @@ use crate::intervals::Intervals;
 use crate::kernel_memory::KernelMemory;
 use crate::lists::BioList;
 use crate::map::{active::ActiveMap, history::History, view::Window};
-use crate::sizes::{SectorRange, TrackingBlocks};
+use crate::sizes::{SECTOR_SHIFT, SectorRange, TrackingBlocks};
 use crate::statistics::Statistics;
 use crate::uapi::Uuid;
-use crate::{ffi, parameters, work};
+use crate::{ffi, parameters};
 
 /// A TAKE holds new writes back.
 pub const DIVERT: u32 = 1 << 0;
@@ -54,6 +46,8 @@ pub const GONE: u32 = 1 << 3;
 pub struct Active {
     pub map: ActiveMap<KernelMemory>,
     pub blocks: TrackingBlocks,
+    /// A block has 2 to this power sectors.
+    pub sector_shift: u32,
 }
 
 /// What is read and changed under a lock.
@@ -71,22 +65,28 @@ pub struct Maps {
 /// Tracking of one block device.
 #[pin_data(PinnedDrop)]
 pub struct Tracker {
-    filter: *mut Filter,
+    pub(crate) filter: *mut Filter,
     bdev: *mut block_device,
-    state: AtomicU32,
-    /// Never null. Replaced at TAKE, under RCU.
-    active: AtomicPtr<Active>,
+    pub(crate) state: AtomicU32,
+    /// Never null. Replaced at TAKE, under `maps` and RCU.
+    pub(crate) active: AtomicPtr<Active>,
     /// From `Arc::into_raw`, or null. Under RCU.
-    cow: AtomicPtr<Cow>,
-    held: BioList,
+    pub(crate) cow: AtomicPtr<Cow>,
+    pub(crate) held: BioList,
     counter: *mut Counter,
     pub statistics: Statistics,
     /// When the held bio that came first since the worker last looked was held.
-    held_since_ns: AtomicU64,
+    pub(crate) held_since_ns: AtomicU64,
+    /// The worker is letting held writes go; it has looked at the state after it set this.
+    pub(crate) releasing: AtomicBool,
+    /// Writes that their submitters handle themselves.
+    pub(crate) here: AtomicU32,
+    /// No write is under way that began before the tracker was attached (see `earlier_writes_are_over`).
+    earlier_are_over: AtomicBool,
     #[pin]
     pub maps: Mutex<Maps>,
     #[pin]
-    work: Work<Tracker>,
+    pub(crate) work: Work<Tracker>,
 }
 
 impl_has_work! {
@@ -109,7 +109,7 @@ pub fn random_uuid() -> Uuid {
 impl Active {
     fn new(blocks: TrackingBlocks) -> Result<KBox<Self>> {
         let map = ActiveMap::new(KernelMemory, blocks.count).map_err(|_| ENOMEM)?;
-        Ok(KBox::new(Self { map, blocks }, GFP_KERNEL)?)
+        Ok(KBox::new(Self { map, blocks, sector_shift: blocks.shift - SECTOR_SHIFT }, GFP_KERNEL)?)
     }
 }
 
@@ -144,7 +144,6 @@ impl Tracker {
         let maps = Maps::new(capacity_sectors)?;
         let active = KBox::into_raw(Active::new(maps.blocks)?);
         let counter = KBox::into_raw(Counter::new()?);
-        let statistics = Statistics::new()?;
         // An allocation failure of the Arc leaks these; it is that of some hundred bytes with GFP_KERNEL.
         Arc::pin_init(
             pin_init!(Self {
@@ -155,8 +154,11 @@ impl Tracker {
                 cow: AtomicPtr::new(null_mut()),
                 held: BioList::new(),
                 counter,
-                statistics,
+                statistics: Statistics::new(),
                 held_since_ns: AtomicU64::new(0),
+                releasing: AtomicBool::new(false),
+                here: AtomicU32::new(0),
+                earlier_are_over: AtomicBool::new(false),
                 maps <- new_mutex!(maps),
                 work <- new_work!("blksnap::Tracker"),
             }),
@@ -188,7 +190,8 @@ impl Tracker {
         self.state.fetch_or(GONE, Ordering::AcqRel);
     }
 
-    fn counter(&self) -> &Counter {
+    #[inline]
+    pub(crate) fn counter(&self) -> &Counter {
         // SAFETY: retired only when the tracker is dropped.
         unsafe { &*self.counter }
     }
@@ -198,61 +201,51 @@ impl Tracker {
         self.counter().pending()
     }
 
-    /// The write path. With preemption off; true: the bio is held.
-    fn submit(self: &Arc<Self>, bio: *mut bio, sectors: SectorRange) -> bool {
-        let state = self.state.load(Ordering::Acquire);
-        if state & (DIVERT | TAKEN) != 0 && self.must_hold(state, sectors) {
-            self.hold(bio);
-            return true;
-        }
-        if !self.pass(bio, sectors, false) {
-            self.hold(bio);
-            return true;
-        }
-        false
+    /// While new writes are held: whether all earlier ones are over.
+    pub fn is_quiet(&self) -> bool {
+        // First: what the worker lets go it counts before it says that it has done.
+        !self.releasing.load(Ordering::SeqCst) && self.pending() == 0 && self.earlier_writes_are_over()
     }
 
-    #[cold]
-    fn must_hold(&self, state: u32, sectors: SectorRange) -> bool {
-        if state & DIVERT != 0 {
-            return true;
+    /// Writes that came before the tracker was attached are not counted, so the kernel's own accounts have to show, once,
+    /// that none is under way. Drivers that take bios themselves (dm, md) account for writes; new ones are held meanwhile. For
+    /// those that queue requests see [`Self::wait_for_earlier_requests`]. Throttled writes are in neither account; they
+    /// are seen when they come out.
+    fn earlier_writes_are_over(&self) -> bool {
+        if !self.earlier_are_over.load(Ordering::Relaxed) && self.takes_bios() {
+            // SAFETY: the filter holds a reference on its device.
+            let over = unsafe { ffi::blksnap_accounted_writes(self.bdev) } == 0;
+            self.earlier_are_over.store(over, Ordering::Relaxed);
         }
-        // SAFETY: under RCU, see `set_cow` and `clear_cow`.
-        match unsafe { self.cow.load(Ordering::Acquire).as_ref() } {
-            Some(cow) => !cow.may_pass(sectors),
-            None => false,
-        }
+        self.earlier_are_over.load(Ordering::Relaxed)
     }
 
-    /// Holds a bio back and wakes the worker.
-    #[cold]
-    fn hold(self: &Arc<Self>, bio: *mut bio) {
-        // SAFETY: the bio is ours now.
-        unsafe { ffi::blksnap_bio_deferred(bio) };
-        if self.held.push(bio) {
-            self.held_since_ns.store(now_ns(), Ordering::Relaxed);
-            self.wake();
-        }
+    fn takes_bios(&self) -> bool {
+        // SAFETY: the filter holds a reference on its device, and a disk has its functions as long as it exists.
+        unsafe { (*(*(*self.bdev).bd_disk).fops).submit_bio.is_some() }
     }
 
-    /// Has the worker look at the held bios.
-    pub fn wake(self: &Arc<Self>) {
-        // Already queued is as good.
-        let _ = work::writes().enqueue(self.clone());
-    }
-
-    /// Counts and marks a write that is about to pass. False: no memory to count it.
-    fn pass(&self, bio: *mut bio, sectors: SectorRange, may_sleep: bool) -> bool {
-        if !self.counter().begin(bio, may_sleep) {
-            return false;
+    /// Waits, once, until the disk's queue was empty for a moment: what it got later we have counted.
+    pub fn wait_for_earlier_requests(&self) -> Result {
+        if self.earlier_are_over.load(Ordering::Relaxed) || self.takes_bios() {
+            return Ok(());
         }
-        // The hook's caller has preemption off, which is a read side already.
-        let _rcu = may_sleep.then(rcu::read_lock);
-        // SAFETY: never null, and not freed before the grace period of this read side is over.
-        let active = unsafe { &*self.active.load(Ordering::Acquire) };
-        let newly = active.map.mark(active.blocks.touched(sectors));
-        self.statistics.write(sectors.len(), newly);
-        true
+        let patience_ms = u32::try_from(parameters::take_timeout_ms()).unwrap_or(u32::MAX);
+        // SAFETY: the filter holds a reference on its device; frozen and unfrozen by this task.
+        let left = unsafe {
+            let queue = (*(*self.bdev).bd_disk).queue;
+            bindings::blk_freeze_queue_start(queue);
+            let left = bindings::blk_mq_freeze_queue_wait_timeout(queue, msecs_to_jiffies(patience_ms));
+            bindings::blk_mq_unfreeze_queue_nomemrestore(queue);
+            left
+        };
+        if left <= 0 {
+            let (major, minor) = self.device_number();
+            pr_warn!("TAKE gives up: requests of {}:{} do not end\n", major, minor);
+            return Err(ETIMEDOUT);
+        }
+        self.earlier_are_over.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Marks sectors as changed without a write: image writes and CBTDIRTY. They count for the past too.
@@ -260,32 +253,8 @@ impl Tracker {
         // Before the first TAKE there is no past interval; it then counts for the first one at once.
         let number = maps.number().max(1);
         maps.history.mark(maps.blocks.touched(sectors), number);
-        let _rcu = rcu::read_lock();
-        // SAFETY: as in `pass`.
-        let active = unsafe { &*self.active.load(Ordering::Acquire) };
+        let active = self.active(maps);
         active.map.mark(active.blocks.touched(sectors));
-    }
-
-    /// Lets a held bio go, to what is below this filter.
-    pub fn release(&self, bio: *mut bio) {
-        let sectors = self.sectors_of(bio);
-        self.pass(bio, sectors, true);
-        filter::resubmit(self.filter, bio);
-    }
-
-    /// The sectors of this device that a held bio touches.
-    pub fn sectors_of(&self, bio: *mut bio) -> SectorRange {
-        // SAFETY: held bios are ours and unchanged since the hook saw them; the devices are referenced.
-        let (first, count, start, length) = unsafe {
-            let iter = (*bio).bi_iter;
-            let remapped = (*bio).bi_flags & (1 << bindings::BIO_REMAPPED) != 0;
-            let shift = if remapped { 0 } else { (*(*bio).bi_bdev).bd_start_sect };
-            let count = u64::from(iter.bi_size >> 9);
-            (iter.bi_sector.saturating_add(shift), count, (*self.bdev).bd_start_sect, (*self.bdev).bd_nr_sectors)
-        };
-        let from = first.max(start);
-        let end = first.saturating_add(count).min(start.saturating_add(length));
-        SectorRange { first: from - start, end: end.max(from) - start }
     }
 
     /// Sets and clears bits of the state. A write path that is running may not have seen it yet.
@@ -303,16 +272,25 @@ impl Tracker {
         self.cow.store(Arc::into_raw(cow).cast_mut(), Ordering::Release);
     }
 
-    /// The engine of a taken snapshot.
-    pub fn cow(&self) -> Option<&Cow> {
-        // SAFETY: cleared under the filter's lock after the worker has ended; callers are the worker or hold the lock.
+    /// The engine of a taken snapshot. For the worker and for writes that are handled by their submitters: it is cleared
+    /// after those.
+    pub(crate) fn cow(&self) -> Option<&Cow> {
+        // SAFETY: by the callers' promise.
         unsafe { self.cow.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Looks at the engine of a taken snapshot, without sleeping.
+    pub fn with_cow<T>(&self, look: impl FnOnce(&Cow) -> T) -> Option<T> {
+        let _rcu = rcu::read_lock();
+        // SAFETY: freed only after a grace period.
+        unsafe { self.cow.load(Ordering::Acquire).as_ref() }.map(look)
     }
 
     /// Ends copy on write. Sleeps until no write path and no worker uses it any more; held bios have gone on.
     pub fn clear_cow(self: &Arc<Self>) {
         self.change_state(0, TAKEN);
         filter::wait_for_write_paths();
+        self.wait_for_handlers();
         self.wake();
         self.settle();
         let cow = self.cow.swap(null_mut(), Ordering::AcqRel);
@@ -329,18 +307,40 @@ impl Tracker {
         unsafe { bindings::flush_work(Work::raw_get(&self.work)) };
     }
 
-    /// The current map, for memory statistics. Under the filter's lock.
-    pub fn active(&self) -> &Active {
-        // SAFETY: replaced only under the filter's lock.
+    /// Waits until no submitter handles a write here any more. No new one may begin.
+    pub(crate) fn wait_for_handlers(&self) {
+        while self.here.load(Ordering::Acquire) != 0 {
+            fsleep(Delta::from_millis(1));
+        }
+    }
+
+    /// The current map. It is replaced under the lock whose proof this is.
+    pub fn active<'a>(&'a self, _maps: &'a Maps) -> &'a Active {
+        // SAFETY: replaced only under the lock.
         unsafe { &*self.active.load(Ordering::Acquire) }
     }
 
-    /// Writes may have been missed: what is known up to now is not to be compared with anything.
-    pub fn invalidate(&self) {
+    /// Writes may have been missed: what is known up to now is not to be compared with anything, and an image is lost.
+    pub fn missed(&self) {
         let mut maps = self.maps.lock();
-        maps.invalid = true;
-        maps.generation = random_uuid();
-        maps.window = Window::new(maps.generation);
+        if !maps.invalid {
+            pr_err!("ftrace no longer calls the module (see earlier messages of the kernel); tracking begins anew\n");
+            maps.invalid = true;
+            maps.generation = random_uuid();
+            maps.window = Window::new(maps.generation);
+        }
+        drop(maps);
+        if let Some(cow) = self.shared_cow() {
+            cow.fail(ENXIO);
+        }
+    }
+
+    /// The engine of a taken snapshot, to keep.
+    fn shared_cow(&self) -> Option<Arc<Cow>> {
+        let _rcu = rcu::read_lock();
+        let cow = self.cow.load(Ordering::Acquire);
+        // SAFETY: from `Arc::into_raw`, and the tracker gives its reference up only after a grace period.
+        (!cow.is_null()).then(|| unsafe { ArcBorrow::from_raw(cow) }.into())
     }
 
     /// A fresh map for the interval that follows; made before a TAKE, because it may fail.
@@ -358,6 +358,7 @@ impl Tracker {
     /// Begins the next interval; the map of the one that ended comes back. All earlier writes are over and new ones
     /// are held.
     pub fn switch(&self, active: KBox<Active>) -> KBox<Active> {
+        let _maps = self.maps.lock();
         let ended = self.active.swap(KBox::into_raw(active), Ordering::AcqRel);
         // SAFETY: it was the tracker's own box.
         unsafe { KBox::from_raw(ended) }
@@ -365,6 +366,7 @@ impl Tracker {
 
     /// Adds what changed in the interval that ended to the readable map.
     pub fn fold(&self, ended: KBox<Active>, fresh: Option<Maps>, interval: Uuid) {
+        self.statistics.marked_before.fetch_add(ended.map.marked(), Ordering::Relaxed);
         let mut guard = self.maps.lock();
         let maps = &mut *guard;
         match fresh {
@@ -386,35 +388,6 @@ pub struct Switch {
     pub fresh: Option<Maps>,
 }
 
-impl WorkItem for Tracker {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        let _no_io = crate::kernel_memory::NoIo::begin();
-        let state = this.state.load(Ordering::Acquire);
-        if state & DIVERT != 0 && state & FLOW == 0 {
-            // Whoever ends the TAKE wakes us.
-            return;
-        }
-        let since = this.held_since_ns.swap(0, Ordering::Relaxed);
-        let held = this.held.take_all();
-        let mut count = 0;
-        let held = held.inspect(|_| count += 1);
-        match this.cow() {
-            Some(cow) if state & TAKEN != 0 => cow.work(&this, held),
-            cow => {
-                held.for_each(|bio| this.release(bio));
-                if let Some(cow) = cow {
-                    cow.end_image_writes();
-                }
-            }
-        }
-        if count != 0 && since != 0 {
-            this.statistics.delayed(count, now_ns().saturating_sub(since));
-        }
-    }
-}
-
 #[pinned_drop]
 impl PinnedDrop for Tracker {
     fn drop(self: Pin<&mut Self>) {
@@ -423,73 +396,4 @@ impl PinnedDrop for Tracker {
         // SAFETY: the tracker's own box; nothing passes any more.
         Counter::retire(unsafe { KBox::from_raw(self.counter) });
     }
-}
-
-/// Nanoseconds since some moment, for durations.
-pub fn now_ns() -> u64 {
-    // SAFETY: no preconditions.
-    unsafe { bindings::ktime_get() as u64 }
-}
-
-/// The tracker of a filter of our own.
-///
-/// # Safety
-///
-/// `filter` is attached and of our type; the result is used while it stays attached.
-unsafe fn of<'a>(filter: *mut Filter) -> &'a Arc<Tracker> {
-    // SAFETY: `attach` put a box with the Arc there.
-    unsafe { &*(*filter).private.cast::<Arc<Tracker>>() }
-}
-
-pub unsafe extern "C" fn attach(filter: *mut Filter, _opt: u64, _optlen: u32) -> c_int {
-    let boxed = Tracker::new(filter).and_then(|tracker| Ok(KBox::new(tracker, GFP_KERNEL)?));
-    match boxed {
-        Ok(tracker) => {
-            // SAFETY: being attached: the filter is ours.
-            unsafe { (*filter).private = KBox::into_raw(tracker).cast() };
-            0
-        }
-        Err(error) => error.to_errno(),
-    }
-}
-
-pub unsafe extern "C" fn detach(filter: *mut Filter) {
-    // SAFETY: from `attach`; the filter is out of the table.
-    let tracker = unsafe { KBox::from_raw((*filter).private.cast::<Arc<Tracker>>()) };
-    tracker.change_state(0, DIVERT | FLOW | TAKEN);
-    tracker.wake();
-    tracker.settle();
-}
-
-pub unsafe extern "C" fn may_detach(filter: *mut Filter) -> c_int {
-    // SAFETY: by the contract of the filter's operations.
-    let tracker = unsafe { of(filter) };
-    if crate::snapshot::holds(tracker) {
-        EBUSY.to_errno()
-    } else {
-        0
-    }
-}
-
-pub unsafe extern "C" fn gone(filter: *mut Filter) {
-    // SAFETY: by the contract of the filter's operations.
-    unsafe { of(filter) }.set_gone();
-}
-
-pub unsafe extern "C" fn ctl(filter: *mut Filter, command: u32, opt: u64, optlen: *mut u32) -> c_int {
-    // SAFETY: by the contract of the filter's operations.
-    let (tracker, length) = unsafe { (of(filter), &mut *optlen) };
-    match crate::tracker_call::handle(tracker, command, opt, length) {
-        Ok(()) => 0,
-        Err(error) => error.to_errno(),
-    }
-}
-
-pub unsafe extern "C" fn submit_bio(filter: *mut Filter, bio: *mut bio, first: u64, count: u64) -> bool {
-    if count == 0 {
-        // A flush changes nothing.
-        return false;
-    }
-    // SAFETY: by the contract of the filter's operations.
-    unsafe { of(filter) }.submit(bio, SectorRange::new(first, count))
 }

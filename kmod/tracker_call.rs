@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The commands of `BLKFILTER_CTL`. All run under the filter's lock.
+//! The commands of `BLKFILTER_CTL`.
+//!
+//! The memory of a caller may be anything: a mapped file of the very disk whose writes are held, or of an image. So no lock
+//! is held while something is copied from or to it; tables go through a page of our own, piece by piece, and between
+//! the pieces it is looked whether a TAKE came between.
 //!
 //! A copy from or to user space that fails is `ENODATA`, as in the C module; too short a structure is `EINVAL`.
 
@@ -10,14 +14,20 @@ use kernel::{page::PAGE_SIZE, prelude::*, sync::Arc};
 use crate::kernel_memory::KernelMemory;
 use crate::map::BlockRange;
 use crate::memory::{Array, Wait};
-use crate::request::{self, ChangedError};
+use crate::request::{self, ChangedError, ChangedRange};
 use crate::sizes::SECTOR_SHIFT;
 use crate::tracker::{Maps, Tracker};
+use crate::tracker_write::is_seen;
 use crate::uapi::{self, compat, extension};
 use crate::user::{self, Plain};
 
 /// Handles a command; `optlen` becomes the bytes used or filled.
 pub fn handle(tracker: &Arc<Tracker>, command: u32, opt: u64, optlen: &mut u32) -> Result {
+    if matches!(command, uapi::CTL_CBTINFO..=uapi::CTL_SNAPSHOTINFO | extension::CTL_TRACKER_INFO..=extension::CTL_CHANGED)
+    {
+        // Whoever asks when it has read is told if that was not all true.
+        is_seen(tracker)?;
+    }
     match command {
         uapi::CTL_CBTINFO => fill(opt, optlen, size_of::<compat::CbtInfo32>(), &cbt_info(tracker)),
         uapi::CTL_CBTMAP => cbt_map(tracker, &take(opt, optlen)?),
@@ -31,10 +41,7 @@ pub fn handle(tracker: &Arc<Tracker>, command: u32, opt: u64, optlen: &mut u32) 
         extension::CTL_INTERVALS => intervals(tracker, opt, optlen),
         extension::CTL_CHANGED => changed(tracker, opt, optlen),
         extension::CTL_STATISTICS => {
-            let mut statistics = tracker.statistics.read();
-            statistics.map_bytes = map_bytes(tracker, &tracker.maps.lock());
-            statistics.coarse_regions = tracker.active().map.coarse_regions();
-            statistics.chunk_map_bytes = tracker.cow().map_or(0, |cow| cow.map_bytes());
+            let statistics = statistics(tracker);
             fill(opt, optlen, 8, &statistics)
         }
         _ => Err(ENOTTY),
@@ -75,18 +82,40 @@ fn cbt_info(tracker: &Tracker) -> uapi::CbtInfo {
     }
 }
 
+/// A page for a piece of a table.
+fn piece<T: Plain>(fill: T) -> Result<Array<T, KernelMemory>> {
+    Array::new(KernelMemory, Wait::Allowed, PAGE_SIZE / size_of::<T>(), |_| fill).map_err(|_| ENOMEM)
+}
+
+/// Writes the `at`th and following elements of a table of user space.
+fn give<T: Plain>(table: u64, at: u32, values: &[T]) -> Result {
+    let address = table.wrapping_add(u64::from(at) * size_of::<T>() as u64);
+    user::write_all(address, values).map_err(|_| ENODATA)
+}
+
 fn cbt_map(tracker: &Tracker, query: &uapi::CbtMap) -> Result {
-    let maps = tracker.maps.lock();
-    let range = request::map_bytes(query, maps.blocks.count).map_err(|_| EINVAL)?;
-    let mut buffer = Array::new(KernelMemory, Wait::Allowed, PAGE_SIZE, |_| 0_u8).map_err(|_| ENOMEM)?;
-    let mut at = range.first;
-    while at < range.end {
-        let count = usize::try_from(range.end - at).unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
-        maps.window.fill(&maps.history, at, &mut buffer[..count]);
-        user::write_bytes(query.buffer.wrapping_add(at - range.first), &buffer[..count]).map_err(|_| ENODATA)?;
-        at += count as u64;
+    let mut buffer = piece(0_u8)?;
+    let mut begun = None;
+    let mut given = 0;
+    loop {
+        let count = {
+            let maps = tracker.maps.lock();
+            let state = (maps.window.generation(), maps.number());
+            if *begun.get_or_insert(state) != state {
+                return Err(EAGAIN);
+            }
+            let range = request::map_bytes(query, maps.blocks.count).map_err(|_| EINVAL)?;
+            let at = range.first + given;
+            let count = usize::try_from(range.end - at).unwrap_or(PAGE_SIZE).min(PAGE_SIZE);
+            maps.window.fill(&maps.history, at, &mut buffer[..count]);
+            count
+        };
+        if count == 0 {
+            return Ok(());
+        }
+        user::write_bytes(query.buffer.wrapping_add(given), &buffer[..count]).map_err(|_| ENODATA)?;
+        given += count as u64;
     }
-    Ok(())
 }
 
 fn cbt_dirty(tracker: &Tracker, opt: u64, optlen: &mut u32) -> Result {
@@ -98,26 +127,45 @@ fn cbt_dirty(tracker: &Tracker, opt: u64, optlen: &mut u32) -> Result {
         (query.count, query.ranges)
     };
     let count = request::dirty_count(count).map_err(|_| EINVAL)?;
-    let mut maps = tracker.maps.lock();
-    let capacity_sectors = maps.capacity_sectors;
-    for at in 0..count as u64 {
-        let address = ranges.wrapping_add(at * size_of::<uapi::Sectors>() as u64);
-        let range = user::read(address).map_err(|_| ENODATA)?;
-        let sectors = request::dirty_range(range, capacity_sectors).map_err(|_| EINVAL)?;
-        tracker.mark_in_both(&mut maps, sectors);
+    let mut buffer = piece(uapi::Sectors::default())?;
+    let mut done = 0;
+    while done < count {
+        let now = (count - done).min(buffer.len());
+        let address = ranges.wrapping_add(done as u64 * size_of::<uapi::Sectors>() as u64);
+        let got = user::read_some(address, &mut buffer[..now]);
+        let mut maps = tracker.maps.lock();
+        let capacity_sectors = maps.capacity_sectors;
+        for range in &buffer[..got] {
+            let sectors = request::dirty_range(*range, capacity_sectors).map_err(|_| EINVAL)?;
+            tracker.mark_in_both(&mut maps, sectors);
+        }
+        if got < now {
+            return Err(ENODATA);
+        }
+        done += now;
     }
     Ok(())
 }
 
+fn statistics(tracker: &Tracker) -> extension::TrackerStatistics {
+    let maps = tracker.maps.lock();
+    let active = tracker.active(&maps);
+    let mut statistics = tracker.statistics.read(tracker.counter().counts(), active.map.marked());
+    statistics.map_bytes = map_bytes(tracker, &maps);
+    statistics.coarse_regions = active.map.coarse_regions();
+    statistics.chunk_map_bytes = tracker.with_cow(|cow| cow.map_bytes()).unwrap_or(0);
+    statistics
+}
+
 fn map_bytes(tracker: &Tracker, maps: &Maps) -> u64 {
-    maps.history.bytes() + tracker.active().map.bytes()
+    maps.history.bytes() + tracker.active(maps).map.bytes()
 }
 
 fn tracker_info(tracker: &Arc<Tracker>) -> extension::TrackerInfo {
     let in_snapshot = crate::snapshot::holds(tracker);
     let maps = tracker.maps.lock();
     let mut flags = 0;
-    if tracker.active().map.coarse_regions() != 0 || maps.history.oldest() != 0 {
+    if tracker.active(&maps).map.coarse_regions() != 0 || maps.history.oldest() != 0 {
         flags |= extension::TRACKER_COARSE;
     }
     if maps.invalid {
@@ -145,16 +193,24 @@ fn tracker_info(tracker: &Arc<Tracker>) -> extension::TrackerInfo {
 
 fn intervals(tracker: &Tracker, opt: u64, optlen: &mut u32) -> Result {
     let mut query: extension::IntervalQuery = take(opt, optlen)?;
-    let maps = tracker.maps.lock();
-    if query.first > maps.number() || query.first < maps.intervals.oldest() {
-        return Err(ENOENT);
-    }
+    let mut ids = piece(uapi::Uuid::default())?;
     query.filled = 0;
-    while query.filled < query.capacity {
-        let Some(id) = maps.intervals.id(query.first + u64::from(query.filled)) else { break };
-        let address = query.ids.wrapping_add(u64::from(query.filled) * size_of::<uapi::Uuid>() as u64);
-        user::write(address, &id).map_err(|_| ENODATA)?;
-        query.filled += 1;
+    loop {
+        let room = (query.capacity - query.filled) as usize;
+        let count = {
+            let maps = tracker.maps.lock();
+            if query.first > maps.number() || query.first < maps.intervals.oldest() {
+                return Err(ENOENT);
+            }
+            let first = query.first + u64::from(query.filled);
+            let known = (first..).map_while(|interval| maps.intervals.id(interval)).take(room);
+            ids.iter_mut().zip(known).map(|(to, id)| *to = id).count()
+        };
+        if count == 0 {
+            break;
+        }
+        give(query.ids, query.filled, &ids[..count])?;
+        query.filled += count as u32;
     }
     if query.filled == 0 && query.capacity != 0 {
         return Err(ENOENT);
@@ -164,31 +220,62 @@ fn intervals(tracker: &Tracker, opt: u64, optlen: &mut u32) -> Result {
 
 fn changed(tracker: &Tracker, opt: u64, optlen: &mut u32) -> Result {
     let mut query: extension::ChangedQuery = take(opt, optlen)?;
-    let maps = tracker.maps.lock();
-    let capacity_bytes = maps.capacity_sectors << SECTOR_SHIFT;
-    let range = request::changed_range(&query, (maps.generation, maps.number()), capacity_bytes, maps.blocks)
-        .map_err(|error| match error {
-            ChangedError::Invalid => EINVAL,
-            ChangedError::Stale => ESTALE,
-        })?;
+    let mut extents = piece(extension::Extent::default())?;
+    let mut from = None;
     query.filled = 0;
-    query.next_offset_bytes = range.end_bytes;
-    let mut rest: BlockRange = range.blocks;
-    while let Some(blocks) = maps.history.next_changed(rest, query.since) {
-        let (offset_bytes, length_bytes) = range.extent(blocks, maps.blocks);
-        if query.filled == query.capacity {
-            query.next_offset_bytes = offset_bytes;
-            break;
-        }
-        let extent = extension::Extent { offset_bytes, length_bytes };
-        let address = query.extents.wrapping_add(u64::from(query.filled) * size_of::<extension::Extent>() as u64);
-        user::write(address, &extent).map_err(|_| ENODATA)?;
-        query.filled += 1;
-        rest.first = blocks.end;
-        if kernel::current!().signal_pending() {
-            query.next_offset_bytes = offset_bytes.saturating_add(length_bytes).min(range.end_bytes);
-            break;
+    loop {
+        let room = (query.capacity - query.filled) as usize;
+        let count = {
+            let maps = tracker.maps.lock();
+            let range = changed_range(&query, &maps)?;
+            let (count, next_block) =
+                find_changed(&maps, &range, query.since, from.unwrap_or(range.blocks.first), &mut extents, room);
+            from = next_block;
+            query.next_offset_bytes = match next_block {
+                Some(block) => range.extent(BlockRange { first: block, end: range.blocks.end }, maps.blocks).0,
+                None => range.end_bytes,
+            };
+            count
+        };
+        give(query.extents, query.filled, &extents[..count])?;
+        query.filled += count as u32;
+        if from.is_none() || query.filled == query.capacity || kernel::current!().signal_pending() {
+            return user::write(opt, &query).map_err(|_| ENODATA);
         }
     }
-    user::write(opt, &query).map_err(|_| ENODATA)
+}
+
+fn changed_range(query: &extension::ChangedQuery, maps: &Maps) -> Result<ChangedRange> {
+    let capacity_bytes = maps.capacity_sectors << SECTOR_SHIFT;
+    request::changed_range(query, (maps.generation, maps.number()), capacity_bytes, maps.blocks).map_err(|error| {
+        match error {
+            ChangedError::Invalid => EINVAL,
+            ChangedError::Stale => ESTALE,
+        }
+    })
+}
+
+/// Finds up to `room` changed extents from block `from` on, as many as the page holds: how many, and the block from which
+/// to go on, `None` when all was looked at.
+fn find_changed(
+    maps: &Maps,
+    range: &ChangedRange,
+    since: u64,
+    from: u64,
+    extents: &mut [extension::Extent],
+    room: usize,
+) -> (usize, Option<u64>) {
+    let most = extents.len().min(room);
+    let mut rest = BlockRange { first: from, end: range.blocks.end };
+    let mut count = 0;
+    while let Some(blocks) = maps.history.next_changed(rest, since) {
+        if count == most {
+            return (count, Some(blocks.first));
+        }
+        let (offset_bytes, length_bytes) = range.extent(blocks, maps.blocks);
+        extents[count] = extension::Extent { offset_bytes, length_bytes };
+        count += 1;
+        rest.first = blocks.end;
+    }
+    (count, None)
 }

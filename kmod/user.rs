@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Structures of the interface on their way from and to user space.
 
-use core::mem::{size_of, MaybeUninit};
+use core::mem::{MaybeUninit, size_of};
 
 use kernel::{prelude::*, uaccess::UserSlice};
 
@@ -21,6 +21,7 @@ macro_rules! plain {
     };
 }
 plain!(
+    u8,
     u64,
     uapi::Uuid,
     uapi::FilterAttach,
@@ -67,6 +68,24 @@ pub fn read<T: Plain>(address: u64) -> Result<T> {
     UserSlice::new(pointer(address)?, size_of::<T>()).reader().read_raw(raw)?;
     // SAFETY: all bytes were written, and every bit pattern is a value.
     Ok(unsafe { value.assume_init() })
+}
+
+/// Reads structures that lie one behind the other; returns how many could be read, from the first one on.
+pub fn read_some<T: Plain>(address: u64, values: &mut [T]) -> usize {
+    for (at, value) in values.iter_mut().enumerate() {
+        match read(address.wrapping_add((at * size_of::<T>()) as u64)) {
+            Ok(got) => *value = got,
+            Err(_) => return at,
+        }
+    }
+    values.len()
+}
+
+/// Writes structures one behind the other.
+pub fn write_all<T: Plain>(address: u64, values: &[T]) -> Result {
+    // SAFETY: `Plain` has no padding, so all bytes are initialised.
+    let bytes = unsafe { core::slice::from_raw_parts(values.as_ptr().cast(), core::mem::size_of_val(values)) };
+    write_bytes(address, bytes)
 }
 
 /// Writes bytes to a user address; `EFAULT` when it is not writable.

@@ -75,21 +75,22 @@ static int example_ctl(struct blkfilter *filter, u32 cmd, u64 opt, u32 *optlen)
 	return copy_to_user(u64_to_user_ptr(opt), counts, sizeof(counts)) ? -ENODATA : 0;
 }
 
-static bool example_submit(struct blkfilter *filter, struct bio *bio, sector_t first, sector_t count)
+static enum blkfilter_verdict example_submit(struct blkfilter *filter, struct bio *bio, sector_t first,
+					     sector_t count)
 {
 	struct counter *counter = filter->private;
 	u64 number = atomic64_inc_return(&counter->seen);
 	unsigned int every = READ_ONCE(hold_every);
 
 	if (!every || number % every || !op_is_write(bio_op(bio)))
-		return false;
+		return BLKFILTER_PASS;
 	atomic64_inc(&counter->held);
 	bio->bi_opf &= ~REQ_NOWAIT;
 	spin_lock(&counter->lock);
 	bio_list_add(&counter->waiting, bio);
 	spin_unlock(&counter->lock);
 	queue_work(queue, &counter->work);
-	return true;
+	return BLKFILTER_HELD;
 }
 
 static const struct blkfilter_ops example_ops = {

@@ -79,35 +79,7 @@ impl<M: Memory> ActiveMap<M> {
     /// Marks blocks as changed and returns how many were not yet. Blocks beyond the end are passed over.
     ///
     /// Never fails: without memory for a leaf, the whole leaf counts as changed.
-    #[inline]
     pub fn mark(&self, blocks: BlockRange) -> u64 {
-        match self.mark_in_one_word(blocks) {
-            Some(newly) => newly,
-            None => self.mark_many(blocks),
-        }
-    }
-
-    /// The usual write: a few blocks of one word, in a leaf that is there. `None` when it is not that.
-    #[inline]
-    fn mark_in_one_word(&self, blocks: BlockRange) -> Option<u64> {
-        let last = blocks.end.wrapping_sub(1);
-        let word = blocks.first / 64;
-        if blocks.is_empty() || last / 64 != word || last >= self.blocks {
-            return None;
-        }
-        let slot = self.slots.get(usize::try_from(blocks.first / LEAF_BLOCKS).ok()?)?;
-        let words = match self.read(slot.load(Ordering::Acquire)) {
-            Leaf::Bits(words) => words,
-            Leaf::All => return Some(0),
-            Leaf::Empty => return None,
-        };
-        let mask = u64::MAX << (blocks.first % 64) & u64::MAX >> (63 - last % 64);
-        words.get(usize::try_from(word).ok()? % LEAF_WORDS).map(|word| set(word, mask))
-    }
-
-    /// Any other. (Not inlined: the registers that it saves would cost the usual write more than its work.)
-    #[inline(never)]
-    fn mark_many(&self, blocks: BlockRange) -> u64 {
         let mut newly = 0;
         for (leaf, part) in blocks.below(self.blocks).by_leaf() {
             if let Some(slot) = self.slots.get(leaf) {
@@ -115,6 +87,36 @@ impl<M: Memory> ActiveMap<M> {
             }
         }
         newly
+    }
+
+    /// Marks the blocks `first..=last` if that is as simple as usual: blocks of one word, in a leaf that is there.
+    /// `false`: nothing was done. (The write path; it takes some twenty instructions.)
+    #[inline]
+    pub fn mark_usual(&self, first: u64, last: u64) -> bool {
+        if first / 64 != last / 64 || last >= self.blocks {
+            return false;
+        }
+        let Some(slot) = usize::try_from(first / LEAF_BLOCKS).ok().and_then(|leaf| self.slots.get(leaf)) else {
+            return false;
+        };
+        let Leaf::Bits(words) = self.read(slot.load(Ordering::Acquire)) else { return false };
+        let Some(word) = words.get((first / 64) as usize % LEAF_WORDS) else { return false };
+        let mask = u64::MAX << (first % 64) & u64::MAX >> (63 - last % 64);
+        // Looks first: a second mark must not dirty the cache line.
+        if word.load(Ordering::Relaxed) & mask != mask {
+            word.fetch_or(mask, Ordering::AcqRel);
+        }
+        true
+    }
+
+    /// How many blocks are marked. Those of a leaf that counts as changed wholly are.
+    pub fn marked(&self) -> u64 {
+        let in_leaf = |leaf: usize| match self.leaf(leaf) {
+            Leaf::Empty => 0,
+            Leaf::All => self.positions(leaf),
+            Leaf::Bits(words) => words.iter().map(|word| u64::from(word.load(Ordering::Relaxed).count_ones())).sum(),
+        };
+        (0..self.slots.len()).map(in_leaf).sum()
     }
 
     /// Whether a block is marked.
@@ -219,17 +221,11 @@ impl<M: Memory> Drop for ActiveMap<M> {
     }
 }
 
-/// Sets bits of a word and returns how many were not yet. Looks first: a second mark must not dirty the cache line.
-#[inline]
+/// Sets bits of a word and returns how many were not yet.
 fn set(word: &AtomicU64, mask: u64) -> u64 {
-    match word.load(Ordering::Relaxed) & mask == mask {
-        true => 0,
-        false => set_anew(word, mask),
+    if word.load(Ordering::Relaxed) & mask == mask {
+        return 0;
     }
-}
-
-#[inline(never)]
-fn set_anew(word: &AtomicU64, mask: u64) -> u64 {
     let before = word.fetch_or(mask, Ordering::AcqRel);
     u64::from((mask & !before).count_ones())
 }

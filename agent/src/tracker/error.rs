@@ -221,6 +221,7 @@ fn explain(call: Call, errno: Errno) -> Option<(&'static str, &'static str)> {
         Errno::ENOMEM => Some(NO_MEMORY),
         Errno::ENODEV | Errno::ENXIO => Some(("the device is gone", "check its cable or its virtual machine")),
         Errno::EINTR => Some(("a signal came", "run it again")),
+        Errno::EAGAIN => Some(("a snapshot was taken meanwhile", "run it again")),
         Errno::EFAULT | Errno::ENODATA => Some(DISAGREE),
         _ => None,
     })

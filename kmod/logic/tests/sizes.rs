@@ -108,8 +108,11 @@ proptest::proptest! {
         chunks in any_chunks(), first in 0..210_000_u64, count in 0..30_000_u64,
     ) {
         let range = SectorRange::new(first, count);
+        let parts: Vec<_> = chunks.parts(range).collect();
+        let is_cut = range.end > chunks.capacity_sectors;
+        prop_assert_eq!(chunks.only_part(range), parts.first().copied().filter(|_| parts.len() == 1 && !is_cut));
         let mut at = first;
-        for part in chunks.parts(range) {
+        for part in parts {
             prop_assert_eq!(part.sectors.first, at);
             at = part.sectors.end;
             let chunk = chunks.sectors_of(part.chunk);

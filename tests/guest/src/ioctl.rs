@@ -1,6 +1,7 @@
 //! The one place that makes the module's system calls. Everything that points somewhere is checked here by its type.
 
 use std::fs::File;
+use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 
 use kmod_logic::uapi::extension::{
@@ -9,10 +10,10 @@ use kmod_logic::uapi::extension::{
     TrackerInfo, TrackerStatistics,
 };
 use kmod_logic::uapi::{
-    BLKFILTER_ATTACH, BLKFILTER_CTL, BLKFILTER_DETACH, CTL_CBTDIRTY, CTL_CBTMAP, CbtDirty, CbtInfo, CbtMap,
-    FILTER_NAME, FilterAttach, FilterCtl, FilterName, SNAPSHOT_COLLECT, SNAPSHOT_CREATE, SNAPSHOT_DESTROY,
-    SNAPSHOT_TAKE, SNAPSHOT_VERSION, SNAPSHOT_WAIT_EVENT, Sectors, SnapshotCollect, SnapshotCreate, SnapshotEvent,
-    SnapshotInfo, Uuid, Version,
+    BLKFILTER_ATTACH, BLKFILTER_CTL, BLKFILTER_DETACH, CTL_CBTDIRTY, CTL_CBTINFO, CTL_CBTMAP, CTL_SNAPSHOTINFO,
+    CbtDirty, CbtInfo, CbtMap, FILTER_NAME, FilterAttach, FilterCtl, FilterName, SNAPSHOT_COLLECT, SNAPSHOT_CREATE,
+    SNAPSHOT_DESTROY, SNAPSHOT_TAKE, SNAPSHOT_VERSION, SNAPSHOT_WAIT_EVENT, Sectors, SnapshotCollect, SnapshotCreate,
+    SnapshotEvent, SnapshotInfo, Uuid, Version,
 };
 
 /// A structure of the interface: plain integers and arrays, for which every bit pattern is a value.
@@ -94,6 +95,37 @@ pub fn read_map_to_bad_address(device: &File, name: [u8; 32], length: u32) -> ni
     let optlen = u32::try_from(size_of::<CbtMap>()).map_err(|_| nix::Error::EINVAL)?;
     let opt = std::ptr::from_mut(&mut query) as u64;
     call(device, BLKFILTER_CTL, &mut FilterCtl { name, command: CTL_CBTMAP, optlen, opt })
+}
+
+/// CBTMAP into the beginning of a file that is mapped into memory.
+pub fn read_map_into_file(device: &File, name: [u8; 32], length: u32, file: &File) -> nix::Result<()> {
+    use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+    let bytes = NonZeroUsize::try_from(usize::try_from(length).map_err(|_| nix::Error::EINVAL)?);
+    let bytes = bytes.map_err(|_| nix::Error::EINVAL)?;
+    // SAFETY: a new mapping at a place that the kernel chooses; nothing refers to it but the call below.
+    let memory = unsafe { mmap(None, bytes, ProtFlags::all(), MapFlags::MAP_SHARED, file, 0)? };
+    let mut query = CbtMap { offset: 0, length, buffer: memory.as_ptr() as u64 };
+    let optlen = u32::try_from(size_of::<CbtMap>()).map_err(|_| nix::Error::EINVAL)?;
+    let opt = std::ptr::from_mut(&mut query) as u64;
+    let result = call(device, BLKFILTER_CTL, &mut FilterCtl { name, command: CTL_CBTMAP, optlen, opt });
+    // SAFETY: mapped above with this length, and not used any more.
+    unsafe { munmap(memory, bytes.get())? };
+    result
+}
+
+/// CBTINFO.
+pub fn info(device: &File, name: [u8; 32]) -> nix::Result<CbtInfo> {
+    let mut info = CbtInfo::default();
+    control_filter(device, name, CTL_CBTINFO, &mut info, size_of::<CbtInfo>())?;
+    Ok(info)
+}
+
+/// SNAPSHOTINFO.
+pub fn snapshot_info(device: &File, name: [u8; 32]) -> nix::Result<SnapshotInfo> {
+    let mut info = SnapshotInfo::default();
+    control_filter(device, name, CTL_SNAPSHOTINFO, &mut info, size_of::<SnapshotInfo>())?;
+    Ok(info)
 }
 
 /// CBTDIRTY.

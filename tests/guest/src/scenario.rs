@@ -5,6 +5,7 @@ mod command_line;
 mod compat;
 mod cost;
 mod cost_memory;
+mod earlier;
 mod extension;
 mod fault;
 mod file_system;
@@ -16,6 +17,7 @@ mod limit;
 mod loading;
 mod memory;
 mod parameters;
+mod patience;
 mod race;
 mod readme;
 mod refuse;
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 24] = [
+pub const AREAS: [&[Scenario]; 26] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -46,6 +48,8 @@ pub const AREAS: [&[Scenario]; 24] = [
     snapshot::SCENARIOS,
     ring::SCENARIOS,
     race::SCENARIOS,
+    earlier::SCENARIOS,
+    patience::SCENARIOS,
     stack::SCENARIOS,
     file_system::SCENARIOS,
     swap::SCENARIOS,

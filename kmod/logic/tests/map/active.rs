@@ -32,6 +32,34 @@ fn blocks_are_counted_once() {
 }
 
 #[test]
+fn the_short_way_marks_the_same_or_says_that_it_does_not() {
+    let near = [0, 1, 62, 63, 64, 65, 127, 500, LEAF_BLOCKS - 1, LEAF_BLOCKS, LEAF_BLOCKS + 70];
+    for (first, last) in near.into_iter().flat_map(|first| near.map(|last| (first, last))) {
+        let map = map(LEAF_BLOCKS + 66);
+        map.mark(blocks(3, 4));
+        let before: Vec<bool> = (0..LEAF_BLOCKS + 80).map(|block| map.is_marked(block)).collect();
+        let done = map.mark_usual(first, last);
+        assert_eq!(done, first / 64 == last / 64 && last < LEAF_BLOCKS, "{first}..={last}");
+        for (block, before) in (0..).zip(before) {
+            let wanted = before || done && (first..=last).contains(&block);
+            assert_eq!(map.is_marked(block), wanted, "block {block} after {first}..={last}");
+        }
+    }
+}
+
+#[test]
+fn marked_blocks_are_counted_in_every_kind_of_leaf() {
+    let map = map(4 * LEAF_BLOCKS - 9);
+    assert_eq!(map.marked(), 0);
+    map.mark(blocks(5, 70));
+    assert!(map.mark_usual(70, 71) && map.mark_usual(71, 71));
+    map.mark(blocks(LEAF_BLOCKS, 2 * LEAF_BLOCKS));
+    Counted::limit(Some(0));
+    map.mark(blocks(3 * LEAF_BLOCKS + 1, 3 * LEAF_BLOCKS + 2));
+    assert_eq!(map.marked(), 67 + LEAF_BLOCKS + (LEAF_BLOCKS - 9));
+}
+
+#[test]
 fn blocks_beyond_the_end_are_passed_over() {
     let map = map(100);
     assert_eq!(map.mark(blocks(90, 200)), 10);

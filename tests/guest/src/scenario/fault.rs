@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use kmod_logic::uapi::extension::TRACKER_INVALID;
 use kmod_logic::uapi::{EVENT_CORRUPTED, SnapshotEvent};
 
 use crate::block_device::BlockDevice;
@@ -10,6 +11,7 @@ use crate::direct::{AlignedBuffer, DirectFile};
 use crate::disk::Disk;
 use crate::dm::{self, Mapped};
 use crate::filter::Tracked;
+use crate::kernel_module;
 use crate::registry::Scenario;
 use crate::snapshot::{AMPLE_SECTORS, Snapshot};
 use crate::storm::Area;
@@ -28,6 +30,13 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("fault/store_writes", "a write error of the store spoils the image, not the write", store_writes)
         .with_module(),
     Scenario::new("fault/slow_store", "a slow store loses nothing", slow_store).with_module().within_s(240),
+    Scenario::new(
+        "fault/hook_lost",
+        "when the kernel's tracing fails, living images are lost at once and tracking begins anew",
+        hook_lost,
+    )
+    .with_module()
+    .within_s(180),
     Scenario::new("fault/one_of_two", "a spoiled image leaves the other disk's write alone", one_of_two).with_module(),
 ];
 
@@ -145,4 +154,40 @@ fn one_of_two() -> Result<()> {
     broken.detach()?;
     sound.detach()?;
     mapped.remove()
+}
+
+/// The address of a function of the module under test.
+fn address_of(function: &str) -> Result<String> {
+    let symbols = std::fs::read_to_string("/proc/kallsyms")?;
+    let mut lines = symbols.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words.get(2) == Some(&function)).with_context(|| format!("no symbol {function}"))?;
+    Ok(format!("0x{}", line[0]))
+}
+
+fn hook_lost() -> Result<()> {
+    const LOSE_HOOK: &str = "blksnap_lose_hook";
+    let (tracked, bystander) = (Tracked::attach(&Disk::First.node()?)?, Tracked::attach(&Disk::Second.node()?)?);
+    Area::of_disk(0, tracked.path(), 0, 4096).fill()?;
+    let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+    let generations = [tracked.info()?.generation, bystander.info()?.generation];
+    let functions = [address_of("blkfilter_unhook_writes")?, address_of("blkfilter_hook_writes")?];
+    kernel_module::load(LOSE_HOOK, &format!("unhook={} hook={}", functions[0], functions[1]))?;
+    // Nobody asks; the module finds it out itself.
+    ensure_spoiled(&snapshot, &tracked)?;
+    for (tracked, before) in [&tracked, &bystander].into_iter().zip(generations) {
+        ensure!(tracked.info()?.generation != before, "tracking goes on as if nothing was missed");
+        let flags = tracked.tracker_info()?.flags;
+        ensure!(flags & TRACKER_INVALID != 0, "the flags are {flags}");
+    }
+    let second = Snapshot::create(Path::new("/tmp"), AMPLE_SECTORS)?;
+    bystander.add_to(second.id())?;
+    let result = second.take();
+    ensure!(result == Err(nix::Error::ENXIO), "TAKE gives {result:?}");
+    kernel_module::remove(LOSE_HOOK)?;
+    second.take().context("TAKE when writes are seen again")?;
+    ensure!(bystander.tracker_info()?.flags & TRACKER_INVALID == 0, "the new generation is not valid");
+    second.destroy()?;
+    snapshot.destroy()?;
+    tracked.detach()?;
+    bystander.detach()
 }

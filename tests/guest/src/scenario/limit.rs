@@ -1,5 +1,6 @@
 //! Difference storage that grows and runs out, and memory that stays bounded.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +11,7 @@ use crate::block_device::BlockDevice;
 use crate::direct::{AlignedBuffer, DirectFile};
 use crate::disk::Disk;
 use crate::filter::Tracked;
+use crate::mount::Mount;
 use crate::oracle::{self, Picture};
 use crate::parameter::Parameter;
 use crate::registry::Scenario;
@@ -35,6 +37,9 @@ pub const SCENARIOS: &[Scenario] = &[
         .within_s(120),
     Scenario::new("limit/second_touch", "a place is preserved once", second_touch).with_module(),
     Scenario::new("limit/small_write", "a small write copies little", small_write).with_module(),
+    Scenario::new("limit/free_at_once", "when DESTROY returns, the room of the store is free", free_at_once)
+        .with_module()
+        .within_s(180),
     Scenario::new("limit/huge_discard", "a discard of 768 MiB is preserved in bounded memory", huge_discard)
         .with_module()
         .within_s(300),
@@ -210,5 +215,33 @@ fn huge_discard() -> Result<()> {
     oracle::ensure_baseline(&Picture::of(&tracked.image()?, &area)?)?;
     ensure!(pinned_mib <= 32, "{pinned_mib} MiB of memory were in use meanwhile");
     snapshot.destroy()?;
+    tracked.detach()
+}
+
+/// For each kind of store, with preserved data and reads of the image behind it.
+fn free_at_once() -> Result<()> {
+    let tracked = Tracked::attach(&Disk::First.node()?)?;
+    let place = Mount::new(Path::new("none"), "memory", "tmpfs", "size=256m")?;
+    let free_blocks = || Ok::<_, nix::Error>(nix::sys::statvfs::statvfs(place.root())?.blocks_free());
+    let use_it = |store: &Path, limit_sectors| -> Result<()> {
+        let snapshot = Snapshot::take_of(store, limit_sectors, &[&tracked])?;
+        DirectFile::open(tracked.path())?.write(&AlignedBuffer::new(1 << 20), 0)?;
+        DirectFile::open_to_read(&tracked.image()?)?.read_new(0, 1 << 20)?;
+        snapshot.destroy()
+    };
+    let before = free_blocks()?;
+    for round in 0..3 {
+        use_it(place.root(), AMPLE_SECTORS)?;
+        let after = free_blocks()?;
+        ensure!(after == before, "round {round}: {before} blocks were free, and {after} are after DESTROY");
+    }
+    // No unmount could succeed while a file is open.
+    place.unmount().context("the store's file system is in use after DESTROY")?;
+    let disk = Disk::Store.node()?;
+    for round in 0..3 {
+        use_it(&disk, 1 << 22)?;
+        let exclusively = std::fs::OpenOptions::new().read(true).custom_flags(nix::libc::O_EXCL).open(&disk);
+        exclusively.with_context(|| format!("round {round}: the store's device is in use after DESTROY"))?;
+    }
     tracked.detach()
 }

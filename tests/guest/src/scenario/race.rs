@@ -1,6 +1,6 @@
 //! Orders of events that are rare in life, made certain by devices that delay.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -23,18 +23,16 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "race/image_read_before_write",
         "an image read that is overtaken by a write returns the old data",
-        || image_read_and_write(Order::ReadFirst),
+        || with_each_store(|store| image_read_and_write(Order::ReadFirst, store)),
     )
     .with_module(),
     Scenario::new("race/image_read_after_write", "an image read during the preservation returns the old data", || {
-        image_read_and_write(Order::WriteFirst)
+        with_each_store(|store| image_read_and_write(Order::WriteFirst, store))
     })
     .with_module(),
-    Scenario::new(
-        "race/parts_of_a_chunk",
-        "writes to the parts of one chunk at once are all preserved",
-        parts_of_a_chunk,
-    )
+    Scenario::new("race/parts_of_a_chunk", "writes to the parts of one chunk at once are all preserved", || {
+        with_each_store(parts_of_a_chunk)
+    })
     .with_module(),
     Scenario::new(
         "race/take_and_slow_writes",
@@ -49,11 +47,9 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("race/take_gives_up", "a TAKE that cannot wait any longer undoes everything", take_gives_up)
         .with_module()
         .within_s(300),
-    Scenario::new(
-        "race/destroy_during_copy",
-        "DESTROY while data is being preserved lets the writes go",
-        destroy_during_copy,
-    )
+    Scenario::new("race/destroy_during_copy", "DESTROY while data is being preserved lets the writes go", || {
+        with_each_store(destroy_during_copy)
+    })
     .with_module(),
 ];
 
@@ -83,13 +79,31 @@ enum Order {
     WriteFirst,
 }
 
-fn image_read_and_write(order: Order) -> Result<()> {
+/// With a file as the store the worker preserves, with a device the writer itself does.
+fn with_each_store(scenario: impl Fn(&Store) -> Result<()>) -> Result<()> {
+    scenario(&Store { path: "/tmp".into(), limit_sectors: AMPLE_SECTORS }).context("with a file as the store")?;
+    let device = Store { path: Disk::Store.node()?, limit_sectors: 1 << 22 };
+    scenario(&device).context("with a device as the store")
+}
+
+struct Store {
+    path: PathBuf,
+    limit_sectors: u64,
+}
+
+impl Store {
+    fn take(&self, tracked: &Tracked) -> Result<Snapshot> {
+        Snapshot::take_of(&self.path, self.limit_sectors, &[tracked])
+    }
+}
+
+fn image_read_and_write(order: Order, store: &Store) -> Result<()> {
     let slow = Slow::new(0, 0)?;
     let tracked = Tracked::attach(&slow.mapped.node()?)?;
     let area = Area::of_disk(0, tracked.path(), 0, 4096);
     area.fill()?;
     slow.set(HOLD_MS, 0)?;
-    let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+    let snapshot = store.take(&tracked)?;
     let part = Area { sectors: 64, ..area.clone() };
     let (image, disk) = (tracked.image()?, DirectFile::open(tracked.path())?);
     let write = || disk.write(&AlignedBuffer::new(32768), 0).context("the write");
@@ -119,13 +133,13 @@ fn image_read_and_write(order: Order) -> Result<()> {
     slow.mapped.remove()
 }
 
-fn parts_of_a_chunk() -> Result<()> {
+fn parts_of_a_chunk(store: &Store) -> Result<()> {
     let slow = Slow::new(0, 0)?;
     let tracked = Tracked::attach(&slow.mapped.node()?)?;
     let area = Area::of_disk(0, tracked.path(), 0, 1024);
     area.fill()?;
     slow.set(HOLD_MS, 0)?;
-    let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+    let snapshot = store.take(&tracked)?;
     std::thread::scope(|scope| -> Result<()> {
         let writers = (0..16_u64).map(|number| {
             let path = tracked.path();
@@ -242,12 +256,12 @@ fn take_gives_up() -> Result<()> {
     slow.mapped.remove()
 }
 
-fn destroy_during_copy() -> Result<()> {
+fn destroy_during_copy(store: &Store) -> Result<()> {
     let slow = Slow::new(0, 0)?;
     let tracked = Tracked::attach(&slow.mapped.node()?)?;
     Area::of_disk(0, tracked.path(), 0, 4096).fill()?;
     slow.set(HOLD_MS, 0)?;
-    let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+    let snapshot = store.take(&tracked)?;
     let disk = DirectFile::open(tracked.path())?;
     std::thread::scope(|scope| -> Result<()> {
         let writer = scope.spawn(|| disk.write(&AlignedBuffer::new(65536), 0));

@@ -4,19 +4,20 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use kmod_logic::uapi::FILTER_NAME;
 use nix::errno::Errno;
 
 use crate::disk::MemoryDisks;
-use crate::filter::Tracked;
-use crate::kernel_module;
+use crate::filter::{self, Tracked};
 use crate::registry::Scenario;
 use crate::snapshot::{AMPLE_SECTORS, Snapshot};
+use crate::{ioctl, kernel_module};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("refuse/integrity", "a disk with integrity data gives EPERM", integrity).with_module().in_own_boot(),
-    Scenario::new("refuse/zoned", "a zoned disk is refused", zoned).with_module(),
-    Scenario::new("refuse/dax", "a disk that can be written past the block layer is refused", dax)
+    Scenario::new("refuse/zoned", "ATTACH refuses a zoned disk", zoned).with_module(),
+    Scenario::new("refuse/dax", "ATTACH refuses a disk that can be written past the block layer", dax)
         .with_module()
         .in_own_boot(),
 ];
@@ -67,18 +68,20 @@ fn integrity() -> Result<()> {
     Ok(())
 }
 
+/// A tracker would miss changes there, so it is not even attached.
+fn ensure_not_attached(path: &Path) -> Result<()> {
+    let attached = ioctl::attach(&filter::open(path)?, FILTER_NAME);
+    ensure!(attached == Err(Errno::EOPNOTSUPP), "ATTACH gives {attached:?}");
+    Ok(())
+}
+
 fn zoned() -> Result<()> {
     let disks = MemoryDisks::new(1, 64, "zoned=1 zone_size=16")?;
-    let refused = refusal(&disks.node(0)?)?;
-    ensure!(refused.is_some(), "a zoned disk is in a snapshot");
-    Ok(())
+    ensure_not_attached(&disks.node(0)?)
 }
 
 fn dax() -> Result<()> {
     kernel_module::load("nd_pmem", "")?;
     kernel_module::load("nd_e820", "")?;
-    let path = wait_for(|_, name| name.starts_with("pmem"))?;
-    let refused = refusal(&path)?;
-    ensure!(refused.is_some(), "a disk with DAX is in a snapshot");
-    Ok(())
+    ensure_not_attached(&wait_for(|_, name| name.starts_with("pmem"))?)
 }

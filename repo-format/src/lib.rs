@@ -39,6 +39,7 @@ pub mod seal;
 pub mod session;
 pub mod sign;
 pub mod store;
+pub mod suspects;
 pub mod tree;
 pub mod writer_key;
 pub mod writers;

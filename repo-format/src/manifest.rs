@@ -27,7 +27,7 @@ pub enum PointKind {
     Full,
     /// Everything was read and hashed; only what was new was stored.
     FullRead,
-    /// Only the changed extents were read.
+    /// Of at least one disk only the changed extents were read.
     Incremental,
 }
 
@@ -61,7 +61,7 @@ pub struct TrackerPlace {
     pub generation: String,
     /// Counter that a snapshot increments.
     pub number: u64,
-    /// UUID of the interval that began at this snapshot.
+    /// Random id of the interval that this snapshot ended; a machine that was reverted or cloned has another one under the same number.
     pub interval: String,
 }
 
@@ -90,6 +90,9 @@ pub struct Disk {
     /// Where change tracking stood.
     #[serde(default)]
     pub tracker: Option<TrackerPlace>,
+    /// Why all of it was read although there is a parent, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_read_reason: Option<String>,
     /// Partition tables, volumes and file systems as the agent found them. Facts for people and restores, nothing to decode data with.
     #[serde(default)]
     pub facts: serde_json::Value,
@@ -130,6 +133,16 @@ pub struct Stats {
     pub chunks_read: u64,
     /// From the start of the job to just before the manifest.
     pub duration_ms: u64,
+    /// What of `bytes_read` nobody had called changed: read to see whether the list of changes is complete.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes_audited: u64,
+    /// What was overwritten on the disks during the backup and had to be kept for it; none where nobody counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_preserved: Option<u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The sealed part of a manifest.

@@ -47,6 +47,8 @@ pub const RESCUE: Magic = Magic(b"ICERESC1");
 pub const VERIFIED: Magic = Magic(b"ICEVERI1");
 /// Packs found damaged.
 pub const DAMAGED: Magic = Magic(b"ICEDAMA1");
+/// Points that may lack changes.
+pub const SUSPECTS: Magic = Magic(b"ICESUSP1");
 
 /// A record whose frame and checksum are right. Its signature is checked by [`Record::verified`].
 #[derive(Debug)]

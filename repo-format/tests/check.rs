@@ -84,6 +84,7 @@ fn a_bit_flipped_anywhere_is_found_and_named() {
         "rescues/",
         "verified/",
         "damaged/",
+        "suspects/",
         "pardons/",
         "executions/",
     ] {

@@ -12,7 +12,7 @@ fn problems(shown: &Value) -> Vec<String> {
     shown["problems"].as_array().unwrap().iter().map(|what| what.as_str().unwrap().to_owned()).collect()
 }
 
-const PREFIXES: [(&str, &str); 15] = [
+const PREFIXES: [(&str, &str); 16] = [
     ("config", "configuration"),
     ("keys/", "key slot"),
     ("writers/", "writer"),
@@ -28,6 +28,7 @@ const PREFIXES: [(&str, &str); 15] = [
     ("rescues/", "rescue"),
     ("verified/", "verification"),
     ("damaged/", "damaged packs"),
+    ("suspects/", "suspect points"),
 ];
 
 fn objects(full: &Full) -> Vec<String> {

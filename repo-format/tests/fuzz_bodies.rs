@@ -149,6 +149,7 @@ pub fn record(bytes: &[u8]) -> bool {
         record::RESCUE,
         record::VERIFIED,
         record::DAMAGED,
+        record::SUSPECTS,
     ] {
         let Ok(found) = record::decode("record", magic, bytes) else { continue };
         assert!(found.record_bytes <= bytes.len());

@@ -13,6 +13,7 @@ use repo_format::reader::Reader;
 use repo_format::repository::{Access, Repository};
 use repo_format::store::dir::DirStore;
 use repo_format::store::fs::Fs;
+use repo_format::suspects;
 use repo_format::{forget, lease, writer_key};
 use std::collections::BTreeMap;
 use std::fs;
@@ -76,6 +77,7 @@ fn make() -> Golden {
     condemned::record_verified(bench.repo(), &packs[..1], bench.now()).unwrap();
     condemned::rescue(laptop.repo(), packs[1..].to_vec(), bench.now()).unwrap();
     lease::Lease::take(laptop.repo(), lease::Purpose::Read, bench.now()).unwrap();
+    suspects::record(laptop.repo(), &[points[1].0.manifest], bench.now()).unwrap();
     let line = |(at, name, image): &(repo_format::manifest::PointKey, &str, Vec<u8>)| {
         format!("{} {name} {}\n", at.manifest, blake3::hash(image).to_hex())
     };
@@ -156,6 +158,7 @@ fn todays_program_reads_the_small_records_of_version_1() {
     assert_eq!(condemned::list(repo).unwrap().len(), 1);
     assert_eq!(condemned::rescues(repo).unwrap().len(), 1);
     assert_eq!(condemned::verified(repo).unwrap().len(), 1);
+    assert_eq!(suspects::all(repo).unwrap().len(), 1);
     assert_eq!(lease::list(repo).unwrap().len(), 1);
     assert_eq!(repo.writers().unwrap().len(), 2);
 }
@@ -199,7 +202,7 @@ fn todays_program_writes_version_1_byte_for_byte() {
     }
     let same_zstd = text("zstd-version") == zstd::zstd_safe::version_string();
     let depends_on_zstd = |key: &str| ["data/", "manifests/"].iter().any(|prefix| key.starts_with(prefix));
-    let named_by_zstd = ["tombstones/", "condemned/", "rescues/", "verified/", "damaged/"];
+    let named_by_zstd = ["tombstones/", "condemned/", "rescues/", "verified/", "damaged/", "suspects/"];
     let compared = |objects: BTreeMap<String, Vec<u8>>| -> BTreeMap<String, blake3::Hash> {
         let kept = objects.into_iter().filter(|(key, _)| {
             same_zstd || !(depends_on_zstd(key) || named_by_zstd.iter().any(|prefix| key.starts_with(prefix)))

@@ -118,6 +118,7 @@ pub fn check(repo: &Repository, index: &Index, options: &Options<'_>) -> Result<
     let listing = objects::list(repo, &mut findings)?;
     let graves = objects::check_records(repo, &listing, options, (&mut findings, &mut report))?;
     let points = points::check_points(repo, &listing, &graves, options, (&mut findings, &mut report))?;
+    points::name_suspects(repo, &listing, &graves, &mut findings)?;
     let packs = packs::check_packs(repo, index, &listing, options, (&mut findings, &mut report))?;
     let reader = Reader::new(repo, index);
     trees::check_trees(&reader, &packs, &points, options, (&mut findings, &mut report))?;

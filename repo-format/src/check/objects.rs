@@ -13,6 +13,7 @@ use crate::manifest::PointKey;
 use crate::pack::PackKind;
 use crate::record::{self, MaySign};
 use crate::repository::Repository;
+use crate::suspects;
 use crate::writer_key::WriterRecord;
 use std::collections::HashMap;
 
@@ -32,7 +33,7 @@ pub(super) const NO_RECORD: &str = "no sound record of this writer is in the sto
 /// What to do about a writer's record.
 pub(super) const WRITERS_NEXT: &str = "`icecore key repair WRITER_KEY_FILE` (without the file for the built-in writer), or restore the object from a replica; until then nothing is pruned";
 
-const RECORD_PREFIXES: [&str; 10] = [
+const RECORD_PREFIXES: [&str; 11] = [
     "keys/",
     "writers/",
     "leases/",
@@ -43,6 +44,7 @@ const RECORD_PREFIXES: [&str; 10] = [
     "executions/",
     "verified/",
     "damaged/",
+    "suspects/",
 ];
 
 /// Lists the store. What belongs to no kind is noted, or an error where it stops other work.
@@ -178,6 +180,7 @@ fn check_record(
             Ok(())
         }
         "pardons" | "executions" => forget::check_mark(repo, key, bytes),
+        "suspects" => suspects::check_object(repo, key, bytes),
         _ => condemned::check_object(repo, key, bytes),
     }
 }
@@ -222,6 +225,9 @@ fn next_step(key: &str) -> &'static str {
         "condemned" => "delete the objects of this run; the next prune condemns anew and waits the grace again",
         "rescues" => "see that no backup runs, delete this object, then check again; until then prune refuses to run",
         "damaged" => "delete this object and run `icecore check --read-data`: it names the damaged packs again",
+        "suspects" => {
+            "delete this object; which points it named cannot be told: restore those since the last full read with care"
+        }
         "verified" => "delete this object and run `icecore check --read-data`: it verifies the packs again",
         _ => "delete this object once no prune and no undo runs",
     }

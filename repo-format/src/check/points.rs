@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::id::{ManifestId, NameId, NodeId};
 use crate::manifest::{PointKey, StoredManifest};
 use crate::repository::Repository;
+use crate::suspects;
 use crate::tree::Tree;
 use std::collections::HashMap;
 
@@ -89,6 +90,33 @@ pub(super) fn check_points(
     }
     check_chains(&links, listing, graves, findings);
     Ok(points)
+}
+
+/// Points that restore but may not be what the disks were.
+pub(super) fn name_suspects(
+    repo: &Repository,
+    listing: &Listing,
+    graves: &Graves,
+    findings: &mut Findings,
+) -> Result<()> {
+    let suspects = match suspects::all(repo) {
+        Err(error) => {
+            let what = as_finding("suspects/", error)?;
+            findings.note(
+                "suspects/",
+                &what,
+                "which points may lack changes cannot be told until the store can be read",
+            );
+            return Ok(());
+        }
+        Ok(suspects) => suspects,
+    };
+    let standing = listing.points.iter().filter(|at| suspects.contains(&at.manifest));
+    for at in standing.filter(|at| !graves.contains_key(&at.manifest)) {
+        let what = "it may lack changes: a later backup of this name found that the list of changes was not complete";
+        findings.note(&at.key(), what, "restore a later point, or one made by a full read, if you have the choice");
+    }
+    Ok(())
 }
 
 fn open(repo: &Repository, stored: &StoredManifest, points: &mut Points) -> Result<()> {

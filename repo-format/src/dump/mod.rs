@@ -17,7 +17,7 @@ use crate::layout::{Field, Length, bytes_of, number_of};
 use crate::pack::PackKind;
 use crate::record::{
     CONDEMNED, CONDEMNED_LEASES, CONFIG, DAMAGED, EXECUTION, KEY_SLOT, LEASE, MANIFEST, Magic, PARDON, RECEIPT, RESCUE,
-    TOMBSTONE, VERIFIED, WRITER,
+    SUSPECTS, TOMBSTONE, VERIFIED, WRITER,
 };
 use crate::repository::Repository;
 use crate::store::Store;
@@ -81,7 +81,7 @@ impl Sheet {
     }
 }
 
-const RECORDS: [(Magic, &str, &str); 15] = [
+const RECORDS: [(Magic, &str, &str); 16] = [
     (CONFIG, "configuration", "config"),
     (KEY_SLOT, "key slot", "keys/"),
     (WRITER, "writer", "writers/"),
@@ -96,6 +96,7 @@ const RECORDS: [(Magic, &str, &str); 15] = [
     (RESCUE, "rescue", "rescues/"),
     (VERIFIED, "verification", "verified/"),
     (DAMAGED, "damaged packs", "damaged/"),
+    (SUSPECTS, "suspect points", "suspects/"),
     // Never in a store; here so that its magic is recognised.
     (Magic(b"ICEFOOT1"), "end of a pack", "-"),
 ];

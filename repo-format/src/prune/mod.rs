@@ -17,6 +17,7 @@ use crate::manifest::PointKey;
 use crate::reader::Reader;
 use crate::reconcile::{self, Reconciled, reconcile};
 use crate::repository::Repository;
+use crate::suspects;
 use jiff::{SignedDuration, Timestamp};
 use mark::Mark;
 use pins::Pins;
@@ -378,6 +379,7 @@ impl Run<'_> {
 
     /// Removes what has served: old rescues, and temporary files when nobody else is at work.
     fn tidy(&self, leases: &[LeaseBody]) -> Result<()> {
+        suspects::tidy(self.repo)?;
         for (key, created_at, _) in condemned::rescues(self.repo)? {
             if self.now.duration_since(created_at) > self.options.grace + self.options.grace {
                 self.repo.store().delete(&key)?;

@@ -35,8 +35,8 @@ impl<'s> TreeEditor<'s> {
         Self { base, source, path: Vec::new(), last: None }
     }
 
-    /// Sets the chunk at a position; null makes it a hole. Positions must ascend.
-    pub fn set(&mut self, position: u64, chunk: Option<ChunkId>, sink: &mut dyn NodeSink) -> Result<()> {
+    /// Sets the chunk at a position; null makes it a hole. Positions must ascend. Tells whether the base has another one there.
+    pub fn set(&mut self, position: u64, chunk: Option<ChunkId>, sink: &mut dyn NodeSink) -> Result<bool> {
         if position >= self.base.chunks || self.last.is_some_and(|last| last >= position) {
             return Err(Error::Refused(format!("position {position} is behind the disk's end or out of order")));
         }
@@ -48,11 +48,12 @@ impl<'s> TreeEditor<'s> {
         let leaf = self.path.last_mut().expect("descend leaves a leaf");
         let slot = leaf.slot(position).expect("descend leaves the leaf of the position");
         let child = chunk.map(|id| id.0);
-        if leaf.node.children[slot] != child {
+        let differs = leaf.node.children[slot] != child;
+        if differs {
             leaf.node.children[slot] = child;
             leaf.changed = true;
         }
-        Ok(())
+        Ok(differs)
     }
 
     /// Opens nodes down to the leaf of `position`.

@@ -9,6 +9,7 @@ use repo_format::lease::{Lease, Purpose};
 use repo_format::manifest::PointKey;
 use repo_format::pack::PackKind;
 use repo_format::record::{self, Magic};
+use repo_format::suspects;
 
 pub fn keys(bench: &Bench, prefix: &str) -> Vec<String> {
     bench.store().keys(prefix).unwrap()
@@ -48,6 +49,7 @@ pub fn full() -> Full {
     condemned::rescue(repo, vec![pack], now).unwrap();
     condemned::record_verified(repo, &[pack], now).unwrap();
     condemned::record_damaged(repo, &[pack], now).unwrap();
+    suspects::record(repo, &[forgotten.manifest], now).unwrap();
     put_mark(&bench, "pardons", record::PARDON, forgotten.manifest);
     put_mark(&bench, "executions", record::EXECUTION, forgotten.manifest);
     Full { bench, first, second, forgotten }

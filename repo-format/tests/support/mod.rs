@@ -400,6 +400,7 @@ fn described(name: &str, content: &[u8], tree: Tree) -> Disk {
         excluded_partitions: Vec::new(),
         zeroed_extents: Vec::new(),
         tracker: None,
+        full_read_reason: None,
         facts: serde_json::Value::Null,
     }
 }

@@ -1,22 +1,26 @@
 //! A backup, from disks to a committed recovery point. Reads like the data flow:
 //!
-//! sources → what to read ([`plan`]) → read, hash, "known?", compress ([`pipeline`]) → packs → tree → manifest.
+//! sources → snapshot ([`provider`]) → what to read ([`plan`]) → read, hash, "known?", compress ([`pipeline`]) → packs → tree → manifest.
 //!
 //! The manifest is the only commit point. Whatever fails before it leaves every earlier point as it was, and what was stored already
 //! is not stored again by the next run.
 
+mod audit;
 mod commit;
 mod limit;
 mod pipeline;
 mod plan;
 mod request;
+#[cfg(test)]
+mod tests;
 
+pub use audit::Audit;
 pub use plan::PlannedDisk;
-pub use request::{Audit, BackupOutcome, BackupRequest, ChangedList, Guarded, Refusal};
+pub use request::{BackupOutcome, BackupRequest, ChangedList, DiskOutcome, Guarded, Refusal};
 
 use crate::hooks::{Hooks, Instant};
 use crate::progress::Progress;
-use crate::source::in_use::in_use;
+use crate::source::provider::{self, Choice, NamedSource, Provider, ProviderKind, Snapshot, SnapshotError};
 use crate::source::sys::SysRoot;
 use crate::source::{Source, disk_names, is_on};
 use anyhow::{Context, Result, bail};
@@ -28,8 +32,6 @@ use repo_format::manifest::{Consistency, Manifest, StoredManifest};
 use repo_format::reader::Reader;
 use repo_format::repository::Repository;
 use repo_format::session::SessionStart;
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 /// What a job needs from outside besides its request.
@@ -40,6 +42,8 @@ pub struct Surroundings<'a> {
     pub progress: &'a dyn Progress,
     /// Set from outside to stop cleanly.
     pub cancel: &'a AtomicBool,
+    /// Who could hold the disks still, in the order of preference.
+    pub providers: &'a [&'a dyn Provider],
 }
 
 /// Backs up the request's sources as one recovery point. The index must have been reconciled with the store.
@@ -50,29 +54,49 @@ pub fn run(
     around: &Surroundings<'_>,
 ) -> Result<BackupOutcome> {
     request.check()?;
-    // Without a snapshot the instant lasts until everything is read.
-    let hooks =
-        Hooks::new(&request.hooks, request.hook_subject(), Instant::WholeRead, (around.progress, around.cancel));
+    // A snapshot is an instant of its own, and hooks run just round it. Without one the instant lasts until everything is read.
+    let hooks = |instant| Hooks::new(&request.hooks, request.hook_subject(), instant, (around.progress, around.cancel));
+    if would_take_snapshot(request, around) {
+        return store_point(repo, index, request, (around, Some(&hooks(Instant::Snapshot))));
+    }
+    let hooks = hooks(Instant::WholeRead);
     let held = hooks.before()?;
-    let stored = store_point(repo, index, request, around);
+    let stored = store_point(repo, index, request, (around, None));
     let report = held.after(stored.is_ok());
     Ok(BackupOutcome { hooks: report, ..stored? })
 }
 
-/// Everything but the hooks.
+/// Whether hooks can wait until the instant. What fails here fails again where it is told.
+fn would_take_snapshot(request: &BackupRequest, around: &Surroundings<'_>) -> bool {
+    let chosen = open_sources(request)
+        .and_then(|sources| Ok(choose(request, around, &sources)?.provider.kind() != ProviderKind::Direct));
+    chosen.unwrap_or(false)
+}
+
+fn choose<'a>(request: &BackupRequest, around: &Surroundings<'a>, sources: &[NamedSource]) -> Result<Choice<'a>> {
+    // A list from elsewhere was made for what is read now, not for a snapshot that is still to come.
+    let wanted = request.provider.or(request.changed.is_some().then_some(ProviderKind::Direct));
+    provider::choose(around.providers, wanted, sources)
+}
+
+/// Everything but hooks round a whole read.
 fn store_point(
     repo: &Repository,
     index: &Index,
     request: &BackupRequest,
-    around: &Surroundings<'_>,
+    (around, hooks): (&Surroundings<'_>, Option<&Hooks<'_>>),
 ) -> Result<BackupOutcome> {
     let started_at = (around.clock)();
-    let before = stamps(&request.sources)?;
     let sources = open_sources(request)?;
-    let consistency = refuse_unsafe(request, &sources)?;
+    refuse_repository_on(request, &sources)?;
+    let choice = choose(request, around, &sources)?;
+    if choice.promise.consistency == Consistency::NotConsistent {
+        choice.passed_over.iter().for_each(|why| around.progress.message(why));
+    }
     let reader = Reader::new(repo, index);
     let mut start = SessionStart::begin(&reader, started_at).context("beginning the backup")?;
-    let result = plan_and_store(&reader, &mut start, request, (&sources, consistency, started_at), (&before, around));
+    let job = (sources, choice, started_at);
+    let result = snapshot_and_store(&reader, &mut start, request, job, (around, hooks));
     // The first error is the one to tell; a lease that could not be given back lapses by itself.
     let released = start.abandon(repo);
     let outcome = result?;
@@ -82,43 +106,81 @@ fn store_point(
     Ok(outcome)
 }
 
-fn plan_and_store<'r>(
+/// Holds the disks still for as long as they are read: everything that can be done before the snapshot is.
+fn snapshot_and_store<'r>(
     reader: &'r Reader<'r>,
     start: &mut SessionStart<'r>,
     request: &BackupRequest,
-    (sources, consistency, started_at): (&[(String, Source)], Consistency, Timestamp),
-    (stamps, around): (&[Option<Stamp>], &Surroundings<'_>),
+    (sources, choice, started_at): (Vec<NamedSource>, Choice<'_>, Timestamp),
+    (around, hooks): (&Surroundings<'_>, Option<&Hooks<'_>>),
 ) -> Result<BackupOutcome> {
     let name = request.point_name();
     let parent = find_parent(reader, start, request, &name, around)?;
-    let disks = plan::disks(request, sources, parent.as_ref(), reader.repository().config().chunk_bytes)?;
-    let work = Work { reader, request, around, name, consistency, started_at, stamps, parent, disks };
+    let held = hooks.map(Hooks::before).transpose()?;
+    let taken_at = (around.clock)();
+    let provider = choice.provider;
+    let taken = provider.take(sources, choice.promise);
+    // Before anything is read: the applications waited for the snapshot, not for the backup.
+    let report = held.map(|held| held.after(taken.is_ok())).unwrap_or_default();
+    let mut snapshot = taken.context("taking a snapshot of the disks")?;
+    tell(&*snapshot, provider.kind(), around);
+    let instant = InstantOf { started_at, taken_at, told_applications: report.told_applications() };
+    let result = store(reader, start, request, (&*snapshot, provider.kind(), instant), (name, parent), around);
+    let (outcome, distrusted) = match result {
+        Ok(stored) => stored,
+        Err(error) => return Err(explained(error, &*snapshot)),
+    };
+    distrusted.into_iter().for_each(|disk| snapshot.distrust(disk));
+    // The point is committed, whatever happens to what it was read from.
+    if let Err(error) = snapshot.committed().and_then(|()| snapshot.release()) {
+        around.progress.message(&format!("the point is committed, but the snapshot could not be released: {error:#}"));
+    }
+    Ok(BackupOutcome { hooks: report, ..outcome })
+}
+
+/// When a job's disks were what its point shows.
+#[derive(Clone, Copy)]
+struct InstantOf {
+    /// When the job began.
+    started_at: Timestamp,
+    /// Just before the snapshot.
+    taken_at: Timestamp,
+    /// Hooks brought the applications' files into order for it.
+    told_applications: bool,
+}
+
+fn store<'r>(
+    reader: &'r Reader<'r>,
+    start: &mut SessionStart<'r>,
+    request: &BackupRequest,
+    (snapshot, provider, instant): (&dyn Snapshot, ProviderKind, InstantOf),
+    (name, parent): (String, Option<Parent>),
+    around: &Surroundings<'_>,
+) -> Result<(BackupOutcome, Vec<usize>)> {
+    let disks = plan::disks(request, snapshot, parent.as_ref(), reader)?;
+    let work = Work { reader, request, around, name, provider, snapshot, instant, parent, disks };
     std::thread::scope(|scope| work.store(start.open(scope, reader)))
 }
 
-/// What shows that an image file was written to: length and times of change, in nanoseconds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Stamp {
-    size_bytes: u64,
-    modified_at: (i64, i64),
-    changed_at: (i64, i64),
+/// Where the snapshot keeps what is overwritten is worth a line: somebody may have to make room there.
+fn tell(snapshot: &dyn Snapshot, provider: ProviderKind, around: &Surroundings<'_>) {
+    if let Some(storage) = snapshot.describe() {
+        around
+            .progress
+            .message(&format!("provider {provider}: {}; overwritten data waits {storage}", snapshot.promise()));
+    }
 }
 
-/// Stamps of the image files; devices have none.
-fn stamps(sources: &[PathBuf]) -> Result<Vec<Option<Stamp>>> {
-    let stamp = |path: &PathBuf| match std::fs::metadata(path) {
-        // What cannot be looked at is refused in better words when it is opened.
-        Err(_) => Ok(None),
-        Ok(meta) => Ok(meta.is_file().then(|| Stamp {
-            size_bytes: meta.len(),
-            modified_at: (meta.mtime(), meta.mtime_nsec()),
-            changed_at: (meta.ctime(), meta.ctime_nsec()),
-        })),
-    };
-    sources.iter().map(stamp).collect()
+/// A failed read of a spoiled snapshot is told as what it is.
+fn explained(error: anyhow::Error, snapshot: &dyn Snapshot) -> anyhow::Error {
+    let interrupted = matches!(error.downcast_ref(), Some(repo_format::Error::Interrupted));
+    match snapshot.check() {
+        Err(spoiled) if !interrupted && spoiled.downcast_ref::<SnapshotError>().is_some() => spoiled,
+        _ => error,
+    }
 }
 
-fn open_sources(request: &BackupRequest) -> Result<Vec<(String, Source)>> {
+fn open_sources(request: &BackupRequest) -> Result<Vec<NamedSource>> {
     let names = disk_names(&request.sources);
     let opened: Result<Vec<_>> =
         request.sources.iter().zip(names).map(|(path, name)| Ok((name, Source::open(path)?))).collect();
@@ -131,39 +193,23 @@ fn open_sources(request: &BackupRequest) -> Result<Vec<(String, Source)>> {
     Ok(opened)
 }
 
-/// Refuses what would give a worthless or a dangerous backup; tells how consistent it will be.
-fn refuse_unsafe(request: &BackupRequest, sources: &[(String, Source)]) -> Result<Consistency> {
+/// A repository or index on a disk that is backed up would be lost with it, and grow while it reads itself.
+fn refuse_repository_on(request: &BackupRequest, sources: &[NamedSource]) -> Result<()> {
     let sys = SysRoot::host();
-    let mut consistency = Consistency::Offline;
     for (_, source) in sources {
-        let path = source.path().display();
         for guarded in &request.guarded {
-            if let Some(chain) =
-                is_on(&sys, &guarded.path, source.location()).context("looking where the repository lies")?
-            {
-                return Err(request::Refusal::RepositoryOnSource {
+            let chain = is_on(&sys, &guarded.path, source.location()).context("looking where the repository lies")?;
+            if let Some(chain) = chain {
+                return Err(Refusal::RepositoryOnSource {
                     what: guarded.what,
-                    source: path.to_string(),
+                    source: source.path().display().to_string(),
                     chain: chain.join(" → "),
                 }
                 .into());
             }
         }
-        let Some(uses) = disturbing_uses(&sys, source)? else { continue };
-        if !request.allow_live {
-            return Err(request::Refusal::Live { source: path.to_string(), uses }.into());
-        }
-        consistency = Consistency::NotConsistent;
     }
-    Ok(consistency)
-}
-
-/// What may change a source while it is read, in words. Asked before reading and again after it.
-fn disturbing_uses(sys: &SysRoot, source: &Source) -> Result<Option<String>> {
-    let context = || format!("looking whether {} is in use", source.path().display());
-    let uses = in_use(sys, source.location()).with_context(context)?;
-    let disturbing: Vec<String> = uses.iter().filter(|u| u.disturbs_reading()).map(ToString::to_string).collect();
-    Ok((!disturbing.is_empty()).then(|| disturbing.join("; ")))
+    Ok(())
 }
 
 /// The latest point of the name that these keys can open.

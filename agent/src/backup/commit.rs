@@ -1,17 +1,18 @@
 //! The second half of a backup: every disk through the pipeline, then trees, then the manifest.
 
 use super::limit::Limit;
-use super::pipeline::Pipeline;
+use super::pipeline::{Pipeline, Tally};
 use super::plan::{self, Parent, PlannedDisk, PlannedDisks};
-use super::{Audit, BackupOutcome, BackupRequest, Stamp, Surroundings, disturbing_uses, stamps};
+use super::{Audit, BackupOutcome, BackupRequest, DiskOutcome, InstantOf, Surroundings};
 use crate::extents::Extent;
 use crate::hooks::HookReport;
-use crate::source::sys::SysRoot;
-use anyhow::{Context, Result, bail};
+use crate::source::provider::{ProviderKind, Snapshot};
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 use repo_format::manifest::{Consistency, Manifest, PointKind, Stats};
 use repo_format::reader::Reader;
 use repo_format::session::Session;
+use repo_format::suspects;
 use repo_format::tree::{Tree, diff};
 
 /// A backup whose plan is made.
@@ -20,10 +21,10 @@ pub struct Work<'a> {
     pub request: &'a BackupRequest,
     pub around: &'a Surroundings<'a>,
     pub name: String,
-    pub consistency: Consistency,
-    pub started_at: Timestamp,
-    /// Of the image files, from before anything was read.
-    pub stamps: &'a [Option<Stamp>],
+    pub provider: ProviderKind,
+    /// What is read, and what knows whether that is still true.
+    pub snapshot: &'a dyn Snapshot,
+    pub instant: InstantOf,
     pub parent: Option<Parent>,
     pub disks: PlannedDisks<'a>,
 }
@@ -34,116 +35,109 @@ fn thread_count() -> usize {
 }
 
 impl Work<'_> {
-    /// Stores everything and commits.
-    pub fn store(mut self, mut session: Session<'_, '_>) -> Result<BackupOutcome> {
-        let chunk_bytes = self.reader.repository().config().chunk_bytes;
-        if self.request.used_blocks_only && self.disks.kind == PointKind::Incremental {
-            for disk in &mut self.disks.disks {
-                plan::add_newly_used(disk, self.reader, chunk_bytes)?;
-            }
-        }
+    /// Stores everything and commits. Also returns the disks that changed where no list said so.
+    pub fn store(self, mut session: Session<'_, '_>) -> Result<(BackupOutcome, Vec<usize>)> {
         let total = self.disks.disks.iter().map(|disk| disk.read.total_bytes()).sum();
         self.around.progress.begin("backup", Some(total));
         let limit = Limit::new(self.request.limit_bytes_per_s);
-        let mut stats = Stats::default();
+        let mut tallies = Vec::new();
         let mut trees = Vec::new();
         for disk in &self.disks.disks {
-            let level = self.request.level;
-            let pipeline = Pipeline {
-                reader: self.reader,
-                disk,
-                level,
-                limit: &limit,
-                threads: thread_count(),
-                priority: self.request.priority,
-                around: self.around,
-            };
-            trees.push(pipeline.run(&mut session, &mut stats)?);
+            let mut tally = Tally::default();
+            trees.push(self.pipeline(disk, &limit).run(&mut session, &mut tally)?);
+            tallies.push(tally);
         }
         let closed = session.close().context("storing the last packs")?;
         self.around.progress.end();
-        self.judge_stamps()?;
-        self.judge_uses()?;
-        let audit = self.compare(&trees, &mut stats)?;
-        stats.bytes_source = self.disks.disks.iter().map(|disk| disk.facts.size_bytes).sum();
-        if self.disks.kind == PointKind::Full {
-            stats.bytes_changed = stats.bytes_source;
-        }
+        let consistency = match self.snapshot.check()? {
+            Consistency::CrashConsistent if self.instant.told_applications => Consistency::ApplicationConsistent,
+            other => other,
+        };
+        let mut stats = self.compare(&trees, &mut tallies)?;
         stats.bytes_stored = closed.stored_bytes();
-        stats.duration_ms = elapsed_ms(self.started_at, (self.around.clock)());
-        let manifest = self.manifest(&trees, stats)?;
+        stats.bytes_preserved = self.snapshot.preserved_bytes();
+        stats.duration_ms = elapsed_ms(self.instant.started_at, (self.around.clock)());
+        self.suspect_earlier_points(&tallies)?;
+        let manifest = self.manifest((&trees, &tallies), stats, consistency)?;
         let at = closed.commit(&manifest, (self.around.clock)()).context("committing the recovery point")?;
         let manifest_bytes = self.reader.repository().store().size(&at.key())?.unwrap_or(0);
         stats.bytes_stored += manifest_bytes;
-        Ok(BackupOutcome {
+        let distrusted = (0..tallies.len()).filter(|disk| tallies[*disk].audit.bytes_differing > 0).collect();
+        let outcome = BackupOutcome {
             id: at.manifest,
             sequence: at.sequence,
-            name: self.name,
+            provider: self.provider.name(),
+            consistency,
             kind: self.disks.kind,
-            full_read_reason: self.disks.full_read_reason,
+            full_read_reason: self.disks.full_read_reason.clone(),
             stats,
-            audit,
+            disks: self.disks.disks.iter().zip(&tallies).map(disk_outcome).collect(),
+            audit: self.audit(tallies),
             hooks: HookReport::default(),
-        })
+            name: self.name,
+        };
+        Ok((outcome, distrusted))
     }
 
-    /// An image file that was written to, or cut, while it was read is not what it was at any moment.
-    fn judge_stamps(&mut self) -> Result<()> {
-        let after = stamps(&self.request.sources)?;
-        let touched = self.request.sources.iter().zip(self.stamps.iter().zip(&after)).find(|(_, (was, is))| was != is);
-        let Some((path, _)) = touched else { return Ok(()) };
-        if !self.request.allow_live {
-            bail!(
-                "{} changed while it was read (something has it open for writing, or it shrank), so what was read is of many different moments; nothing was committed. Stop what uses it and start again, or add --allow-live; the recovery point is then marked \"not consistent\"",
-                path.display()
-            );
+    fn pipeline<'w>(&'w self, disk: &'w PlannedDisk<'w>, limit: &'w Limit) -> Pipeline<'w> {
+        Pipeline {
+            reader: self.reader,
+            disk,
+            snapshot: self.snapshot,
+            level: self.request.level,
+            limit,
+            threads: thread_count(),
+            priority: self.request.priority,
+            around: self.around,
         }
-        self.consistency = Consistency::NotConsistent;
-        Ok(())
     }
 
-    /// Who opened a disk for writing meanwhile may have written to it; of a device nothing else would tell.
-    fn judge_uses(&mut self) -> Result<()> {
-        for disk in &self.disks.disks {
-            let Some(uses) = disturbing_uses(&SysRoot::host(), disk.source)? else { continue };
-            if !self.request.allow_live {
-                bail!(
-                    "{uses}, and was not when the backup began, so what was read may be of many different moments; nothing was committed. Stop what uses it and start again, or add --allow-live; the recovery point is then marked \"not consistent\""
-                );
-            }
-            self.consistency = Consistency::NotConsistent;
+    /// Adds up the disks and counts what changed since the parent; of a full read with a list, finds what the list did not name.
+    fn compare(&self, trees: &[Tree], tallies: &mut [Tally]) -> Result<Stats> {
+        let mut sum = Stats::default();
+        for (disk, (tree, tally)) in self.disks.disks.iter().zip(trees.iter().zip(tallies)) {
+            sum.bytes_source += disk.facts.size_bytes;
+            sum.bytes_changed += match (&disk.changed, disk.parent) {
+                (Some(changed), _) if disk.is_incremental() => changed.total_bytes(),
+                (_, Some(parent)) => self.compare_disk(disk, (parent, *tree), &mut tally.audit)?,
+                (_, None) if self.disks.kind == PointKind::Full => disk.facts.size_bytes,
+                (_, None) => self.compare_disk(disk, (Tree::empty(tree.chunks), *tree), &mut tally.audit)?,
+            };
+            tally.add_to(&mut sum);
         }
-        Ok(())
+        Ok(sum)
     }
 
-    /// Counts what changed since the parent; with a list and a full read, finds what the list did not name.
-    fn compare(&self, trees: &[Tree], stats: &mut Stats) -> Result<Option<Audit>> {
-        let mut audit = (self.request.full_read && self.request.changed.is_some()).then(Audit::default);
-        for (disk, tree) in self.disks.disks.iter().zip(trees) {
-            if self.disks.kind == PointKind::Incremental {
-                stats.bytes_changed += disk.changed.as_ref().map_or(0, |changed| changed.total_bytes());
-                continue;
-            }
-            let parent = disk.parent.unwrap_or_else(|| Tree::empty(tree.chunks));
-            stats.bytes_changed += self.compare_disk(disk, (parent, *tree), audit.as_mut())?;
+    /// A list that hid a change today may have hidden others before: no point that relied on one since everything was last read is
+    /// trusted any more. Said before the commit, because it is true whether or not that succeeds.
+    fn suspect_earlier_points(&self, tallies: &[Tally]) -> Result<()> {
+        if tallies.iter().all(|tally| tally.audit.bytes_differing == 0) {
+            return Ok(());
         }
-        Ok(audit)
+        let repo = self.reader.repository();
+        let points = suspects::since_last_full_read(repo, &repo.keys().ids().name(&self.name))?;
+        suspects::record(repo, &points, (self.around.clock)()).context("marking the points that may lack changes")
     }
 
-    fn compare_disk(&self, disk: &PlannedDisk<'_>, trees: (Tree, Tree), mut audit: Option<&mut Audit>) -> Result<u64> {
-        if self.disks.kind == PointKind::Full {
-            return Ok(0);
-        }
+    /// What all audits found; none when no disk had a list to be audited.
+    fn audit(&self, tallies: Vec<Tally>) -> Option<Audit> {
+        let had_list = self.request.changed.is_none() || self.request.full_read;
+        let had_list = had_list && self.disks.disks.iter().any(|disk| disk.changed.is_some());
+        had_list.then(|| tallies.into_iter().map(|tally| tally.audit).sum())
+    }
+
+    fn compare_disk(&self, disk: &PlannedDisk<'_>, trees: (Tree, Tree), audit: &mut Audit) -> Result<u64> {
         let chunk = u64::from(self.reader.repository().config().chunk_bytes);
         let mut changed_bytes = 0;
+        if let Some(changed) = &disk.changed {
+            audit.bytes_checked += disk.read.subtract(&changed.rounded_out(chunk, disk.facts.size_bytes)).total_bytes();
+        }
         diff(trees, (self.reader, self.reader), &mut |position, _, _| {
             let start = position * chunk;
             let end = (start + chunk).min(disk.facts.size_bytes);
             changed_bytes += end - start;
-            let named = |extent| disk.changed.as_ref().is_some_and(|changed| changed.overlaps(extent));
-            if let Some(audit) = &mut audit
-                && Extent::from_bounds(start, end).is_some_and(|extent| !named(extent))
-            {
+            let unnamed = |extent| disk.changed.as_ref().is_some_and(|changed| !changed.overlaps(extent));
+            if Extent::from_bounds(start, end).is_some_and(unnamed) {
                 audit.add(&disk.name, start, end - start);
             }
             Ok(())
@@ -152,22 +146,37 @@ impl Work<'_> {
         Ok(changed_bytes)
     }
 
-    fn manifest(&self, trees: &[Tree], stats: Stats) -> Result<Manifest> {
-        let disks = self.disks.disks.iter().zip(trees).map(|(disk, tree)| plan::to_manifest(disk, *tree, self.request));
+    fn manifest(
+        &self,
+        (trees, tallies): (&[Tree], &[Tally]),
+        stats: Stats,
+        consistency: Consistency,
+    ) -> Result<Manifest> {
+        let disks = self.disks.disks.iter().zip(trees.iter().zip(tallies)).map(|(disk, (tree, tally))| {
+            plan::to_manifest(disk, *tree, self.request, tally.audit.bytes_differing == 0)
+        });
         Ok(Manifest {
             name: self.name.clone(),
             host: self.request.host.clone(),
-            created_at: self.started_at,
+            created_at: self.instant.taken_at,
             kind: self.disks.kind,
             full_read_reason: self.disks.full_read_reason.clone(),
-            consistency: self.consistency,
-            provider: "direct".into(),
+            consistency,
+            provider: self.provider.name().into(),
             parent: self.parent.as_ref().map(|parent| parent.at.manifest),
             chunk_bytes: self.reader.repository().config().chunk_bytes,
             disks: disks.collect::<Result<_>>()?,
             stats,
             program: format!("icecore {}", env!("CARGO_PKG_VERSION")),
         })
+    }
+}
+
+fn disk_outcome((disk, tally): (&PlannedDisk<'_>, &Tally)) -> DiskOutcome {
+    DiskOutcome {
+        name: disk.name.clone(),
+        full_read_reason: disk.full_read_reason.clone(),
+        bytes_read: tally.stats.bytes_read,
     }
 }
 

@@ -3,13 +3,14 @@
 //! A thread does a whole batch (read → zero? → hash → known? → compress), so while one waits for the disk
 //! another computes. How far threads may run ahead of the slowest is bounded, and with it the memory.
 
-use super::Surroundings;
 use super::limit::Limit;
 use super::plan::PlannedDisk;
+use super::{Audit, Surroundings};
 use crate::extents::Extent;
 use crate::priority::Priority;
 use crate::progress::Counts;
 use crate::read_at::ReadAt;
+use crate::source::provider::Snapshot;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use repo_format::Error;
@@ -71,12 +72,35 @@ impl Done {
     }
 }
 
+/// What was counted and found of one disk.
+#[derive(Default)]
+pub struct Tally {
+    /// Counts, as far as the pipeline knows them.
+    pub stats: Stats,
+    /// What was read to see whether it is unchanged.
+    pub audit: Audit,
+}
+
+impl Tally {
+    /// Adds this disk's counts to those of all.
+    pub fn add_to(&self, sum: &mut Stats) {
+        sum.bytes_read += self.stats.bytes_read;
+        sum.bytes_zero += self.stats.bytes_zero;
+        sum.bytes_new += self.stats.bytes_new;
+        sum.chunks_new += self.stats.chunks_new;
+        sum.chunks_read += self.stats.chunks_read;
+        sum.bytes_audited += self.audit.bytes_checked;
+    }
+}
+
 /// What all threads of one disk share.
 pub struct Pipeline<'a> {
     /// Reads the repository.
     pub reader: &'a Reader<'a>,
     /// The disk.
     pub disk: &'a PlannedDisk<'a>,
+    /// What holds it still.
+    pub snapshot: &'a dyn Snapshot,
     /// zstd level.
     pub level: i32,
     /// Speed limit.
@@ -151,7 +175,7 @@ impl<I: Iterator<Item = Batch>> Drop for StopOnDrop<'_, I> {
 
 impl Pipeline<'_> {
     /// Reads and stores the disk; returns its new tree.
-    pub fn run(&self, session: &mut Session<'_, '_>, stats: &mut Stats) -> Result<Tree> {
+    pub fn run(&self, session: &mut Session<'_, '_>, tally: &mut Tally) -> Result<Tree> {
         let window = self.threads as u64 * AHEAD;
         let tickets = Tickets::new(self.batches(), window);
         let (sender, results) = bounded(self.threads);
@@ -165,7 +189,7 @@ impl Pipeline<'_> {
             }
             drop(sender);
             // The receiver goes with this call, so that no thread waits for it to take something.
-            self.take_in_order(session, results, &tickets, stats)
+            self.take_in_order(session, results, &tickets, tally)
         })
     }
 
@@ -225,7 +249,7 @@ impl Pipeline<'_> {
         session: &mut Session<'_, '_>,
         results: Receiver<(u64, Result<Done>)>,
         tickets: &Tickets<I>,
-        stats: &mut Stats,
+        tally: &mut Tally,
     ) -> Result<Tree> {
         let mut editor = TreeEditor::new(self.disk.base, self.reader);
         let mut early: HashMap<u64, Done> = HashMap::new();
@@ -234,9 +258,12 @@ impl Pipeline<'_> {
             if self.around.cancel.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted.into());
             }
+            if let Some(alarm) = self.snapshot.alarm() {
+                return Err(anyhow::anyhow!("{alarm}"));
+            }
             early.insert(number, done?);
             while let Some(done) = early.remove(&next) {
-                self.store(session, &mut editor, done, stats)?;
+                self.store(session, &mut editor, done, tally)?;
                 session.renew_if_due((self.around.clock)())?;
                 tickets.took_one();
                 next += 1;
@@ -253,7 +280,7 @@ impl Pipeline<'_> {
         session: &mut Session<'_, '_>,
         editor: &mut TreeEditor<'_>,
         done: Done,
-        stats: &mut Stats,
+        tally: &mut Tally,
     ) -> Result<()> {
         let mut counts = Counts { done: done.bytes_read, bytes_read: done.bytes_read, ..Counts::default() };
         let before = session.stored_bytes();
@@ -272,21 +299,27 @@ impl Pipeline<'_> {
                 }
                 Stored::New { chunk, .. } => {
                     counts.bytes_new += length;
-                    stats.chunks_new += 1;
+                    tally.stats.chunks_new += 1;
                     Some(chunk)
                 }
             };
-            stats.chunks_read += 1;
-            editor.set(position, chunk, session)?;
+            tally.stats.chunks_read += 1;
+            let differs = editor.set(position, chunk, session)?;
+            if self.disk.sample.contains(&position) {
+                tally.audit.bytes_checked += length;
+                if differs {
+                    tally.audit.add(&self.disk.name, position * self.chunk_bytes(), length);
+                }
+            }
         }
         if let Some(hole) = done.holes {
             self.set_holes(session, editor, hole)?;
             counts.bytes_zero += hole.length_bytes();
         }
         counts.bytes_stored = session.stored_bytes() - before;
-        stats.bytes_read += counts.bytes_read;
-        stats.bytes_zero += counts.bytes_zero;
-        stats.bytes_new += counts.bytes_new;
+        tally.stats.bytes_read += counts.bytes_read;
+        tally.stats.bytes_zero += counts.bytes_zero;
+        tally.stats.bytes_new += counts.bytes_new;
         self.around.progress.advance(counts);
         Ok(())
     }

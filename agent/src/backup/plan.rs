@@ -2,6 +2,7 @@
 //!
 //! When in doubt it reads more, never less.
 
+use super::audit;
 use super::request::{BackupRequest, Refusal};
 use crate::extents::changed_list::{ListedDisk, parse_changed_list};
 use crate::extents::{Extent, ExtentList};
@@ -9,11 +10,13 @@ use crate::facts::DiskFacts;
 use crate::facts::content::ContentKind;
 use crate::facts::used::{swap_header_extent, used_bytes};
 use crate::read_at::{ReadAt, Slice};
+use crate::source::provider::{Changes, Snapshot};
 use crate::source::{Source, SourceFacts};
 use anyhow::{Context, Result, bail};
-use repo_format::manifest::{self, DiskIdentity, Manifest, PointKey, PointKind};
-use repo_format::tree::NodeSource;
-use repo_format::tree::{Tree, TreeWalk};
+use repo_format::manifest::{self, DiskIdentity, Manifest, PointKey, PointKind, TrackerPlace};
+use repo_format::reader::Reader;
+use repo_format::tree::{NodeSource, Tree, TreeWalk};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 
@@ -35,18 +38,31 @@ pub struct PlannedDisk<'a> {
     pub facts: SourceFacts,
     /// What the manifest recognises it by.
     pub identity: DiskIdentity,
+    /// Where its change tracking stood at the snapshot.
+    pub tracker: Option<TrackerPlace>,
     /// What reads as zero.
     pub zeroed: ExtentList,
     /// The parent's tree of the same disk, if it is comparable.
     pub parent: Option<Tree>,
     /// What changed since the parent, exactly as somebody said; none when nobody knows.
     pub changed: Option<ExtentList>,
+    /// Why all of it is read although a parent exists; without a parent there is no reason either.
+    pub full_read_reason: Option<String>,
     /// Extents that are read, in whole chunks.
     pub read: ExtentList,
     /// Extents that become holes, in whole chunks; never overlaps `read`.
     pub holes: ExtentList,
+    /// Positions in `read` that nobody called changed: read to see whether that is true.
+    pub sample: BTreeSet<u64>,
     /// The tree that the changes are applied to.
     pub base: Tree,
+}
+
+impl PlannedDisk<'_> {
+    /// Only changes are read, and applied to the parent's tree.
+    pub fn is_incremental(&self) -> bool {
+        self.parent.is_some() && self.changed.is_some() && self.full_read_reason.is_none()
+    }
 }
 
 /// All disks with what they have in common.
@@ -55,55 +71,91 @@ pub struct PlannedDisks<'a> {
     pub disks: Vec<PlannedDisk<'a>>,
     /// Kind of the point.
     pub kind: PointKind,
-    /// Why everything is read although a parent exists.
+    /// Why everything, or everything of some disks, is read although a parent exists.
     pub full_read_reason: Option<String>,
 }
 
-/// Plans all disks.
+/// Plans all disks. Each is judged by itself: where one must be read whole, the others stay incremental.
 pub fn disks<'a>(
     request: &BackupRequest,
-    sources: &'a [(String, Source)],
+    snapshot: &'a dyn Snapshot,
     parent: Option<&Parent>,
-    chunk_bytes: u32,
+    reader: &Reader<'_>,
 ) -> Result<PlannedDisks<'a>> {
-    let mut disks = sources
-        .iter()
-        .map(|(name, source)| {
-            describe(request, name, source).with_context(|| format!("looking at {}", source.path().display()))
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let chunk_bytes = reader.repository().config().chunk_bytes;
+    let described = snapshot.disks().iter().enumerate().map(|(number, (name, source))| {
+        let disk = describe(request, name, source);
+        let disk = disk.with_context(|| format!("looking at {}", source.path().display()))?;
+        Ok(PlannedDisk { tracker: snapshot.place(number), ..disk })
+    });
+    let mut disks = described.collect::<Result<Vec<_>>>()?;
     check_excluded(request, &disks)?;
     let lists = read_lists(request, &disks, parent)?;
-    for (disk, list) in disks.iter_mut().zip(lists) {
+    for (number, (disk, list)) in disks.iter_mut().zip(lists).enumerate() {
         disk.changed = list;
-    }
-    let mut reason = None;
-    if let Some(parent) = parent {
-        for disk in &mut disks {
-            match comparable(request, disk, &parent.manifest, chunk_bytes) {
-                Ok(tree) => disk.parent = Some(tree),
-                Err(why) => reason = reason.or(Some(why)),
-            }
+        if let Some(parent) = parent {
+            disk.full_read_reason = judge(request, disk, &parent.manifest, chunk_bytes, (snapshot, number));
         }
-        reason = reason.or_else(|| reason_to_read_all(request));
     }
-    let kind = match (parent, &reason) {
-        (None, _) => PointKind::Full,
-        (Some(_), Some(_)) => PointKind::FullRead,
-        (Some(_), None) => PointKind::Incremental,
-    };
+    let (kind, full_read_reason) = in_common(&disks, parent.is_some());
     for disk in &mut disks {
-        extents_of(request, disk, kind, chunk_bytes)
-            .with_context(|| format!("planning what to read of {}", disk.source.path().display()))?;
+        let path = disk.source.path();
+        extents_of(request, disk, reader).with_context(|| format!("planning what to read of {}", path.display()))?;
     }
-    Ok(PlannedDisks { disks, kind, full_read_reason: reason })
+    Ok(PlannedDisks { disks, kind, full_read_reason })
 }
 
-fn reason_to_read_all(request: &BackupRequest) -> Option<String> {
-    if request.full_read {
-        return Some("a full read was asked for".into());
+/// Finds the parent's tree of a disk and the list of its changes; returns why all of it must be read all the same.
+fn judge(
+    request: &BackupRequest,
+    disk: &mut PlannedDisk<'_>,
+    parent: &Manifest,
+    chunk_bytes: u32,
+    (snapshot, number): (&dyn Snapshot, usize),
+) -> Option<String> {
+    let before = match comparable(request, disk, parent, chunk_bytes) {
+        Ok(before) => before,
+        Err(why) => return Some(why),
+    };
+    disk.parent = Some(before.tree(chunk_bytes));
+    let mut unknown = None;
+    if disk.changed.is_none() {
+        let changes = match &before.tracker {
+            _ if !snapshot.promise().lists_changes => Changes::Unknown("nothing told which blocks changed".into()),
+            None => Changes::Unknown("the point before notes no place in a tracking of changes".into()),
+            Some(place) => snapshot.changed_since(number, place),
+        };
+        match changes {
+            Changes::List(list) => disk.changed = Some(list),
+            Changes::Unknown(why) => unknown = Some(why),
+        }
     }
-    request.changed.is_none().then(|| "nothing told which blocks changed".into())
+    // Even then the list is wanted: it is what the full read is compared with.
+    if request.full_read { Some("a full read was asked for".into()) } else { unknown }
+}
+
+/// The kind of the point, and the reasons of its disks in one sentence.
+fn in_common(disks: &[PlannedDisk<'_>], has_parent: bool) -> (PointKind, Option<String>) {
+    if !has_parent {
+        return (PointKind::Full, None);
+    }
+    let kind = match disks.iter().any(PlannedDisk::is_incremental) {
+        true => PointKind::Incremental,
+        false => PointKind::FullRead,
+    };
+    let reasons: Vec<&str> = disks.iter().filter_map(|disk| disk.full_read_reason.as_deref()).collect();
+    let first = reasons.first().copied();
+    if reasons.len() == disks.len() && reasons.iter().all(|reason| Some(*reason) == first) {
+        return (kind, first.map(str::to_owned));
+    }
+    let named = disks.iter().filter_map(|disk| Some((disk, disk.full_read_reason.as_ref()?)));
+    let named: Vec<String> = named
+        .map(|(disk, why)| match why.starts_with("disk ") {
+            true => why.clone(),
+            false => format!("disk {:?}: {why}", disk.name),
+        })
+        .collect();
+    (kind, (!named.is_empty()).then(|| named.join("; ")))
 }
 
 fn describe<'a>(request: &BackupRequest, name: &str, source: &'a Source) -> Result<PlannedDisk<'a>> {
@@ -118,10 +170,13 @@ fn describe<'a>(request: &BackupRequest, name: &str, source: &'a Source) -> Resu
         source,
         facts,
         identity,
+        tracker: None,
         parent: None,
         changed: None,
+        full_read_reason: None,
         read: ExtentList::new(),
         holes: ExtentList::new(),
+        sample: BTreeSet::new(),
         base: Tree::empty(0),
     })
 }
@@ -192,13 +247,13 @@ fn read_lists(
     Ok(lists.into_iter().map(Some).collect())
 }
 
-/// The parent's tree of this disk, or why the parent cannot be built upon.
-fn comparable(
+/// The parent's record of this disk, or why the parent cannot be built upon.
+fn comparable<'m>(
     request: &BackupRequest,
     disk: &PlannedDisk<'_>,
-    parent: &Manifest,
+    parent: &'m Manifest,
     chunk_bytes: u32,
-) -> std::result::Result<Tree, String> {
+) -> std::result::Result<&'m manifest::Disk, String> {
     let name = &disk.name;
     let before = parent
         .disks
@@ -215,50 +270,56 @@ fn comparable(
     ];
     match differs.into_iter().find(|(differs, _)| *differs) {
         Some((_, why)) => Err(format!("disk {name:?} {why}")),
-        None => Ok(before.tree(chunk_bytes)),
+        None => Ok(before),
     }
 }
 
 /// Decides what is read, what becomes a hole, and which tree that is applied to.
-fn extents_of(request: &BackupRequest, disk: &mut PlannedDisk<'_>, kind: PointKind, chunk_bytes: u32) -> Result<()> {
+fn extents_of(request: &BackupRequest, disk: &mut PlannedDisk<'_>, reader: &Reader<'_>) -> Result<()> {
+    let repo = reader.repository();
     let size_bytes = disk.facts.size_bytes;
-    let chunk = u64::from(chunk_bytes);
+    let chunk = u64::from(repo.config().chunk_bytes);
     let data = disk.source.data_extents().context("looking for holes")?;
     let mut wanted = data.subtract(&disk.zeroed).rounded_out(chunk, size_bytes);
     if request.used_blocks_only {
         wanted = wanted.intersect(&used(disk)?.rounded_out(chunk, size_bytes));
     }
-    match (kind, disk.parent, &disk.changed) {
-        (PointKind::Incremental, Some(parent), Some(changed)) => {
-            let changed = changed.rounded_out(chunk, size_bytes);
-            disk.base = parent;
-            disk.read = changed.intersect(&wanted);
-            disk.holes = changed.subtract(&wanted);
-        }
-        _ => {
-            disk.base = Tree::empty(size_bytes.div_ceil(chunk));
-            disk.read = wanted;
-        }
+    let (true, Some(parent), Some(changed)) = (disk.is_incremental(), disk.parent, &disk.changed) else {
+        disk.base = Tree::empty(size_bytes.div_ceil(chunk));
+        disk.read = wanted;
+        return Ok(());
+    };
+    let changed = changed.rounded_out(chunk, size_bytes);
+    disk.base = parent;
+    disk.read = changed.intersect(&wanted);
+    disk.holes = changed.subtract(&wanted);
+    if request.used_blocks_only {
+        let stored = stored_in(parent, reader, (chunk, size_bytes))?;
+        disk.read = disk.read.union(&wanted.subtract(&stored));
+        disk.holes = disk.holes.subtract(&disk.read);
+    }
+    // A list that a person gives is audited when the person asks for it; the tracker's every time.
+    if request.changed.is_none() {
+        let unchanged = wanted.subtract(&changed).subtract(&disk.read);
+        disk.sample = audit::sample(&unchanged, chunk, repo.entropy());
+        let sampled = disk
+            .sample
+            .iter()
+            .filter_map(|position| Extent::from_bounds(position * chunk, ((position + 1) * chunk).min(size_bytes)));
+        disk.read = disk.read.union(&sampled.collect());
     }
     Ok(())
 }
 
-/// With used blocks only, chunks that were never stored may have become used without being written since: they are read too.
-pub fn add_newly_used(disk: &mut PlannedDisk<'_>, nodes: &dyn NodeSource, chunk_bytes: u32) -> Result<()> {
-    let chunk = u64::from(chunk_bytes);
-    let size_bytes = disk.facts.size_bytes;
-    let Some(parent) = disk.parent else { return Ok(()) };
-    let data = disk.source.data_extents()?.subtract(&disk.zeroed).rounded_out(chunk, size_bytes);
-    let wanted = data.intersect(&used(disk)?.rounded_out(chunk, size_bytes));
+/// What a tree holds. With used blocks only, chunks that were never stored may have become used without being written since.
+fn stored_in(tree: Tree, nodes: &dyn NodeSource, (chunk, size_bytes): (u64, u64)) -> Result<ExtentList> {
     let mut stored = ExtentList::new();
-    for entry in TreeWalk::new(parent, nodes, 0..parent.chunks) {
+    for entry in TreeWalk::new(tree, nodes, 0..tree.chunks) {
         let (position, _) = entry?;
         let end = (position + 1).saturating_mul(chunk).min(size_bytes);
         Extent::from_bounds(position * chunk, end).into_iter().for_each(|extent| stored.push(extent));
     }
-    disk.read = disk.read.union(&wanted.subtract(&stored));
-    disk.holes = disk.holes.subtract(&disk.read);
-    Ok(())
+    Ok(stored)
 }
 
 /// What file systems use, and everything outside of partitions that hold one we can read.
@@ -281,8 +342,13 @@ fn used(disk: &PlannedDisk<'_>) -> Result<ExtentList> {
     Ok(outside.union(&inside))
 }
 
-/// As the manifest records it.
-pub fn to_manifest(disk: &PlannedDisk<'_>, tree: Tree, request: &BackupRequest) -> Result<manifest::Disk> {
+/// As the manifest records it. Of a tracker that is not trusted no place is noted, so that the next backup reads everything.
+pub fn to_manifest(
+    disk: &PlannedDisk<'_>,
+    tree: Tree,
+    request: &BackupRequest,
+    trusted: bool,
+) -> Result<manifest::Disk> {
     let excluded = request.exclude_partitions.iter().filter(|number| disk.facts.disk.partition(**number).is_some());
     Ok(manifest::Disk {
         name: disk.name.clone(),
@@ -293,7 +359,8 @@ pub fn to_manifest(disk: &PlannedDisk<'_>, tree: Tree, request: &BackupRequest) 
         used_blocks_only: request.used_blocks_only,
         excluded_partitions: excluded.copied().collect(),
         zeroed_extents: disk.zeroed.iter().map(|e| (e.offset_bytes(), e.length_bytes())).collect(),
-        tracker: None,
+        tracker: disk.tracker.clone().filter(|_| trusted),
+        full_read_reason: disk.full_read_reason.clone(),
         facts: serde_json::to_value(&disk.facts)?,
     })
 }

@@ -1,11 +1,13 @@
 //! What a backup is asked to do, what it tells afterwards, and what it refuses.
 
+use super::audit::Audit;
 use crate::hooks::{HookReport, HookSettings, HookSubject};
 use crate::priority::Priority;
+use crate::source::provider::ProviderKind;
 use anyhow::{Result, bail};
 use repo_format::codec::LEVELS;
 use repo_format::id::ManifestId;
-use repo_format::manifest::{MAX_DISKS, MAX_NAME_BYTES, PointKey, PointKind, Stats};
+use repo_format::manifest::{Consistency, MAX_DISKS, MAX_NAME_BYTES, PointKey, PointKind, Stats};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -30,8 +32,8 @@ pub struct BackupRequest {
     pub used_blocks_only: bool,
     /// Partitions whose content is stored as zero.
     pub exclude_partitions: Vec<u32>,
-    /// Back up a source that is being written to.
-    pub allow_live: bool,
+    /// The provider that must be used; the best one unless given.
+    pub provider: Option<ProviderKind>,
     /// Places that must not lie on a source: the repository, the index.
     pub guarded: Vec<Guarded>,
     /// What runs round the instant.
@@ -73,16 +75,6 @@ pub enum Refusal {
         /// Devices in between.
         chain: String,
     },
-    /// Somebody writes to the source.
-    #[error(
-        "{source} is in use: {uses}. What is read from it would be of many different moments. Stop what writes to it (unmount it, or mount it read-only), or add --allow-live; the recovery point is then marked \"not consistent\""
-    )]
-    Live {
-        /// Disk.
-        r#source: String,
-        /// By what.
-        uses: String,
-    },
     /// A changed list with nothing to apply it to.
     #[error(
         "a list of changed extents needs a recovery point of the same disk to start from: {why}. Run one backup without the list first"
@@ -109,38 +101,28 @@ pub struct BackupOutcome {
     /// Counts; `bytes_stored` includes the manifest here.
     #[serde(flatten)]
     pub stats: Stats,
-    /// What an audit found; none without `full_read` and a list.
+    /// Who held the disks still.
+    pub provider: &'static str,
+    /// What the point says of its disks.
+    pub consistency: Consistency,
+    /// What became of each disk.
+    pub disks: Vec<DiskOutcome>,
+    /// What was read besides the changes, to see whether the list of them is complete; none without a list.
     pub audit: Option<Audit>,
     /// What ran round the instant, and how it went.
     #[serde(skip_serializing_if = "HookReport::is_empty")]
     pub hooks: HookReport,
 }
 
-/// Differences that the list of changed extents did not name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Audit {
-    /// Bytes of the chunks that differ outside the list.
-    pub bytes_differing: u64,
-    /// The first of them: disk, offset, length in bytes.
-    pub extents: Vec<(String, u64, u64)>,
-}
-
-impl Audit {
-    /// Differences that are listed one by one; the rest is only counted.
-    pub const MAX_LISTED: usize = 1000;
-
-    /// Enters a differing chunk; neighbours become one extent.
-    pub fn add(&mut self, disk: &str, offset_bytes: u64, length_bytes: u64) {
-        self.bytes_differing += length_bytes;
-        if let Some((last, offset, length)) = self.extents.last_mut()
-            && last == disk
-            && *offset + *length == offset_bytes
-        {
-            *length += length_bytes;
-        } else if self.extents.len() < Self::MAX_LISTED {
-            self.extents.push((disk.into(), offset_bytes, length_bytes));
-        }
-    }
+/// One disk of a committed point.
+#[derive(Clone, Debug, Serialize)]
+pub struct DiskOutcome {
+    /// Its name in the point.
+    pub name: String,
+    /// Why all of it was read; none when only changes were, or when it is the first point.
+    pub full_read_reason: Option<String>,
+    /// What was read of it.
+    pub bytes_read: u64,
 }
 
 impl BackupRequest {

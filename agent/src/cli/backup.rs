@@ -1,14 +1,19 @@
 //! `icecore backup`: one recovery point of one or several disks.
 
+pub mod snapshot;
+
 use super::context::Context;
 use super::failure::{Code, Failure};
 use super::hooks::HookArgs;
 use super::point::{self, PointName};
+use super::show;
 use super::size;
 use agent::backup::{self, Audit, BackupOutcome, BackupRequest, ChangedList, Guarded, Surroundings};
 use agent::output;
 use agent::priority::Priority;
 use agent::progress::ratio;
+use agent::source::provider::Provider;
+use agent::source::provider::direct::Direct;
 use repo_format::codec::{DEFAULT_LEVEL, LEVELS};
 use repo_format::manifest::MAX_NAME_BYTES;
 use std::path::PathBuf;
@@ -47,9 +52,11 @@ pub struct Args {
     /// Leave the content of this partition out; it reads as zero
     #[arg(long, value_name = "PARTITION")]
     exclude: Vec<u32>,
-    /// Back up a source that is in use; the point is marked "not consistent"
+    /// Back up a source that is in use even without a snapshot; the point is then marked "not consistent"
     #[arg(long)]
     allow_live: bool,
+    #[command(flatten)]
+    snapshot: snapshot::Options,
     /// Name of this machine [default: its host name]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
@@ -95,7 +102,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         limit_bytes_per_s: args.limit,
         used_blocks_only: args.used_blocks_only,
         exclude_partitions: args.exclude.clone(),
-        allow_live: args.allow_live,
+        provider: args.snapshot.provider(),
         guarded,
         hooks: args.hooks.settings(),
         priority: match args.priority {
@@ -104,7 +111,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         },
     };
     let (progress, cancel) = (context.progress(), context.cancel()?);
-    let around = Surroundings { clock: &|| context.now(), progress: &*progress, cancel: &cancel };
+    let (module, direct) = (args.snapshot.module(), Direct { allow_live: args.allow_live });
+    let providers: [&dyn Provider; 2] = [&module, &direct];
+    let around =
+        Surroundings { clock: &|| context.now(), progress: &*progress, cancel: &cancel, providers: &providers };
     let outcome = backup::run(&repo, &index, &request, &around);
     progress.end();
     let outcome = outcome?;
@@ -123,25 +133,33 @@ fn audit_failure(audit: &Audit) -> Failure {
         audit.extents.len()
     );
     Failure::new(Code::Damaged, what).next(
-        "this point has the true content; incremental points since the last full read may lack these changes. Find out why the list was incomplete before you use one again",
+        "this point has the true content; incremental points since the last full read may lack changes and are marked as suspect. A list of your own: find out why it was incomplete before you use one again. The kernel module's: tracking began anew, the next backup reads everything; look into dmesg and report it",
     )
 }
 
-fn host() -> anyhow::Result<String> {
+/// The name of this machine.
+pub fn host() -> anyhow::Result<String> {
     Ok(nix::sys::utsname::uname()?.nodename().to_string_lossy().into_owned())
 }
 
 fn text(outcome: &BackupOutcome) -> String {
     let stats = &outcome.stats;
     let reason = outcome.full_read_reason.as_ref().map(|reason| format!(" ({})", output::name(reason)));
+    let provider = format!("Provider {}, {}", outcome.provider, show::consistency_text(outcome.consistency));
+    let preserved = stats.bytes_preserved.map(|bytes| format!("; the snapshot had to keep {}", output::bytes(bytes)));
+    let audited = outcome.audit.as_ref().filter(|audit| audit.bytes_differing == 0 && audit.bytes_checked > 0);
+    let audited = audited
+        .map(|audit| format!("; {} of it unchanged, as the list of changes says", output::bytes(audit.bytes_checked)));
     format!(
-        "Stored {}@{} ({}), {}{}, in {}.\nSource {}, changed {}, read {}, new {}, stored {} (compression {}).",
+        "Stored {}@{} ({}), {}{}, in {}.\n{provider}{}{}.\nSource {}, changed {}, read {}, new {}, stored {} (compression {}).",
         output::name(&outcome.name),
         outcome.sequence,
         &outcome.id.to_string()[..point::SHORT_ID_DIGITS],
         super::list::kind_text(outcome.kind),
         reason.unwrap_or_default(),
         output::duration(Duration::from_millis(stats.duration_ms)),
+        preserved.unwrap_or_default(),
+        audited.unwrap_or_default(),
         output::bytes(stats.bytes_source),
         output::bytes(stats.bytes_changed),
         output::bytes(stats.bytes_read),

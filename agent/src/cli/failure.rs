@@ -4,6 +4,7 @@
 
 use agent::export::ExportError;
 use agent::files::FilesError;
+use agent::source::provider::{self, SnapshotError};
 use agent::tracker::TrackerError;
 use nix::errno::Errno;
 use repo_format::Error;
@@ -117,11 +118,13 @@ impl Report {
         let own = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
         let format = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
         let tracker = error.chain().find_map(|cause| cause.downcast_ref::<TrackerError>());
-        let (code, next) = match (own, format, tracker) {
+        let snapshot = error.chain().find_map(|cause| cause.downcast_ref::<SnapshotError>());
+        let (code, next) = match (own, format, tracker, snapshot) {
             (Some(own), ..) => (own.code, own.next.clone()),
-            (_, Some(format), _) => (code_of(format), next_of(format).map(str::to_owned)),
-            (.., Some(tracker)) => (code_of_tracker(tracker), tracker.next()),
-            (None, None, None) => (code_of_job(error), None),
+            (_, Some(format), ..) => (code_of(format), next_of(format).map(str::to_owned)),
+            (_, _, Some(tracker), _) => (code_of_tracker(tracker), tracker.next()),
+            (.., Some(snapshot)) => (Code::Failed, Some(snapshot.next.clone())),
+            (None, None, None, None) => (code_of_job(error), None),
         };
         let mut lines: Vec<String> = Vec::new();
         for cause in error.chain().map(ToString::to_string) {
@@ -160,10 +163,11 @@ impl Report {
 /// Code of an error that is not of the repository's format.
 fn code_of_job(error: &anyhow::Error) -> Code {
     let code = |cause: &(dyn std::error::Error + 'static)| {
-        if cause.is::<agent::backup::Refusal>()
+        let is_refusal = cause.is::<agent::backup::Refusal>()
             || cause.is::<agent::restore::Refusal>()
-            || cause.is::<agent::source::image_rules::Unprotected>()
-        {
+            || cause.is::<provider::Refusal>()
+            || cause.is::<agent::source::image_rules::Unprotected>();
+        if is_refusal {
             return Some(Code::Refused);
         }
         if let Some(error) = cause.downcast_ref::<ExportError>() {

@@ -7,8 +7,10 @@ use super::point;
 use agent::output;
 use repo_format::Error;
 use repo_format::forget::{Tombstone, tombstones};
+use repo_format::id::ManifestId;
 use repo_format::manifest::{Manifest, PointKey, PointKind, StoredManifest};
 use repo_format::repository::Repository;
+use repo_format::suspects;
 use serde_json::{Value, json};
 
 /// Options of `list`.
@@ -33,6 +35,14 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Its id.
+    pub fn id(&self) -> ManifestId {
+        match self {
+            Self::Open(stored, _) | Self::Sealed(stored) => stored.at.manifest,
+            Self::Damaged(at, _) => at.manifest,
+        }
+    }
+
     fn received_at(&self) -> Option<jiff::Timestamp> {
         match self {
             Self::Open(stored, _) | Self::Sealed(stored) => Some(stored.receipt.received_at),
@@ -103,6 +113,7 @@ fn open_json(stored: &StoredManifest, manifest: &Manifest) -> Value {
         .map(|disk| {
             json!({
                 "name": disk.name, "path": disk.path, "size_bytes": disk.size_bytes, "identity": disk.identity,
+                "tracker": disk.tracker, "full_read_reason": disk.full_read_reason,
                 "used_blocks_only": disk.used_blocks_only, "excluded_partitions": disk.excluded_partitions,
             })
         })
@@ -116,6 +127,7 @@ fn open_json(stored: &StoredManifest, manifest: &Manifest) -> Value {
         "bytes_source": stats.bytes_source, "bytes_changed": stats.bytes_changed, "bytes_read": stats.bytes_read,
         "bytes_stored": stats.bytes_stored + stored.object_bytes, "bytes_new": stats.bytes_new,
         "bytes_zero": stats.bytes_zero, "duration_ms": stats.duration_ms, "disks": disks,
+        "bytes_audited": stats.bytes_audited, "bytes_preserved": stats.bytes_preserved,
     })
 }
 
@@ -143,6 +155,7 @@ fn row(entry: &Entry) -> Vec<String> {
     }
 }
 
+const KIND_COLUMN: usize = 4;
 const COLUMNS: [&str; 8] = ["ID", "NAME", ">SEQ", "CREATED", "KIND", ">SOURCE", ">CHANGED", ">STORED"];
 
 /// Lists.
@@ -156,10 +169,21 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if let Some(name) = &args.name {
         entries.retain(|entry| matches!(entry, Entry::Open(_, manifest) if manifest.name == *name));
     }
-    let values: Vec<Value> = entries.iter().map(entry_json).collect();
+    let suspects = suspects::all(&repo)?;
+    let mut values: Vec<Value> = entries.iter().map(entry_json).collect();
+    for (value, entry) in values.iter_mut().zip(&entries) {
+        value["suspect"] = suspects.contains(&entry.id()).into();
+    }
+    let row_of = |entry: &Entry| {
+        let mut row = row(entry);
+        if let Some(kind) = row.get_mut(KIND_COLUMN).filter(|_| suspects.contains(&entry.id())) {
+            kind.push_str(" (SUSPECT)");
+        }
+        row
+    };
     context.console.result(&values, |_| match entries.is_empty() {
         true => "No recovery points yet. `icecore backup SOURCE` makes one.".into(),
-        false => table(&COLUMNS, entries.iter().map(row).collect()),
+        false => table(&COLUMNS, entries.iter().map(row_of).collect()),
     })?;
     for entry in &entries {
         if let Entry::Open(stored, _) | Entry::Sealed(stored) = entry

@@ -72,7 +72,7 @@ enum Verb {
     /// Make a new repository
     Init(init::Args),
     /// Back up block devices and image files as one recovery point
-    Backup(backup::Args),
+    Backup(Box<backup::Args>),
     /// List the recovery points
     #[command(visible_alias = "points")]
     List(list::Args),

@@ -8,6 +8,7 @@ use super::point::{self, PointName};
 use agent::facts::DiskFacts;
 use agent::output;
 use repo_format::manifest::{Consistency, Disk, Manifest, StoredManifest};
+use repo_format::suspects;
 use std::time::Duration;
 
 /// Options of `show`.
@@ -22,20 +23,26 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     let (stored, manifest) = point::open(&repo, &args.point, context.console)?;
+    let suspect = suspects::all(&repo)?.contains(&stored.at.manifest);
     let mut text = summary(&stored, &manifest);
+    if suspect {
+        text += "SUSPECT   it may lack changes: a later backup found that the list of changes was not complete\n";
+    }
     for disk in &manifest.disks {
         text += "\n";
         text += &disk_text(disk);
     }
     let facts: Vec<serde_json::Value> = manifest.disks.iter().map(|disk| disk.facts.clone()).collect();
     let mut value = entry_json(&Entry::Open(stored, Box::new(manifest)));
+    value["suspect"] = suspect.into();
     for (disk, facts) in value["disks"].as_array_mut().into_iter().flatten().zip(facts) {
         disk["facts"] = facts;
     }
     context.console.result(&value, |_| text)
 }
 
-fn consistency_text(consistency: Consistency) -> &'static str {
+/// What a point says of its disks.
+pub fn consistency_text(consistency: Consistency) -> &'static str {
     match consistency {
         Consistency::Offline => "offline: nothing wrote to the disks",
         Consistency::CrashConsistent => "crash-consistent: one instant of all disks, as after a power cut",
@@ -65,6 +72,7 @@ fn summary(stored: &StoredManifest, manifest: &Manifest) -> String {
         ("Source", exact(stats.bytes_source)),
         ("Changed", exact(stats.bytes_changed)),
         ("Read", exact(stats.bytes_read)),
+        ("Preserved", stats.bytes_preserved.map_or_else(|| "-".into(), exact)),
         ("New", exact(stats.bytes_new)),
         ("Stored", exact(stats.bytes_stored + stored.object_bytes)),
         ("Duration", output::duration(Duration::from_millis(stats.duration_ms))),

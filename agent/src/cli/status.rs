@@ -1,4 +1,6 @@
-//! `icecore status`: what the repository holds and who works on it now.
+//! `icecore status`: what the repository holds, who works on it now, and what the next backup of this machine's disks would read.
+
+mod disks;
 
 use super::console::{fields, table};
 use super::context::Context;
@@ -24,7 +26,7 @@ pub struct Args {
 }
 
 /// Where the objects of a store are (FORMAT.md, "Objects in the store"); `config` is too small to matter.
-const PREFIXES: [&str; 13] = [
+const PREFIXES: [&str; 14] = [
     "keys/",
     "writers/",
     "data/",
@@ -38,6 +40,7 @@ const PREFIXES: [&str; 13] = [
     "rescues/",
     "verified/",
     "damaged/",
+    "suspects/",
 ];
 
 #[derive(Serialize)]
@@ -67,6 +70,7 @@ struct Status {
     unreferenced: Option<Unreferenced>,
     names: Vec<Name>,
     sessions: Vec<Session>,
+    disks: Vec<disks::DiskStatus>,
 }
 
 /// What prune would find dead now. Points whose undo time is not over still need theirs.
@@ -114,6 +118,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     status.points_sealed = entries.iter().filter(|entry| matches!(entry, Entry::Sealed(_))).count();
     status.points_damaged = entries.iter().filter(|entry| matches!(entry, Entry::Damaged(..))).count();
     status.names = names(&entries);
+    status.disks = disks::disks(&entries, &super::backup::host()?);
     status.bytes_source = entries.iter().map(source_bytes).fold(0, u64::saturating_add);
     status.dedup_ratio = ratio(status.bytes_source, status.bytes_unique);
     status.compression_ratio = ratio(status.bytes_unique, status.bytes_data_packs);
@@ -173,6 +178,7 @@ fn space(repo: &Repository, index: &Index) -> anyhow::Result<Status> {
         unreferenced: None,
         names: Vec::new(),
         sessions: Vec::new(),
+        disks: Vec::new(),
     })
 }
 
@@ -273,6 +279,7 @@ fn text(status: &Status) -> String {
         text += "\n";
         text += &table(&["NAME", ">POINTS", "LATEST", ">SOURCE", ">STORED"], rows.collect());
     }
+    text += &disks::text(&status.disks);
     if !status.sessions.is_empty() {
         text += "\n";
         text += &table(&["SESSION", "SINCE", "UNTIL", ""], status.sessions.iter().map(session_row).collect());

@@ -1,7 +1,7 @@
-//! A disk that is backed up, read without help of the kernel module: a block device or an image file.
+//! A disk that is backed up: a block device or an image file.
 //!
-//! Owns opening, reading and describing it. Whether it is safe to read (mounted, in use) is decided in [`in_use`], what lies
-//! on it in [`crate::facts`]; this module decides nothing.
+//! Owns opening, reading and describing it. Whether it is in use is found out in [`in_use`], how it is held still while it is read
+//! in [`provider`], what lies on it in [`crate::facts`].
 
 mod holes;
 mod identity;
@@ -10,7 +10,9 @@ pub mod in_use;
 mod lies_on;
 mod names;
 mod openers;
+pub mod provider;
 mod reading;
+mod stamp;
 pub mod sys;
 #[cfg(test)]
 mod tests;
@@ -23,13 +25,15 @@ pub use names::disk_names;
 use crate::extents::{Extent, ExtentList, MAX_EXTENTS};
 use crate::facts::DiskFacts;
 use crate::read_at::ReadAt;
+use nix::fcntl::OFlag;
 use reading::Reader;
 use serde::{Deserialize, Serialize};
+use stamp::Stamp;
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use sys::{DeviceNumber, SysRoot};
 
@@ -133,6 +137,7 @@ pub struct Source {
     location: Location,
     sector_bytes: u32,
     reader: Reader,
+    stamp: Option<Stamp>,
 }
 
 impl Source {
@@ -156,7 +161,24 @@ impl Source {
             Location::Device(number) => SysRoot::host().sector_bytes(*number).unwrap_or(DEFAULT_SECTOR_BYTES),
             Location::File { .. } => DEFAULT_SECTOR_BYTES,
         };
-        Ok(Self { path: absolute, kind, location, sector_bytes, reader })
+        let stamp = Stamp::of(&metadata);
+        Ok(Self { path: absolute, kind, location, sector_bytes, reader, stamp })
+    }
+
+    /// From now on the bytes come from `image`, a block device that shows this disk as it was at a snapshot; path, location and
+    /// identity stay. The image is opened exclusively, so that nobody mounts or assembles it meanwhile; `EBUSY` when somebody has.
+    /// After an error nothing is changed.
+    pub fn read_from(&mut self, image: &Path) -> io::Result<()> {
+        let exclusive = OpenOptions::new().read(true).custom_flags(OFlag::O_EXCL.bits()).open(image)?;
+        self.reader = Reader::new(exclusive, image, printable(self.path.as_os_str()))?;
+        self.stamp = None;
+        Ok(())
+    }
+
+    /// Was an image file written to, cut or removed since it was opened? Of a device nothing tells.
+    pub fn was_touched(&self) -> bool {
+        let now = fs::metadata(&self.path).ok().and_then(|metadata| Stamp::of(&metadata));
+        self.stamp.is_some() && now != self.stamp
     }
 
     /// Absolute path, symbolic links kept.

@@ -8,9 +8,10 @@ use super::uapi::extension::{
 use super::uapi::{CbtInfo, IMAGE_NAME_BYTES, Sectors, SnapshotEvent, SnapshotInfo, Uuid, VERSION, Version};
 use super::{Id, Module, TrackerError};
 use nix::errno::Errno;
-use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 /// Bytes of a tracking block.
 pub const BLOCK: u64 = 65_536;
@@ -20,10 +21,10 @@ const GENERATION: Uuid = Uuid { bytes: [0x11; 16] };
 pub struct Fake {
     capacity_bytes: u64,
     old: bool,
-    numbers: RefCell<Vec<u64>>,
-    answer_at_most: Cell<usize>,
-    oldest_interval: Cell<u64>,
-    snapshots: RefCell<Vec<(Id, SnapshotStatistics)>>,
+    numbers: Mutex<Vec<u64>>,
+    answer_at_most: AtomicUsize,
+    oldest_interval: AtomicU64,
+    snapshots: Mutex<Vec<(Id, SnapshotStatistics)>>,
 }
 
 impl Fake {
@@ -33,26 +34,26 @@ impl Fake {
         Self {
             capacity_bytes,
             old,
-            numbers: RefCell::new(vec![0; blocks]),
-            answer_at_most: Cell::new(usize::MAX),
-            oldest_interval: Cell::new(0),
-            snapshots: RefCell::default(),
+            numbers: Mutex::new(vec![0; blocks]),
+            answer_at_most: AtomicUsize::new(usize::MAX),
+            oldest_interval: AtomicU64::new(0),
+            snapshots: Mutex::default(),
         }
     }
 
     /// These blocks changed in interval `number`.
     pub fn change(&self, number: u64, blocks: Range<usize>) {
-        self.numbers.borrow_mut()[blocks].fill(number);
+        self.numbers()[blocks].fill(number);
     }
 
     /// Gives no more than so many extents with a call.
     pub fn answer_at_most(&self, extents: usize) {
-        self.answer_at_most.set(extents);
+        self.answer_at_most.store(extents, Ordering::Relaxed);
     }
 
     /// Keeps no ids of older intervals.
     pub fn forget_intervals_below(&self, number: u64) {
-        self.oldest_interval.set(number);
+        self.oldest_interval.store(number, Ordering::Relaxed);
     }
 
     /// The id of an interval.
@@ -60,12 +61,24 @@ impl Fake {
         Id([0x20 + u8::try_from(number).unwrap(); 16])
     }
 
+    fn numbers(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.numbers.lock().unwrap()
+    }
+
+    fn snapshots(&self) -> MutexGuard<'_, Vec<(Id, SnapshotStatistics)>> {
+        self.snapshots.lock().unwrap()
+    }
+
+    fn blocks(&self) -> usize {
+        self.numbers().len()
+    }
+
     fn newest(&self) -> u64 {
-        self.numbers.borrow().iter().copied().max().unwrap_or(0)
+        self.numbers().iter().copied().max().unwrap_or(0)
     }
 
     fn find<T>(&self, call: Call, id: Id, run: impl FnOnce(&mut SnapshotStatistics) -> T) -> Result<T, TrackerError> {
-        let mut snapshots = self.snapshots.borrow_mut();
+        let mut snapshots = self.snapshots();
         let found = snapshots.iter_mut().find(|(known, _)| *known == id);
         found.map(|(_, facts)| run(facts)).ok_or_else(|| TrackerError::call(call, id, Errno::ESRCH))
     }
@@ -92,7 +105,7 @@ impl Module for Fake {
         Ok(CbtInfo {
             capacity_bytes: self.capacity_bytes,
             block_size: 65_536,
-            block_count: u32::try_from(self.numbers.borrow().len()).unwrap(),
+            block_count: u32::try_from(self.blocks()).unwrap(),
             generation: GENERATION,
             changes_number: u8::try_from(self.newest()).unwrap(),
             reserved: [0; 7],
@@ -100,7 +113,7 @@ impl Module for Fake {
     }
 
     fn cbt_map(&self, _: &Path, first: u32, bytes: &mut [u8]) -> Result<(), TrackerError> {
-        for (byte, number) in bytes.iter_mut().zip(&self.numbers.borrow()[first as usize..]) {
+        for (byte, number) in bytes.iter_mut().zip(&self.numbers()[first as usize..]) {
             *byte = u8::try_from(*number).unwrap();
         }
         Ok(())
@@ -114,23 +127,23 @@ impl Module for Fake {
         let info = TrackerInfo {
             capacity_bytes: self.capacity_bytes,
             block_bytes: BLOCK,
-            block_count: self.numbers.borrow().len() as u64,
+            block_count: self.blocks() as u64,
             generation: GENERATION,
             number: self.newest(),
             interval: Self::interval_id(self.newest()).into(),
-            oldest_interval: self.oldest_interval.get(),
+            oldest_interval: self.oldest_interval.load(Ordering::Relaxed),
             ..TrackerInfo::default()
         };
         Ok((!self.old).then_some(info))
     }
 
     fn interval(&self, _: &Path, number: u64) -> Result<Option<Option<Id>>, TrackerError> {
-        let kept = (self.oldest_interval.get()..=self.newest()).contains(&number);
+        let kept = (self.oldest_interval.load(Ordering::Relaxed)..=self.newest()).contains(&number);
         Ok((!self.old).then(|| kept.then(|| Self::interval_id(number))))
     }
 
     fn changed(&self, _: &Path, mut query: ChangedQuery, extents: &mut [Extent]) -> Result<ChangedQuery, TrackerError> {
-        let (numbers, mut filled) = (self.numbers.borrow(), 0);
+        let (numbers, mut filled) = (self.numbers(), 0);
         let end = query.offset_bytes + query.length_bytes;
         query.next_offset_bytes = end;
         for (block, _) in numbers.iter().enumerate().filter(|(_, number)| **number > query.since) {
@@ -139,14 +152,14 @@ impl Module for Fake {
             if first >= last {
                 continue;
             }
-            if filled == extents.len().min(self.answer_at_most.get()) {
+            if filled == extents.len().min(self.answer_at_most.load(Ordering::Relaxed)) {
                 query.next_offset_bytes = first;
                 break;
             }
             extents[filled] = Extent { offset_bytes: first, length_bytes: last - first };
             filled += 1;
         }
-        if self.answer_at_most.get() == 0 {
+        if self.answer_at_most.load(Ordering::Relaxed) == 0 {
             query.next_offset_bytes = query.offset_bytes;
         }
         query.filled = u32::try_from(filled).unwrap();
@@ -158,7 +171,7 @@ impl Module for Fake {
     }
 
     fn create(&self, _: &Path, limit_sectors: u64, tied: bool) -> Result<Id, TrackerError> {
-        let id = Id([0x40 + u8::try_from(self.snapshots.borrow().len()).unwrap(); 16]);
+        let id = Id([0x40 + u8::try_from(self.snapshots().len()).unwrap(); 16]);
         let flags = if tied { SNAPSHOT_TIED } else { 0 };
         let facts = SnapshotStatistics {
             id: id.into(),
@@ -167,7 +180,7 @@ impl Module for Fake {
             limit_sectors,
             ..SnapshotStatistics::default()
         };
-        self.snapshots.borrow_mut().push((id, facts));
+        self.snapshots().push((id, facts));
         Ok(id)
     }
 
@@ -181,12 +194,12 @@ impl Module for Fake {
 
     fn destroy(&self, snapshot: Id) -> Result<(), TrackerError> {
         self.find(Call::Destroy, snapshot, |_| ())?;
-        self.snapshots.borrow_mut().retain(|(id, _)| *id != snapshot);
+        self.snapshots().retain(|(id, _)| *id != snapshot);
         Ok(())
     }
 
     fn list(&self) -> Result<Vec<Id>, TrackerError> {
-        Ok(self.snapshots.borrow().iter().map(|(id, _)| *id).collect())
+        Ok(self.snapshots().iter().map(|(id, _)| *id).collect())
     }
 
     fn snapshot_info(&self, _: &Path) -> Result<SnapshotInfo, TrackerError> {

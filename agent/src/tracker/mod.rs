@@ -8,7 +8,7 @@ pub mod attached;
 pub mod changed;
 pub mod error;
 #[cfg(test)]
-mod fake;
+pub(crate) mod fake;
 pub mod host;
 pub mod id;
 mod ioctl;
@@ -28,7 +28,7 @@ use uapi::{CbtInfo, Sectors, SnapshotEvent, SnapshotInfo, Version};
 /// What the loaded module can do. Every method is one or two calls of the kernel; devices are named by their path.
 ///
 /// Methods that need an addition to the interface say so: with a module that lacks it they return `None`.
-pub trait Module {
+pub trait Module: Send + Sync {
     /// Version of the interface.
     fn version(&self) -> Result<Version, TrackerError>;
     /// Which additions to the interface there are; none with the C module.

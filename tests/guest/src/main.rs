@@ -13,6 +13,7 @@ mod direct;
 mod disk;
 mod dm;
 mod filter;
+mod icecore;
 mod init;
 mod ioctl;
 mod kernel_module;

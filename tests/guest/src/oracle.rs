@@ -78,6 +78,11 @@ impl Picture {
         Ok(expected)
     }
 
+    /// The number of the last write of a writer that is to be seen; 0 for none.
+    pub fn last_of(&self, writer: u64) -> u64 {
+        self.origins.iter().filter(|(by, _)| *by == writer).map(|(_, sequence)| *sequence).max().unwrap_or(0)
+    }
+
     /// Fails when another reading of the same area differs.
     pub fn ensure_same(&self, later: &Self) -> Result<()> {
         for (sector, (before, after)) in (self.first_sector..).zip(self.origins.iter().zip(&later.origins)) {

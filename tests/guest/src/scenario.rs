@@ -14,6 +14,9 @@ mod harness;
 mod images;
 mod lifecycle;
 mod limit;
+mod live;
+mod live_files;
+mod live_trouble;
 mod loading;
 mod memory;
 mod parameters;
@@ -33,7 +36,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 26] = [
+pub const AREAS: [&[Scenario]; 29] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -57,6 +60,9 @@ pub const AREAS: [&[Scenario]; 26] = [
     fault::SCENARIOS,
     memory::SCENARIOS,
     lifecycle::SCENARIOS,
+    live::SCENARIOS,
+    live_trouble::SCENARIOS,
+    live_files::SCENARIOS,
     readme::SCENARIOS,
     cost::SCENARIOS,
     cost_memory::SCENARIOS,

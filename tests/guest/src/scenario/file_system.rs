@@ -34,17 +34,20 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 /// A kind of file system and its tools.
-struct Kind {
-    name: &'static str,
+pub struct Kind {
+    /// As the kernel calls it.
+    pub name: &'static str,
     make: &'static [&'static str],
     check: &'static [&'static str],
     /// To mount the image beside the original, which has the same id; `None` where that cannot be.
-    mount_options: Option<&'static str>,
+    pub mount_options: Option<&'static str>,
 }
 
-const EXT4: Kind =
+/// ext4.
+pub const EXT4: Kind =
     Kind { name: "ext4", make: &["mkfs.ext4", "-q", "-F"], check: &["e2fsck", "-f", "-n"], mount_options: Some("") };
-const XFS: Kind =
+/// xfs.
+pub const XFS: Kind =
     Kind { name: "xfs", make: &["mkfs.xfs", "-q", "-f"], check: &["xfs_repair", "-n"], mount_options: Some("nouuid") };
 const BTRFS: Kind = Kind {
     name: "btrfs",
@@ -54,6 +57,16 @@ const BTRFS: Kind = Kind {
 };
 
 impl Kind {
+    /// Makes the file system.
+    pub fn make(&self, device: &Path) -> Result<()> {
+        Self::run(self.make, device)
+    }
+
+    /// Fails unless the file system is clean.
+    pub fn check(&self, device: &Path) -> Result<()> {
+        Self::run(self.check, device)
+    }
+
     fn run(words: &[&str], device: &Path) -> Result<()> {
         let device = device.to_string_lossy();
         let args: Vec<&str> = words[1..].iter().copied().chain([device.as_ref()]).collect();

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/benchmarks.md",
     "docs/hooks.md",
+    "docs/live.md",
     "docs/kernel/blkfilter.md",
     "docs/kernel/blksnap.md",
     "docs/restore.md",

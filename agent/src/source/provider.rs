@@ -97,6 +97,11 @@ pub trait Provider: Sync {
     /// What it would promise for these disks, or why it cannot serve them. Changes nothing.
     fn promise(&self, disks: &[NamedSource]) -> Result<Result<Promise, Obstacle>>;
 
+    /// Whether it follows the changes of one of these disks already, so that leaving it out would cost a list.
+    fn follows(&self, _disks: &[NamedSource]) -> bool {
+        false
+    }
+
     /// Takes a snapshot of all disks, as just promised. On failure everything is undone.
     fn take(&self, disks: Vec<NamedSource>, promise: Promise) -> Result<Box<dyn Snapshot>>;
 }
@@ -198,12 +203,23 @@ pub struct Choice<'p> {
 }
 
 /// Takes the wanted provider, or the first that can serve these disks; `providers` stand in the order of preference.
+///
+/// Disks that nobody uses are read as they are, unless their changes are followed already: to begin following, say, the passing
+/// snapshot of a volume would leave a tracker on it that somebody has to take away before the volume can go.
 pub fn choose<'p>(
     providers: &[&'p dyn Provider],
     wanted: Option<ProviderKind>,
     disks: &[NamedSource],
 ) -> Result<Choice<'p>> {
     let mut obstacles: Vec<(ProviderKind, Obstacle)> = Vec::new();
+    if wanted.is_none()
+        && let Some(provider) = providers.iter().find(|provider| provider.kind() == ProviderKind::Direct)
+        && let Ok(promise) = provider.promise(disks)?
+        && promise.consistency == Consistency::Offline
+        && !providers.iter().any(|provider| provider.follows(disks))
+    {
+        return Ok(Choice { provider: *provider, promise, passed_over: Vec::new() });
+    }
     for provider in providers.iter().filter(|provider| wanted.is_none_or(|kind| provider.kind() == kind)) {
         match provider.promise(disks)? {
             Ok(promise) => {
@@ -235,7 +251,16 @@ fn instead(kind: ProviderKind, obstacle: &Obstacle) -> String {
 mod tests {
     use super::*;
 
-    struct Pretender(ProviderKind, Option<Obstacle>);
+    /// Its kind, what hinders it, what it promises, whether it follows the disks.
+    struct Pretender(ProviderKind, Option<Obstacle>, Consistency, bool);
+
+    fn module(obstacle: Option<Obstacle>, follows: bool) -> Pretender {
+        Pretender(ProviderKind::Module, obstacle, Consistency::CrashConsistent, follows)
+    }
+
+    fn direct(obstacle: Option<Obstacle>, consistency: Consistency) -> Pretender {
+        Pretender(ProviderKind::Direct, obstacle, consistency, false)
+    }
 
     const PROMISE: Promise =
         Promise { consistency: Consistency::CrashConsistent, one_instant: true, lists_changes: true };
@@ -245,7 +270,10 @@ mod tests {
             self.0
         }
         fn promise(&self, _: &[NamedSource]) -> Result<Result<Promise, Obstacle>> {
-            Ok(self.1.clone().map_or(Ok(PROMISE), Err))
+            Ok(self.1.clone().map_or(Ok(Promise { consistency: self.2, ..PROMISE }), Err))
+        }
+        fn follows(&self, _: &[NamedSource]) -> bool {
+            self.3
         }
         fn take(&self, _: Vec<NamedSource>, _: Promise) -> Result<Box<dyn Snapshot>> {
             anyhow::bail!("nothing is taken here")
@@ -256,26 +284,36 @@ mod tests {
         Some(Obstacle { why: why.into(), next: next.into() })
     }
 
+    fn chosen(providers: &[&dyn Provider], wanted: Option<ProviderKind>) -> ProviderKind {
+        choose(providers, wanted, &[]).unwrap().provider.kind()
+    }
+
     #[test]
     fn the_first_that_can_is_chosen_and_the_others_are_named() {
-        let module = Pretender(ProviderKind::Module, obstacle("it is not loaded", "load it"));
-        let direct = Pretender(ProviderKind::Direct, None);
-        let choice = choose(&[&module, &direct], None, &[]).unwrap();
-        assert_eq!((choice.provider.kind(), choice.promise), (ProviderKind::Direct, PROMISE));
+        let absent = module(obstacle("it is not loaded", "load it"), false);
+        let live = direct(None, Consistency::NotConsistent);
+        let choice = choose(&[&absent, &live], None, &[]).unwrap();
+        assert_eq!((choice.provider.kind(), choice.promise.consistency), (ProviderKind::Direct, live.2));
         assert_eq!(choice.passed_over, ["provider module is not used: it is not loaded"]);
-        let module = Pretender(ProviderKind::Module, None);
-        let choice = choose(&[&module, &direct], None, &[]).unwrap();
-        assert!(choice.provider.kind() == ProviderKind::Module && choice.passed_over.is_empty());
-        assert_eq!(
-            choose(&[&module, &direct], Some(ProviderKind::Direct), &[]).unwrap().provider.kind(),
-            ProviderKind::Direct
-        );
+        let present = module(None, false);
+        assert_eq!(chosen(&[&present, &live], None), ProviderKind::Module);
+        assert_eq!(chosen(&[&present, &live], Some(ProviderKind::Direct)), ProviderKind::Direct);
+        let busy = direct(obstacle("/dev/x is mounted", "unmount it"), Consistency::Offline);
+        assert_eq!(chosen(&[&present, &busy], None), ProviderKind::Module);
+    }
+
+    #[test]
+    fn a_quiet_disk_is_read_as_it_is_unless_its_changes_are_followed_already() {
+        let quiet = direct(None, Consistency::Offline);
+        assert_eq!(chosen(&[&module(None, false), &quiet], None), ProviderKind::Direct);
+        assert_eq!(chosen(&[&module(None, true), &quiet], None), ProviderKind::Module);
+        assert_eq!(chosen(&[&module(None, false), &quiet], Some(ProviderKind::Module)), ProviderKind::Module);
     }
 
     #[test]
     fn a_refusal_names_every_way_out() {
-        let module = Pretender(ProviderKind::Module, obstacle("it is not loaded", "load it: `modprobe blksnap`"));
-        let direct = Pretender(ProviderKind::Direct, obstacle("/dev/x is mounted", "unmount it"));
+        let module = module(obstacle("it is not loaded", "load it: `modprobe blksnap`"), false);
+        let direct = direct(obstacle("/dev/x is mounted", "unmount it"), Consistency::Offline);
         let providers: [&dyn Provider; 2] = [&module, &direct];
         let error = choose(&providers, None, &[]).err().unwrap().to_string();
         for words in ["/dev/x is mounted", "modprobe blksnap", "--allow-live", "unmount"] {

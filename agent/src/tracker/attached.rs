@@ -1,6 +1,6 @@
 //! Which devices are tracked, as /sys tells.
 
-use crate::source::sys::SysRoot;
+use crate::source::sys::{DeviceNumber, SysRoot};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,11 @@ pub fn attached(sys: &SysRoot) -> Vec<PathBuf> {
     let mut devices: Vec<PathBuf> = tracked.map(|entry| path(entry.file_name())).collect();
     devices.sort();
     devices
+}
+
+/// Whether this device is tracked.
+pub fn is_attached(sys: &SysRoot, device: DeviceNumber) -> bool {
+    sys.attribute(device, "filter").is_some_and(|name| name.as_bytes() == NAME)
 }
 
 #[cfg(test)]

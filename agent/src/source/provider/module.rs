@@ -16,6 +16,7 @@ use crate::read_at::ReadAt;
 use crate::source::image_rules::Unprotected;
 use crate::source::sys::SysRoot;
 use crate::source::{Location, Source};
+use crate::tracker::attached::is_attached;
 use crate::tracker::changed::{self, Since};
 use crate::tracker::uapi::extension::{FEATURE_FINE_MAP, FEATURE_INTERVAL_IDS, TRACKER_INVALID, TrackerInfo};
 use crate::tracker::{Id, Module, TrackerError};
@@ -69,6 +70,14 @@ impl Provider for ModuleProvider {
         let needed = FEATURE_FINE_MAP | FEATURE_INTERVAL_IDS;
         let lists_changes = features.bits & needed == needed;
         Ok(Ok(Promise { consistency: Consistency::CrashConsistent, one_instant: true, lists_changes }))
+    }
+
+    fn follows(&self, disks: &[NamedSource]) -> bool {
+        let sys = SysRoot::host();
+        disks.iter().any(|(_, source)| match source.location() {
+            Location::Device(number) => is_attached(&sys, *number),
+            Location::File { .. } => false,
+        })
     }
 
     fn take(&self, mut disks: Vec<NamedSource>, promise: Promise) -> Result<Box<dyn Snapshot>> {

@@ -7,7 +7,7 @@
 #![allow(improper_ctypes, reason = "structures of the kernel hold empty lock classes")]
 
 use kernel::{
-    bindings::{bio, block_device, file, gendisk, module, page},
+    bindings::{bio, blk_plug, block_device, file, gendisk, module, page},
     prelude::*,
 };
 
@@ -57,6 +57,8 @@ extern "C" {
     pub fn blksnap_io_begin() -> c_uint;
     pub fn blksnap_io_end(flags: c_uint);
     pub fn blksnap_may_wait_here() -> bool;
+    pub fn blksnap_unplug() -> *mut blk_plug;
+    pub fn blksnap_plug_again(plug: *mut blk_plug);
     pub fn blksnap_counts_alloc() -> *mut Counts;
     pub fn blksnap_count_begin(counts: *mut Counts, sectors: u64);
     pub fn blksnap_count_end(counts: *mut Counts);

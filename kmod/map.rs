@@ -20,6 +20,8 @@ pub mod active;
 pub mod history;
 #[path = "map/palette.rs"]
 mod palette;
+#[path = "map/sparse.rs"]
+mod sparse;
 #[path = "map/view.rs"]
 pub mod view;
 

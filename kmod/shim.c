@@ -194,6 +194,23 @@ bool blksnap_may_wait_here(void)
 	return !current->bio_list && !(current->flags & PF_MEMALLOC);
 }
 
+/* The same: submits what the task has plugged and plugs no more; blksnap_plug_again() undoes that. */
+struct blk_plug *blksnap_unplug(void);
+struct blk_plug *blksnap_unplug(void)
+{
+	struct blk_plug *plug = current->plug;
+
+	if (plug)
+		blk_finish_plug(plug);
+	return plug;
+}
+
+void blksnap_plug_again(struct blk_plug *plug);
+void blksnap_plug_again(struct blk_plug *plug)
+{
+	current->plug = plug;
+}
+
 /* Per-CPU variables are used by macros. in_flight.rs has the same structure. */
 struct blksnap_counts {
 	u64 begun, ended, sectors;

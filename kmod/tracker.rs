@@ -295,6 +295,8 @@ impl Tracker {
         self.settle();
         let cow = self.cow.swap(null_mut(), Ordering::AcqRel);
         filter::wait_for_write_paths();
+        // A write that found no memory may have woken the worker in between; it may have found the engine.
+        self.settle();
         if !cow.is_null() {
             // SAFETY: from `set_cow`; nobody can find it any more.
             drop(unsafe { Arc::from_raw(cow) });

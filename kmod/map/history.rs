@@ -7,6 +7,7 @@
 
 use super::active::{ActiveMap, Leaf};
 use super::palette::Palette;
+use super::sparse::Sparse;
 use super::{BlockRange, LEAF_BLOCKS, LEAF_WORDS, leaf_count};
 use crate::memory::{Array, Memory, OutOfMemory, Wait};
 use core::sync::atomic::Ordering;
@@ -23,7 +24,9 @@ pub struct History<M: Memory> {
 enum Slot<M: Memory> {
     /// All blocks have this number.
     Uniform(u64),
-    /// They differ. An array of one, to keep the top array small.
+    /// Few differ from the others. An array of one, to keep the top array small.
+    Few(Array<Sparse<M>, M>),
+    /// Many differ. As above.
     Mixed(Array<Palette<M>, M>),
 }
 
@@ -57,6 +60,7 @@ impl<M: Memory> History<M> {
     pub fn bytes(&self) -> u64 {
         let leaf = |slot: &Slot<M>| match slot {
             Slot::Uniform(_) => 0,
+            Slot::Few(sparse) => sparse.bytes() as u64 + sparse.iter().map(Sparse::bytes).sum::<u64>(),
             Slot::Mixed(palette) => palette.bytes() as u64 + palette.iter().map(Palette::bytes).sum::<u64>(),
         };
         self.slots.bytes() as u64 + self.slots.iter().map(leaf).sum::<u64>()
@@ -107,6 +111,10 @@ impl<M: Memory> History<M> {
         let (leaf, part) = range.below(self.blocks).by_leaf().next()?;
         let (length, number) = match self.slots.get(leaf)? {
             Slot::Uniform(number) => (part.len(), *number),
+            Slot::Few(sparse) => {
+                let (end, number) = sparse.first()?.run(part.first, part.end);
+                (end - part.first, number)
+            }
             Slot::Mixed(palette) => {
                 let palette = palette.first()?;
                 (palette.run_end(part.first, part.end) - part.first, palette.number(part.first))
@@ -145,24 +153,53 @@ impl<M: Memory> History<M> {
             self.slots[leaf] = Slot::Uniform(number);
             return;
         }
-        self.set_mixed(leaf, number, filled);
+        if !self.set_few(leaf, number, &word) {
+            self.set_mixed(leaf, number, filled);
+        }
+    }
+
+    /// [`Self::set_in_leaf`] where few blocks do not have the number of all others, before and after. False: they are
+    /// not few, or there is no memory; nothing was done.
+    fn set_few(&mut self, leaf: usize, number: u64, word: &impl Fn(usize) -> u64) -> bool {
+        let slot = &mut self.slots[leaf];
+        let few = match slot {
+            Slot::Uniform(before) if *before == number => return true,
+            Slot::Uniform(before) => Sparse::new(self.memory, *before, number, word),
+            Slot::Few(few) => few.first().and_then(|few| few.with(number, word)),
+            Slot::Mixed(_) => None,
+        };
+        match few.and_then(|few| Array::one(self.memory, Wait::Allowed, few).ok()) {
+            Some(few) => *slot = Slot::Few(few),
+            None => return false,
+        }
+        true
+    }
+
+    /// The slot's numbers as a palette, if they are not yet, and up to which number it cannot tell changes apart.
+    fn palette_of(&self, slot: &Slot<M>) -> Result<Option<(Palette<M>, u64)>, OutOfMemory> {
+        Ok(match slot {
+            Slot::Uniform(before) => Some((Palette::uniform(self.memory, *before)?, 0)),
+            Slot::Few(few) => Some(few.first().ok_or(OutOfMemory)?.to_palette()?),
+            Slot::Mixed(_) => None,
+        })
     }
 
     /// [`Self::set_in_leaf`] where some blocks keep their number.
     fn set_mixed(&mut self, leaf: usize, number: u64, word: impl Fn(usize) -> u64) {
+        let new = self.palette_of(&self.slots[leaf]).and_then(|new| {
+            new.map(|(palette, merged)| Ok((Array::one(self.memory, Wait::Allowed, palette)?, merged))).transpose()
+        });
         let slot = &mut self.slots[leaf];
-        if let Slot::Uniform(before) = *slot {
-            if before == number {
-                return;
+        match new {
+            Ok(None) => {}
+            Ok(Some((palette, merged))) => {
+                *slot = Slot::Mixed(palette);
+                self.oldest = self.oldest.max(merged);
             }
-            let palette = Palette::uniform(self.memory, before);
-            match palette.and_then(|palette| Array::one(self.memory, Wait::Allowed, palette)) {
-                Ok(palette) => *slot = Slot::Mixed(palette),
-                Err(OutOfMemory) => {
-                    *slot = Slot::Uniform(number);
-                    self.oldest = self.oldest.max(number);
-                    return;
-                }
+            Err(OutOfMemory) => {
+                *slot = Slot::Uniform(number);
+                self.oldest = self.oldest.max(number);
+                return;
             }
         }
         let Slot::Mixed(palette) = slot else { return };

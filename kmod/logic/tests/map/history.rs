@@ -103,11 +103,11 @@ fn numbers_that_no_block_has_any_more_make_room() {
 #[test]
 fn codes_get_narrower_when_numbers_disappear() {
     let mut history = history(LEAF_BLOCKS);
-    (1..=100).for_each(|number| interval(&mut history, number, &[(number, number + 1)]));
+    (1..=100).for_each(|number| interval(&mut history, number, &[(300 * number, 300 * number + 150)]));
     let wide = history.bytes();
-    interval(&mut history, 101, &[(0, 200)]);
+    interval(&mut history, 101, &[(0, 31_000)]);
     assert!(history.bytes() + 20_000 < wide, "{} of {wide} bytes", history.bytes());
-    assert_eq!((history.number(150), history.number(200)), (101, 0));
+    assert_eq!((history.number(350), history.number(31_000)), (101, 0));
 }
 
 #[test]
@@ -124,12 +124,12 @@ fn without_memory_a_region_is_as_new_as_its_newest_change() {
 #[test]
 fn without_memory_for_wider_codes_the_oldest_numbers_merge() {
     let mut history = history(LEAF_BLOCKS);
-    interval(&mut history, 1, &[(1, 2)]);
+    interval(&mut history, 1, &[(1, 1001)]);
     let active = ActiveMap::new(Counted, LEAF_BLOCKS).unwrap();
-    active.mark(blocks(2, 3));
+    active.mark(blocks(1001, 1002));
     Counted::limit(Some(0));
     history.fold(&active, 2);
-    assert_eq!([0, 1, 2].map(|block| history.number(block)), [1, 1, 2]);
+    assert_eq!([0, 1, 1001].map(|block| history.number(block)), [1, 1, 2]);
     assert_eq!(history.oldest(), 1);
 }
 
@@ -178,7 +178,11 @@ fn memory_of_a_region_follows_the_number_of_intervals_that_are_told_apart() {
     {
         let mut history = history(LEAF_BLOCKS);
         let empty = history.bytes();
-        (1..=intervals).for_each(|number| interval(&mut history, number, &[(100 * number, 100 * number + 1)]));
+        // More blocks than the list of a few takes.
+        (1..=intervals).for_each(|number| {
+            interval(&mut history, number, &[(100 * number, 100 * number + 1), (32_000, 32_200)]);
+        });
+        interval(&mut history, intervals, &[(32_000, 32_100)]);
         let used = history.bytes() - empty - codes_bytes - 8 * numbers;
         assert!(used <= 128, "{intervals} intervals: {used} bytes besides codes and numbers");
         (1..=1000).for_each(|number| {
@@ -186,6 +190,37 @@ fn memory_of_a_region_follows_the_number_of_intervals_that_are_told_apart() {
         });
         assert!(history.bytes() - empty <= (34 << 10) + 128, "{} bytes after 1000 more", history.bytes());
     }
+}
+
+#[test]
+fn few_changed_blocks_in_a_region_cost_some_bytes_each_and_stay_exact() {
+    let mut history = history(TIB_BLOCKS);
+    let empty = history.bytes();
+    for number in 1..=16 {
+        let changed: Vec<_> = (0..TIB_BLOCKS / LEAF_BLOCKS)
+            .flat_map(|leaf| {
+                [0, 1, 700, LEAF_BLOCKS - 1].map(|at| leaf * LEAF_BLOCKS + (at + number * 9) % LEAF_BLOCKS)
+            })
+            .map(|block| (block, block + 1))
+            .collect();
+        interval(&mut history, number, &changed);
+    }
+    assert!(history.bytes() - empty <= 512 << 10, "{} bytes", history.bytes());
+    for (block, number) in [(9, 1), (10, 1), (709, 1), (8, 1), (144, 16), (145, 16), (844, 16), (143, 16), (700, 0)] {
+        assert_eq!(history.number(7 * LEAF_BLOCKS + block), number, "block {block}");
+    }
+    assert_eq!(history.oldest(), 0);
+}
+
+#[test]
+fn a_region_of_few_changes_becomes_one_of_many_without_losing_one() {
+    let mut history = history(LEAF_BLOCKS);
+    (1..=30).for_each(|number| interval(&mut history, number, &[(7 * number, 7 * number + 3)]));
+    interval(&mut history, 31, &[(10_000, 10_100)]);
+    assert!((1..=30).all(|number| history.number(7 * number + 2) == number && history.number(7 * number + 3) == 0));
+    assert!((10_000..10_100).all(|block| history.number(block) == 31));
+    interval(&mut history, 32, &[(0, LEAF_BLOCKS)]);
+    assert_eq!(history.next_changed(blocks(0, u64::MAX), 31), Some(blocks(0, LEAF_BLOCKS)));
 }
 
 #[test]

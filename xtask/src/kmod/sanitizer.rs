@@ -12,8 +12,10 @@ use crate::workspace;
 
 /// What `sanitizer.sh` puts over tinyconfig.
 const CONFIGURATION: &str = include_str!("sanitizer.config");
-/// With KASAN the kernel's Rust code needs the compiler of the rest to be of LLVM, too.
-const TOOLS: [&str; 3] = ["clang", "lld", "llvm"];
+/// With KASAN the kernel's Rust code needs the compiler of the rest to be of LLVM, too; gzip makes the image.
+const TOOLS: [&str; 4] = ["clang", "gzip", "lld", "llvm"];
+/// Raised when those tools change.
+const ROOT_RECIPE: u32 = 2;
 /// Parts of the source that this kernel does not have; their build files must stay.
 const UNREAD: [&str; 8] = [
     "Documentation/*/*",
@@ -37,7 +39,7 @@ pub fn build(consent: setup::Consent) -> Result<Built> {
     let archive = step("package lists", || Archive::open(&cache.join("apt")))?;
     let kernel = archive.kernel()?;
     let release = kernel.release.clone();
-    let root = BuildRoot::new(cache.join(format!("sanitizer-{}-{RECIPE}", kernel.version)), kernel);
+    let root = BuildRoot::new(cache.join(format!("sanitizer-{}-{RECIPE}.{ROOT_RECIPE}", kernel.version)), kernel);
     if !root.has_tools() {
         step("build root with clang", || root.make_tools(&archive, &TOOLS))?;
     }

@@ -73,9 +73,8 @@ fn calls() -> Result<()> {
     let tracked = Tracked::attach(&path)?;
     let area = Area::of_disk(0, &path, 0, 4096);
     area.fill()?;
-    let mut snapshot = Some(Snapshot::create(Path::new("/tmp"), AMPLE_SECTORS)?);
     for nth in 1..=MANY {
-        let current = snapshot.take().map_or_else(|| Snapshot::create(Path::new("/tmp"), AMPLE_SECTORS), Ok)?;
+        let current = Snapshot::create(&Disk::Store.node()?, 1 << 22)?;
         let (result, failed) = faults.at(nth, || tracked.add_to(current.id()).and_then(|()| current.take()))?;
         // Neither half nor whole: what failed is as if it had not been.
         match result {

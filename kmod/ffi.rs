@@ -63,8 +63,6 @@ extern "C" {
     pub fn blksnap_count_begin(counts: *mut Counts, sectors: u64);
     pub fn blksnap_count_end(counts: *mut Counts);
     pub fn blksnap_counts_sum(counts: *mut Counts, sum: *mut Counts);
-    pub fn blksnap_file_start_write(file: *mut file);
-    pub fn blksnap_file_end_write(file: *mut file);
 
     pub fn blksnap_parameter_tracking_block_minimum_shift() -> u64;
     pub fn blksnap_parameter_tracking_block_maximum_count() -> u64;

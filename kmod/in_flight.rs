@@ -112,13 +112,14 @@ fn address(function: Option<EndIo>) -> usize {
 
 impl Counter {
     pub fn new() -> Result<KBox<Self>> {
+        let room = KBox::<Self>::new_uninit(GFP_KERNEL)?;
         // SAFETY: no preconditions.
         let per_cpu = unsafe { ffi::blksnap_counts_alloc() };
         if per_cpu.is_null() {
             return Err(ENOMEM);
         }
         let recent = AtomicPtr::new(core::ptr::from_ref(&NO_SLOT).cast_mut());
-        Ok(KBox::new(Self { per_cpu, recent, next_retired: AtomicPtr::new(null_mut()) }, GFP_KERNEL)?)
+        Ok(KBox::write(room, Self { per_cpu, recent, next_retired: AtomicPtr::new(null_mut()) }))
     }
 
     /// All that was counted.

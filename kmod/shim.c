@@ -250,16 +250,3 @@ void blksnap_counts_sum(struct blksnap_counts __percpu *counts, struct blksnap_c
 		sum->sectors += READ_ONCE(per_cpu_ptr(counts, cpu)->sectors);
 	}
 }
-
-/* Inline: what keeps a file system from being frozen while the storage's file grows. */
-void blksnap_file_start_write(struct file *file);
-void blksnap_file_start_write(struct file *file)
-{
-	file_start_write(file);
-}
-
-void blksnap_file_end_write(struct file *file);
-void blksnap_file_end_write(struct file *file)
-{
-	file_end_write(file);
-}

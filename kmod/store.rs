@@ -277,13 +277,9 @@ impl Open {
 
     fn grow(&self, sectors: u64) -> Result {
         let bytes = i64::try_from(sectors).ok().and_then(|sectors| sectors.checked_mul(512)).ok_or(EFBIG)?;
+        // It takes write access to the file system itself: taking it here too would deadlock with a freeze.
         // SAFETY: open for writing.
-        kernel::error::to_result(unsafe {
-            ffi::blksnap_file_start_write(self.file);
-            let error = bindings::vfs_fallocate(self.file, 0, 0, bytes);
-            ffi::blksnap_file_end_write(self.file);
-            error
-        })
+        kernel::error::to_result(unsafe { bindings::vfs_fallocate(self.file, 0, 0, bytes) })
     }
 
     /// Reads or writes the file at a sector.

@@ -16,7 +16,7 @@ use kernel::{
     bindings::{self, block_device},
     impl_has_work, new_mutex, new_work,
     prelude::*,
-    sync::{Arc, ArcBorrow, Mutex, rcu},
+    sync::{Arc, ArcBorrow, Mutex, UniqueArc, rcu},
     time::{Delta, delay::fsleep, msecs_to_jiffies},
     workqueue::Work,
 };
@@ -141,29 +141,29 @@ impl Tracker {
         let bdev = unsafe { (*filter).bdev };
         // SAFETY: the filter holds a reference on its device.
         let capacity_sectors = unsafe { (*bdev).bd_nr_sectors };
+        // What can fail comes first: afterwards nobody would give back what became a raw pointer.
+        let room = UniqueArc::<Self>::new_uninit(GFP_KERNEL)?;
         let maps = Maps::new(capacity_sectors)?;
-        let active = KBox::into_raw(Active::new(maps.blocks)?);
+        let active = Active::new(maps.blocks)?;
         let counter = KBox::into_raw(Counter::new()?);
-        // An allocation failure of the Arc leaks these; it is that of some hundred bytes with GFP_KERNEL.
-        Arc::pin_init(
-            pin_init!(Self {
-                filter,
-                bdev,
-                state: AtomicU32::new(0),
-                active: AtomicPtr::new(active),
-                cow: AtomicPtr::new(null_mut()),
-                held: BioList::new(),
-                counter,
-                statistics: Statistics::new(),
-                held_since_ns: AtomicU64::new(0),
-                releasing: AtomicBool::new(false),
-                here: AtomicU32::new(0),
-                earlier_are_over: AtomicBool::new(false),
-                maps <- new_mutex!(maps),
-                work <- new_work!("blksnap::Tracker"),
-            }),
-            GFP_KERNEL,
-        )
+        let active = KBox::into_raw(active);
+        let Ok(tracker) = room.pin_init_with(pin_init!(Self {
+            filter,
+            bdev,
+            state: AtomicU32::new(0),
+            active: AtomicPtr::new(active),
+            cow: AtomicPtr::new(null_mut()),
+            held: BioList::new(),
+            counter,
+            statistics: Statistics::new(),
+            held_since_ns: AtomicU64::new(0),
+            releasing: AtomicBool::new(false),
+            here: AtomicU32::new(0),
+            earlier_are_over: AtomicBool::new(false),
+            maps <- new_mutex!(maps),
+            work <- new_work!("blksnap::Tracker"),
+        }));
+        Ok(tracker.into())
     }
 
     pub fn bdev(&self) -> *mut block_device {

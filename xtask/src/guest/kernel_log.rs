@@ -86,7 +86,10 @@ fn message(line: &str) -> Option<&str> {
 }
 
 fn is_trouble(message: &str) -> bool {
-    BEGINNINGS.iter().any(|beginning| message.starts_with(beginning)) || PARTS.iter().any(|part| message.contains(part))
+    // The one thing that the search for leaks says when all is well.
+    let is_ready = message.starts_with("kmemleak: Kernel memory leak detector initialized");
+    let is_report = BEGINNINGS.iter().any(|beginning| message.starts_with(beginning));
+    (is_report && !is_ready) || PARTS.iter().any(|part| message.contains(part))
 }
 
 #[cfg(test)]
@@ -103,6 +106,7 @@ mod tests {
 [    0.000000] Linux version 7.3.4+deb13-amd64\r
 [    0.412345] Spectre V2 : WARNING: Unprivileged eBPF is enabled\r
   WARNING: ext4 signature detected. Wipe it? [y/n]\r
+[    2.900000] kmemleak: Kernel memory leak detector initialized (mem pool available: 11466)\r
 [    3.100000] EXT4-fs (vda): mounted filesystem\r
 [    4.000000] Buffer I/O error on dev dm-0, logical block 1, async page read\r
 ";

@@ -36,8 +36,10 @@ const DISKS: [DiskKind; 5] = [
 /// `oops=panic`: nothing after an oops can be trusted. `panic=-1` with `-no-reboot`: a panic ends the machine.
 /// `no_timer_check`: the emulated timer is late on a busy host, which is no fault of the guest. `rcu_expedited`: a TAKE waits
 /// for several grace periods, each of which takes long under emulation. `memmap`: a persistent memory for `refuse/dax`.
+/// `no5lvl`: while a kernel finds out about its processor it forgets for a moment that it has five levels of page tables, and
+/// KASAN takes an interrupt's memory for wild.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 oops=panic panic=-1 no_timer_check clocksource=hpet \
-     rcupdate.rcu_expedited=1 random.trust_cpu=on mitigations=off audit=0 memmap=64M!1536M";
+     rcupdate.rcu_expedited=1 random.trust_cpu=on mitigations=off audit=0 no5lvl memmap=64M!1536M";
 
 /// How the machine is emulated. Never by another accelerator: a nested /dev/kvm may open and then fail in the middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -170,7 +170,11 @@ fn repository_full() -> Result<()> {
     file.write(&buffer, 16 << 20)?;
     drop(file);
     let node = stage.disk.node.to_string_lossy().into_owned();
-    small.fails(&["backup", "--name", "live", "--provider", "module", &node], 1, &["No space left", "free space for the repository"])?;
+    small.fails(
+        &["backup", "--name", "live", "--provider", "module", &node],
+        1,
+        &["No space left", "free space for the repository"],
+    )?;
     ensure_nothing_left()?;
     std::fs::remove_file(mount.root().join("ballast"))?;
     let point = small.backup(&[&stage.disk.node], &[])?;

@@ -25,7 +25,11 @@ pub struct Fake {
     answer_at_most: AtomicUsize,
     oldest_interval: AtomicU64,
     snapshots: Mutex<Vec<(Id, SnapshotStatistics)>>,
+    before_take: Mutex<Option<BeforeTake>>,
 }
+
+/// Asked before each TAKE; the TAKE fails when it says false.
+type BeforeTake = Box<dyn Fn() -> bool + Send>;
 
 impl Fake {
     /// A device of this size on which nothing changed; `old` is the C module.
@@ -38,6 +42,7 @@ impl Fake {
             answer_at_most: AtomicUsize::new(usize::MAX),
             oldest_interval: AtomicU64::new(0),
             snapshots: Mutex::default(),
+            before_take: Mutex::default(),
         }
     }
 
@@ -54,6 +59,11 @@ impl Fake {
     /// Keeps no ids of older intervals.
     pub fn forget_intervals_below(&self, number: u64) {
         self.oldest_interval.store(number, Ordering::Relaxed);
+    }
+
+    /// Asks this before each TAKE, which fails when the answer is false.
+    pub fn before_take(&self, ask: impl Fn() -> bool + Send + 'static) {
+        *self.before_take.lock().unwrap() = Some(Box::new(ask));
     }
 
     /// The id of an interval.
@@ -189,6 +199,9 @@ impl Module for Fake {
     }
 
     fn take(&self, snapshot: Id) -> Result<(), TrackerError> {
+        if self.before_take.lock().unwrap().as_ref().is_some_and(|ask| !ask()) {
+            return Err(TrackerError::call(Call::Take, snapshot, Errno::ETIMEDOUT));
+        }
         self.find(Call::Take, snapshot, |facts| facts.state = STATE_TAKEN)
     }
 
@@ -227,7 +240,9 @@ impl Module for Fake {
         })
     }
 
-    fn wait_event(&self, _: Id, _: u32) -> Result<Option<Box<SnapshotEvent>>, TrackerError> {
-        Ok(None)
+    fn wait_event(&self, snapshot: Id, _: u32) -> Result<Option<Box<SnapshotEvent>>, TrackerError> {
+        // As long as it lives there is nothing to tell.
+        std::thread::yield_now();
+        self.find(Call::WaitEvent, snapshot, |_| None)
     }
 }

@@ -36,6 +36,15 @@ impl Ran {
         self
     }
 
+    /// The run succeeded and says all of `texts` on standard output.
+    pub fn prints(self, texts: &[&str]) -> Self {
+        let ran = self.ok();
+        for text in texts {
+            assert!(ran.stdout.contains(text), "{text:?} is not in {ran:?}");
+        }
+        ran
+    }
+
     /// The run failed with this code and says all of `texts` on standard error.
     pub fn failed(self, code: i32, texts: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");

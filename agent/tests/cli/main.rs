@@ -7,6 +7,7 @@ mod files;
 mod keys;
 mod maintenance;
 mod points;
+mod providers;
 mod signals;
 mod tracker;
 mod writers;

@@ -97,8 +97,10 @@ impl Provider for ModuleProvider {
         let trackers = held.devices().iter().map(|device| held.module().tracker_info(device));
         let trackers = trackers.collect::<Result<Vec<_>, _>>()?;
         for ((_, source), (device, tracker)) in disks.iter_mut().zip(held.devices().iter().zip(&trackers)) {
-            open_image(held.module(), device, source, tracker.as_ref())
-                .with_context(|| format!("opening the snapshot image of {}", device.display()))?;
+            let opened = open_image(held.module(), device, source, tracker.as_ref());
+            // A busy disk can fill a small storage before its image is open.
+            let opened = opened.map_err(|error| held.check().err().unwrap_or(error));
+            opened.with_context(|| format!("opening the snapshot image of {}", device.display()))?;
         }
         let preserved_before = preserved(&held);
         Ok(Box::new(ModuleSnapshot {

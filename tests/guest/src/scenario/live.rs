@@ -15,7 +15,7 @@ use crate::storm::{Area, Force, Journal, Storm};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario::new("live/storm", "incrementals of a disk under load are instants and read what changed", || storm(3))
+    Scenario::new("live/storm", "incrementals of a disk under load are instants and read what changed", || storm(2))
         .with_module()
         .within_s(600),
     Scenario::new("live/storm_long", "the same twenty times in a row", || storm(20))
@@ -170,7 +170,7 @@ fn three_disks() -> Result<()> {
     let disks = [make_disk("one", Disk::First)?, make_disk("two", Disk::Second)?, make_disk("three", Disk::FourKib)?];
     let nodes: Vec<&Path> = disks.iter().map(|disk| disk.node.as_path()).collect();
     let tracked = Detached(nodes.clone());
-    let area = |number: usize| Area::of_disk(number, nodes[number], 2048, AREA_SECTORS / 3).in_granules_of(8);
+    let area = |number: usize| Area::of_disk(number, nodes[number], 2048, AREA_SECTORS / 4).in_granules_of(8);
     let areas: Vec<Area> = (0..nodes.len()).map(area).collect();
     areas.iter().try_for_each(Area::fill)?;
     let storm = Storm::start(&areas, Force { largest: 8, pause_us: 3000, ..Force::default() }, 72)?;
@@ -204,6 +204,9 @@ fn reload(points_wanted: usize) -> Result<()> {
     let mut reloaded = false;
     for number in 0..=points_wanted {
         storm.wait_for(40)?;
+        if number > 0 {
+            ensure_outlook(&repository, &disk.node, if reloaded { "everything" } else { "changes" })?;
+        }
         let made = make(&repository, &[&disk.node], &[])?;
         match (number, reloaded) {
             (0, _) => made.point.ensure_kind("full")?,
@@ -224,6 +227,16 @@ fn reload(points_wanted: usize) -> Result<()> {
     drop(Detached(vec![&disk.node]));
     disk.remove()?;
     store.close()
+}
+
+/// `icecore status` foretells what the next backup reads.
+fn ensure_outlook(repository: &Repository, node: &Path, reads: &str) -> Result<()> {
+    let status = repository.json(&["status"])?;
+    let disks = status["disks"].as_array().context("the status names no disks")?;
+    let disk = disks.iter().find(|disk| disk["device"].as_str().map(Path::new) == Some(node));
+    let disk = disk.with_context(|| format!("{} is not in {status}", node.display()))?;
+    ensure!(disk["reads"] == reads, "the status does not say {reads}: {disk}");
+    Ok(())
 }
 
 fn two_repositories() -> Result<()> {

@@ -143,7 +143,8 @@ fn overflow() -> Result<()> {
     stage.repository.fails(&args, 1, &["difference storage", "is full", "--snapshot-storage"])?;
     ensure_nothing_left()?;
     storm.wait_for(10).context("the writers after the overflow")?;
-    let (picture, taken, outcome) = stage.point(&[])?;
+    let (picture, taken, outcome) = stage.point(&["--snapshot-storage", "ram"])?;
+    ensure_nothing_left()?;
     ensure!(outcome["sequence"] == 2, "the failed backup left a point: {outcome}");
     ensure!(outcome["kind"] == "incremental", "tracking went on, but: {outcome}");
     oracle::ensure_instant(&[picture], &storm.stop()?, taken)?;
@@ -152,14 +153,14 @@ fn overflow() -> Result<()> {
 
 fn repository_full() -> Result<()> {
     let stage = Stage::set(SECTORS)?;
-    let place = TestDisk::make("small", Disk::Second, 0, 24 << 11)?;
+    let place = TestDisk::make("small", Disk::Second, 0, 64 << 11)?;
     tool::run("mkfs.ext4", &["-q", "-F", "-O", "^has_journal", &place.node.to_string_lossy()])?;
     let mount = Mount::new(&place.node, "small", "ext4", "")?;
     let small = Repository::make(mount.root(), "repository")?;
-    // 16 MiB that cannot be compressed, and then the disk's stamps, are too much for what the file system has.
+    // 16 MiB that cannot be compressed do not fit beside the ballast.
     let mut random = crate::random::Random::new(83);
     let noise: Vec<u8> = std::iter::repeat_with(|| random.next()).take(1 << 20).flat_map(u64::to_le_bytes).collect();
-    std::fs::write(mount.root().join("ballast"), &noise)?;
+    std::fs::write(mount.root().join("ballast"), vec![0xB5_u8; 48 << 20])?;
     let mut buffer = AlignedBuffer::new(noise.len());
     buffer.bytes_mut().copy_from_slice(&noise);
     let file = DirectFile::open(&stage.disk.node)?;
@@ -190,11 +191,14 @@ fn repository_full() -> Result<()> {
 fn disk_fails() -> Result<()> {
     let stage = Stage::set(SECTORS)?;
     let (before, taken, _) = stage.point(&BY_MODULE)?;
-    let table = dm::failing_reads_table(&Disk::First.node()?, SECTORS);
-    stage.disk.reload(&table)?;
+    let (below, half) = (Disk::First.node()?, SECTORS / 2);
+    let below = below.display();
+    stage
+        .disk
+        .reload(&format!("0 {half} linear {below} 0\n{half} {half} flakey {below} {half} 0 3600 1 error_reads"))?;
     let node = stage.disk.node.to_string_lossy().into_owned();
     let args = ["backup", "--name", "live", "--full-read", &node];
-    stage.repository.fails(&args, 1, &["dm-"])?;
+    stage.repository.fails(&args, 1, &["at offset", "Input/output error"])?;
     ensure_nothing_left()?;
     stage.disk.reload(&dm::linear_table(&Disk::First.node()?, SECTORS))?;
     let (after, ..) = stage.point(&[])?;

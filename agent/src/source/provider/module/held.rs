@@ -1,5 +1,6 @@
 //! A snapshot of the module that this process answers for: created, recorded, taken, watched, and destroyed in the end.
 
+use super::super::SnapshotError;
 use super::record::{Record, Records};
 use super::spoiled;
 use super::storage::Place;
@@ -28,7 +29,8 @@ impl Held {
     /// Creates, records and takes a snapshot of attached devices.
     pub fn take(module: Arc<dyn Module>, place: Place, records: &Records, devices: Vec<PathBuf>) -> Result<Self> {
         let tied = module.features()?.bits & FEATURE_TIED_SNAPSHOTS != 0;
-        let id = module.create(place.path(), place.limit_bytes() / SECTOR_BYTES, tied)?;
+        let created = module.create(place.path(), place.limit_bytes() / SECTOR_BYTES, tied);
+        let id = created.map_err(|error| storage_refused(&error, &place))?;
         // From here on dropping `held` undoes everything, and after a crash the record does.
         let record = records.enter(id);
         let mut held = Self { module, id, devices, storage: place.describe(), record: None, ended: false, watch: None };
@@ -98,6 +100,15 @@ impl Held {
     }
 }
 
+/// In the words of a backup's options; the tracker's own error knows only those of `icecore tracker`.
+fn storage_refused(error: &TrackerError, place: &Place) -> SnapshotError {
+    let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    SnapshotError {
+        what: format!("the snapshot's difference storage cannot be made {}: {why}", place.describe()),
+        next: "choose another place with --snapshot-storage, or less room with --snapshot-limit".into(),
+    }
+}
+
 /// There is no such snapshot.
 pub fn is_gone(error: &TrackerError) -> bool {
     matches!(error.errno(), Some(Errno::ENODEV | Errno::ESRCH))
@@ -110,5 +121,74 @@ impl Drop for Held {
         {
             tracing::warn!(%error, snapshot = %self.id, "the snapshot could not be released; the next backup does that");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::storage::{Storage, Wanted};
+    use super::*;
+    use crate::source::sys::SysRoot;
+    use crate::tracker::fake::{BLOCK, Fake};
+    use std::path::Path;
+
+    struct Bench {
+        dir: tempfile::TempDir,
+        fake: Arc<Fake>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Self { dir: tempfile::tempdir().unwrap(), fake: Arc::new(Fake::new(BLOCK, false)) }
+        }
+
+        fn take(&self) -> Result<Held> {
+            let storage = Storage { place: Wanted::At(self.dir.path().to_owned()), limit_bytes: Some(1 << 20) };
+            let place = storage.place(&SysRoot::host(), &[], self.dir.path()).unwrap();
+            let records = Records::open(self.dir.path()).unwrap();
+            let module: Arc<dyn Module> = Arc::clone(&self.fake) as _;
+            Held::take(module, place, &records, vec!["/dev/fake".into()])
+        }
+
+        fn left(&self) -> (usize, usize) {
+            (records_in(self.dir.path()), self.fake.list().unwrap().len())
+        }
+    }
+
+    fn records_in(state: &Path) -> usize {
+        std::fs::read_dir(state.join("snapshots")).map_or(0, Iterator::count)
+    }
+
+    #[test]
+    fn a_snapshot_is_recorded_before_it_is_taken_and_no_longer_when_it_is_gone() {
+        let bench = Bench::new();
+        let state = bench.dir.path().to_owned();
+        bench.fake.before_take(move || records_in(&state) == 1);
+        let held = bench.take().expect("the record was there at TAKE");
+        held.check().unwrap();
+        assert_eq!((bench.left(), held.alarm()), ((1, 1), None));
+        held.release().unwrap();
+        assert_eq!(bench.left(), (0, 0));
+        drop(bench.take().unwrap());
+        assert_eq!(bench.left(), (0, 0), "dropping is releasing");
+    }
+
+    #[test]
+    fn a_take_that_fails_leaves_neither_snapshot_nor_record() {
+        let bench = Bench::new();
+        bench.fake.before_take(|| false);
+        let error = bench.take().err().unwrap();
+        assert!(error.downcast_ref::<TrackerError>().is_some_and(|error| error.next().is_some()), "{error:#}");
+        assert_eq!(bench.left(), (0, 0));
+    }
+
+    #[test]
+    fn a_snapshot_that_somebody_else_destroyed_fails_the_check_and_is_released_all_the_same() {
+        let bench = Bench::new();
+        let held = bench.take().unwrap();
+        bench.fake.destroy(held.id).unwrap();
+        assert!(held.check().is_err());
+        held.release().unwrap();
+        assert_eq!(bench.left(), (0, 0));
     }
 }

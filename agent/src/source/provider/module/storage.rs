@@ -116,7 +116,14 @@ impl Storage {
         }
         if metadata.is_dir() {
             let free_bytes = free_bytes(path).with_context(|| format!("looking for room in {shown}"))?;
-            return Ok(self.in_directory(Room { dir: path.to_owned(), free_bytes }, most));
+            let place = self.in_directory(Room { dir: path.to_owned(), free_bytes }, most);
+            if place.limit_bytes < LEAST_BYTES.min(most) && self.limit_bytes.is_none() {
+                let free = output::bytes(free_bytes);
+                return Err(refused(format!(
+                    "there is too little room for the snapshot's difference storage in {shown}: {free} are free"
+                )));
+            }
+            return Ok(place);
         }
         let has_bytes = match metadata.file_type().is_block_device() {
             true => crate::source::Source::open(path)?.size_bytes(),
@@ -124,7 +131,7 @@ impl Storage {
         };
         // The module refuses a limit below what a file has already.
         let limit_bytes = self.limit_bytes.unwrap_or(has_bytes).max(has_bytes);
-        Ok(Place { path: path.to_owned(), limit_bytes, shown: shown.to_string(), _memory: None })
+        Ok(Place { path: path.to_owned(), limit_bytes, shown: format!("at {shown}"), _memory: None })
     }
 
     fn in_directory(&self, room: Room, most: u64) -> Place {

@@ -37,9 +37,9 @@ pub enum PointKind {
 pub enum Consistency {
     /// Nothing wrote to it.
     Offline,
-    /// One instant of all disks, as after a power cut.
+    /// An instant, as after a power cut; of all disks the same if the manifest's `one_instant` says so.
     CrashConsistent,
-    /// One instant, file systems frozen and applications told.
+    /// The same, and applications were told.
     ApplicationConsistent,
     /// It was written to while it was read.
     NotConsistent,
@@ -145,6 +145,14 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(flag: &bool) -> bool {
+    *flag
+}
+
 /// The sealed part of a manifest.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -161,6 +169,9 @@ pub struct Manifest {
     pub full_read_reason: Option<String>,
     /// What the source promised.
     pub consistency: Consistency,
+    /// Whether all disks are of the same instant; if not, each is of one of its own.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub one_instant: bool,
     /// Which provider read the disks (`direct`, `module`, `lvm`).
     pub provider: String,
     /// The point whose trees this one began with.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-const DOCUMENTS: [&str; 11] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -13,6 +13,7 @@ const DOCUMENTS: [&str; 11] = [
     "docs/live.md",
     "docs/kernel/blkfilter.md",
     "docs/kernel/blksnap.md",
+    "docs/lvm.md",
     "docs/restore.md",
     "packaging/hooks/README.md",
     "repo-format/FORMAT.md",

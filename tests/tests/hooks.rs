@@ -141,3 +141,18 @@ fn wrong_paths_and_foreign_scripts_are_refused_by_name() -> Result<()> {
     assert_eq!(scene.points()?, 0);
     Ok(())
 }
+
+#[test]
+fn a_provider_that_cannot_serve_says_why_and_hooks_are_told_the_end() -> Result<()> {
+    let scene = Scene::new()?;
+    let before = format!("echo before >> {}", scene.log().display());
+    let failure = scene.icecore.fail(scene.backup(&["--provider", "lvm", "--hook-policy", "warn"]))?;
+    assert_eq!(failure.exit_code, Some(6), "{}", failure.stderr);
+    assert!(failure.stderr.contains("is no logical volume"), "{}", failure.stderr);
+    // Without a snapshot the hook stands round the whole attempt, and is told its end.
+    let after = format!("echo $ICECORE_STAGE >> {}", scene.log().display());
+    let arguments = ["--provider", "lvm", "--hook-before", &before, "--hook-after", &after];
+    scene.icecore.fail(scene.backup(&arguments))?;
+    assert_eq!(scene.lines(), ["before", "failed"]);
+    Ok(())
+}

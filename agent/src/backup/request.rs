@@ -105,6 +105,8 @@ pub struct BackupOutcome {
     pub provider: &'static str,
     /// What the point says of its disks.
     pub consistency: Consistency,
+    /// Whether all disks are of the same instant.
+    pub one_instant: bool,
     /// What became of each disk.
     pub disks: Vec<DiskOutcome>,
     /// What was read besides the changes, to see whether the list of them is complete; none without a list.

@@ -112,7 +112,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     };
     let (progress, cancel) = (context.progress(), context.cancel()?);
     let (module, direct) = (args.snapshot.module(), Direct { allow_live: args.allow_live });
-    let providers: [&dyn Provider; 2] = [&module, &direct];
+    let lvm = args.snapshot.lvm(&repo.config().repository.to_string(), &request.point_name());
+    let providers: [&dyn Provider; 3] = [&module, &lvm, &direct];
     let around =
         Surroundings { clock: &|| context.now(), progress: &*progress, cancel: &cancel, providers: &providers };
     let outcome = backup::run(&repo, &index, &request, &around);
@@ -145,7 +146,8 @@ pub fn host() -> anyhow::Result<String> {
 fn text(outcome: &BackupOutcome) -> String {
     let stats = &outcome.stats;
     let reason = outcome.full_read_reason.as_ref().map(|reason| format!(" ({})", output::name(reason)));
-    let provider = format!("Provider {}, {}", outcome.provider, show::consistency_text(outcome.consistency));
+    let provider =
+        format!("Provider {}, {}", outcome.provider, show::consistency_text(outcome.consistency, outcome.one_instant));
     let preserved = stats.bytes_preserved.map(|bytes| format!("; the snapshot had to keep {}", output::bytes(bytes)));
     let audited = outcome.audit.as_ref().filter(|audit| audit.bytes_differing == 0 && audit.bytes_checked > 0);
     let audited = audited

@@ -42,12 +42,18 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 }
 
 /// What a point says of its disks.
-pub fn consistency_text(consistency: Consistency) -> &'static str {
-    match consistency {
-        Consistency::Offline => "offline: nothing wrote to the disks",
-        Consistency::CrashConsistent => "crash-consistent: one instant of all disks, as after a power cut",
-        Consistency::ApplicationConsistent => "application-consistent: file systems frozen, applications told",
-        Consistency::NotConsistent => "NOT consistent: the disks were written to while they were read",
+pub fn consistency_text(consistency: Consistency, one_instant: bool) -> &'static str {
+    match (consistency, one_instant) {
+        (Consistency::Offline, _) => "offline: nothing wrote to the disks",
+        (Consistency::CrashConsistent, true) => "crash-consistent: one instant of all disks, as after a power cut",
+        (Consistency::CrashConsistent, false) => {
+            "crash-consistent, NOT one instant: each disk as after a power cut of its own"
+        }
+        (Consistency::ApplicationConsistent, true) => "application-consistent: file systems frozen, applications told",
+        (Consistency::ApplicationConsistent, false) => {
+            "application-consistent: applications told, each disk of an instant of its own meanwhile"
+        }
+        (Consistency::NotConsistent, _) => "NOT consistent: the disks were written to while they were read",
     }
 }
 
@@ -65,7 +71,7 @@ fn summary(stored: &StoredManifest, manifest: &Manifest) -> String {
         ("Created", manifest.created_at.to_string()),
         ("Received", stored.receipt.received_at.to_string()),
         ("Kind", kind),
-        ("Consistency", consistency_text(manifest.consistency).to_owned()),
+        ("Consistency", consistency_text(manifest.consistency, manifest.one_instant).to_owned()),
         ("Parent", manifest.parent.map_or_else(|| "none".into(), |id| id.to_string())),
         ("Writer", stored.writer.to_string()),
         ("Program", format!("{}, provider {}", output::name(&manifest.program), output::name(&manifest.provider))),

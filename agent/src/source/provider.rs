@@ -5,6 +5,7 @@
 //! [`Snapshot::check`] → the point is committed → [`Snapshot::committed`] → [`Snapshot::release`].
 
 pub mod direct;
+pub mod lvm;
 pub mod module;
 
 use super::Source;
@@ -21,18 +22,21 @@ pub type NamedSource = (String, Source);
 pub enum ProviderKind {
     /// The kernel module `blksnap`: any block device in use.
     Module,
+    /// LVM's own snapshots: logical volumes in use.
+    Lvm,
     /// Reads the disks as they are: unmounted devices, image files.
     Direct,
 }
 
 impl ProviderKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Module, Self::Direct];
+    pub const ALL: [Self; 3] = [Self::Module, Self::Lvm, Self::Direct];
 
     /// As manifests, the command line and its output say it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Module => "module",
+            Self::Lvm => "lvm",
             Self::Direct => "direct",
         }
     }

@@ -348,6 +348,7 @@ impl Bench {
             },
             full_read_reason: None,
             consistency: Consistency::Offline,
+            one_instant: true,
             provider: "direct".into(),
             parent,
             chunk_bytes: 65536,

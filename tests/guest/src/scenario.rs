@@ -18,6 +18,7 @@ mod live;
 mod live_files;
 mod live_trouble;
 mod loading;
+mod lvm_provider;
 mod memory;
 mod parameters;
 mod patience;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 29] = [
+pub const AREAS: [&[Scenario]; 30] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -47,6 +48,7 @@ pub const AREAS: [&[Scenario]; 29] = [
     extension::SCENARIOS,
     command_line::SCENARIOS,
     images::SCENARIOS,
+    lvm_provider::SCENARIOS,
     refuse::SCENARIOS,
     snapshot::SCENARIOS,
     ring::SCENARIOS,

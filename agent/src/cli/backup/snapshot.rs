@@ -3,6 +3,7 @@
 use super::super::size;
 use agent::source::image_rules;
 use agent::source::provider::ProviderKind;
+use agent::source::provider::lvm::{self, HostTools, LvmProvider};
 use agent::source::provider::module::ModuleProvider;
 use agent::source::provider::module::storage::{Storage, Wanted};
 use agent::tracker::host::HostModule;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 /// The options.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Who holds the disks still: `module` (the kernel module; disks in use), `direct` (nobody; unmounted disks, images), or `auto`
+    /// Who holds the disks still: `module` (the kernel module; disks in use), `lvm` (LVM's snapshots; logical volumes in use), `direct` (nobody; unmounted disks, images), or `auto`
     #[arg(long, value_name = "PROVIDER", default_value = "auto", value_parser = provider)]
     provider: Provider,
     /// Where data waits that is overwritten during the backup: a directory, file or device on no disk of the backup, `ram`, `ram:BYTES`, or `auto`
@@ -21,6 +22,9 @@ pub struct Options {
     /// It grows no further than this [default: half of the free room]
     #[arg(long, value_name = "BYTES", value_parser = size::parse_rate)]
     snapshot_limit: Option<u64>,
+    /// From this fill of a thin pool on, in percent, no snapshot stays for the next list of changes
+    #[arg(long, value_name = "PERCENT", default_value_t = lvm::DEFAULT_POOL_LIMIT_PERCENT, value_parser = clap::value_parser!(u64).range(1..=100))]
+    lvm_pool_limit: u64,
     /// Directory in which snapshots of this machine are recorded
     #[arg(
         long,
@@ -41,7 +45,7 @@ fn provider(text: &str) -> Result<Provider, String> {
         return Ok(Provider(None));
     }
     let known = ProviderKind::ALL.into_iter().find(|kind| kind.name() == text);
-    known.map(|kind| Provider(Some(kind))).ok_or_else(|| "it is auto, module or direct".into())
+    known.map(|kind| Provider(Some(kind))).ok_or_else(|| "it is auto, module, lvm or direct".into())
 }
 
 fn storage(text: &str) -> Result<Storage, String> {
@@ -60,6 +64,15 @@ impl Options {
     /// The provider that must be used.
     pub fn provider(&self) -> Option<ProviderKind> {
         self.provider.0
+    }
+
+    /// LVM for a series of points in a repository.
+    pub fn lvm(&self, repository: &str, point_name: &str) -> LvmProvider {
+        LvmProvider {
+            tools: Arc::new(HostTools),
+            consumer: lvm::consumer(repository, point_name),
+            pool_limit_percent: self.lvm_pool_limit,
+        }
     }
 
     /// The kernel module as these options want it.

@@ -191,11 +191,15 @@ fn repository_full() -> Result<()> {
 fn disk_fails() -> Result<()> {
     let stage = Stage::set(SECTORS)?;
     let (before, taken, _) = stage.point(&BY_MODULE)?;
-    let (below, half) = (Disk::First.node()?, SECTORS / 2);
-    let below = below.display();
-    stage
-        .disk
-        .reload(&format!("0 {half} linear {below} 0\n{half} {half} flakey {below} {half} 0 3600 1 error_reads"))?;
+    // Not where partition tables would be, at the ends: those are looked at before anything is stored.
+    let (below, from, to) = (Disk::First.node()?, SECTORS / 4, SECTORS / 2);
+    let (below, length, rest) = (below.display(), to - from, SECTORS - to);
+    let table = [
+        format!("0 {from} linear {below} 0"),
+        format!("{from} {length} flakey {below} {from} 0 3600 1 error_reads"),
+        format!("{to} {rest} linear {below} {to}"),
+    ];
+    stage.disk.reload(&table.join("\n"))?;
     let node = stage.disk.node.to_string_lossy().into_owned();
     let args = ["backup", "--name", "live", "--full-read", &node];
     stage.repository.fails(&args, 1, &["at offset", "Input/output error"])?;

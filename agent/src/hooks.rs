@@ -353,7 +353,12 @@ impl Held<'_> {
         let ran = match ran {
             Ok(ran) => ran,
             Err(error) => {
-                return (Duration::ZERO, Some(format!("the hook {hook} ({stage}) could not be started: {error}")));
+                return (
+                    Duration::ZERO,
+                    Some(format!(
+                        "the hook {hook} ({stage}) could not be started: {error}; is the program that its first line names there?"
+                    )),
+                );
             }
         };
         let said = ran.output.text();

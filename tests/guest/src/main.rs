@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         ["run", name] => registry::run(name),
         ["write", path] => scenario::in_process(scenario::Work::Write, path),
         ["own", path] => scenario::in_process(scenario::Work::Own, path),
+        [stage @ ("before" | "after" | "failed")] => scenario::live_hooks::note(stage),
         ["vm"] => ended(vm::run()),
         ["work", directory] => ended(vm::work(std::path::Path::new(directory))),
         _ => {

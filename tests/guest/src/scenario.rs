@@ -16,6 +16,7 @@ mod lifecycle;
 mod limit;
 mod live;
 mod live_files;
+pub mod live_hooks;
 mod live_trouble;
 mod loading;
 mod lvm_provider;
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 30] = [
+pub const AREAS: [&[Scenario]; 31] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -64,6 +65,7 @@ pub const AREAS: [&[Scenario]; 30] = [
     lifecycle::SCENARIOS,
     live::SCENARIOS,
     live_trouble::SCENARIOS,
+    live_hooks::SCENARIOS,
     live_files::SCENARIOS,
     readme::SCENARIOS,
     cost::SCENARIOS,

@@ -10,13 +10,13 @@ mod lvm;
 #[cfg(test)]
 mod tests;
 
-use anyhow::{Context, Result, bail};
+use crate::programs;
+use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The file's name says when it comes: before 60-persistent-storage.rules.
 const RULES_NAME: &str = "58-icecore-images.rules";
@@ -181,10 +181,5 @@ fn reload(machine: &Machine) -> Result<()> {
     if !machine.is_host() {
         return Ok(());
     }
-    let reload = Command::new("udevadm").args(["control", "--reload"]).stdin(Stdio::null()).output();
-    let reload = reload.context("starting `udevadm control --reload`")?;
-    if !reload.status.success() {
-        bail!("`udevadm control --reload` failed: {}", String::from_utf8_lossy(&reload.stderr).trim());
-    }
-    Ok(())
+    programs::run("udevadm", &["control", "--reload"]).map(drop)
 }

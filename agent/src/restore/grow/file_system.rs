@@ -2,15 +2,13 @@
 //! waiting for the kernel to see new partitions.
 
 use crate::facts::Growth;
+use crate::programs;
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
-/// Where administrative programs lie, whatever the caller's path.
-const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
 /// e2fsck found something and put it right.
 const E2FSCK_CORRECTED: i32 = 1;
 
@@ -54,7 +52,7 @@ impl Grower {
 
 fn demand(tools: &[(&str, &str)]) -> Result<()> {
     for (tool, package) in tools {
-        if !SYSTEM_PATH.split(':').any(|dir| Path::new(dir).join(tool).exists()) {
+        if !programs::is_installed(tool) {
             bail!(
                 "growing this file system needs the program `{tool}` (package {package}), which is not installed. Install it, or restore without --grow and grow it later"
             );
@@ -66,41 +64,20 @@ fn demand(tools: &[(&str, &str)]) -> Result<()> {
     Ok(())
 }
 
-fn run(program: &str, args: &[&str]) -> Result<Output> {
-    let shown = format!("{program} {}", args.join(" "));
-    let command =
-        Command::new(program).args(args).env("PATH", SYSTEM_PATH).env("LC_ALL", "C").stdin(Stdio::null()).output();
-    command.with_context(|| format!("starting `{shown}`"))
-}
-
-fn run_well(program: &str, args: &[&str]) -> Result<String> {
-    let output = run(program, args)?;
-    if !output.status.success() {
-        bail!("`{program} {}` failed ({}): {}", args.join(" "), output.status, said(&output));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-fn said(output: &Output) -> String {
-    let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
-    let text = String::from_utf8_lossy(&both).trim().replace('\n', "; ");
-    text.chars().take(600).collect()
-}
-
 fn grow_ext(device: &str) -> Result<()> {
-    let check = run("e2fsck", &["-f", "-p", device])?;
+    let check = programs::output("e2fsck", &["-f", "-p", device])?;
     if check.status.code().is_none_or(|code| code & !E2FSCK_CORRECTED != 0) {
         bail!(
             "e2fsck found what it does not mend by itself ({}); run `e2fsck -f` on the partition, then `resize2fs`",
-            said(&check)
+            programs::complaint(&check)
         );
     }
-    run_well("resize2fs", &[device]).map(drop)
+    programs::run("resize2fs", &[device]).map(drop)
 }
 
 fn grow_xfs(device: &str) -> Result<()> {
     let mounted = Mounted::new(device)?;
-    run_well("xfs_growfs", &["-d", mounted.text()?])?;
+    programs::run("xfs_growfs", &["-d", mounted.text()?])?;
     mounted.unmount()
 }
 
@@ -115,18 +92,18 @@ impl Loop {
         let target = target.to_str().context("the target's path is not UTF-8, which losetup needs")?;
         let (offset, length) = (window.offset_bytes.to_string(), window.to_bytes.to_string());
         let args = ["--find", "--show", "--offset", &offset, "--sizelimit", &length, target];
-        Ok(Self { path: run_well("losetup", &args)?, is_detached: false })
+        Ok(Self { path: programs::run("losetup", &args)?.trim().to_owned(), is_detached: false })
     }
 
     fn detach(mut self) -> Result<()> {
         self.is_detached = true;
-        run_well("losetup", &["--detach", &self.path]).map(drop)
+        programs::run("losetup", &["--detach", &self.path]).map(drop)
     }
 }
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        if !self.is_detached && run_well("losetup", &["--detach", &self.path]).is_err() {
+        if !self.is_detached && programs::run("losetup", &["--detach", &self.path]).is_err() {
             tracing::warn!(device = self.path, "a loop device was left behind");
         }
     }
@@ -147,7 +124,7 @@ impl Mounted {
             .with_context(|| format!("making {}", directory.display()))?;
         let mut mounted = Self { directory, is_mounted: false };
         // The original with the same UUID may be mounted.
-        run_well("mount", &["-t", "xfs", "-o", "nouuid,nosuid,nodev,noexec", device, mounted.text()?])?;
+        programs::run("mount", &["-t", "xfs", "-o", "nouuid,nosuid,nodev,noexec", device, mounted.text()?])?;
         mounted.is_mounted = true;
         Ok(mounted)
     }
@@ -158,13 +135,13 @@ impl Mounted {
 
     fn unmount(mut self) -> Result<()> {
         self.is_mounted = false;
-        run_well("umount", &[self.text()?]).map(drop)
+        programs::run("umount", &[self.text()?]).map(drop)
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        if self.is_mounted && self.text().and_then(|text| run_well("umount", &[text])).is_err() {
+        if self.is_mounted && self.text().and_then(|text| programs::run("umount", &[text])).is_err() {
             tracing::warn!(directory = %self.directory.display(), "a mount was left behind");
         }
         let _ = fs::remove_dir(&self.directory);
@@ -175,7 +152,7 @@ impl Drop for Mounted {
 pub fn reread_partitions(target: &Path) {
     let is_device = fs::metadata(target).is_ok_and(|meta| meta.file_type().is_block_device());
     let Some(target) = target.to_str().filter(|_| is_device) else { return };
-    if let Err(error) = run_well("blockdev", &["--rereadpt", target]) {
+    if let Err(error) = programs::run("blockdev", &["--rereadpt", target]) {
         tracing::warn!("the kernel did not read the new partition table ({error:#}); it does at the next boot");
     }
 }

@@ -1,11 +1,11 @@
 //! LVM's filter: whether it keeps LVM off images, and how it is set where a person set none.
 
 use super::{Machine, State};
+use crate::programs;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 const SNIPPET: &str = include_str!("../../../../packaging/lvm/icecore-images.conf");
 const PATTERN: &str = "r|^/dev/blksnap-|";
@@ -17,19 +17,11 @@ const NOT_SET: i32 = 5;
 
 /// Asks LVM what its configuration says; `None` where nothing is set.
 pub(super) fn ask(_: &Path, setting: &str) -> Result<Option<String>> {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("lvm")
-        .args(["lvmconfig", setting])
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .env("LC_ALL", "C")
-        .env("LVM_SUPPRESS_FD_WARNINGS", "1")
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("starting `lvm lvmconfig {setting}`"))?;
+    let output = programs::output("lvm", &["lvmconfig", setting])?;
     match output.status.code() {
         Some(0) => Ok(Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())),
         Some(NOT_SET) => Ok(None),
-        _ => bail!("`lvm lvmconfig {setting}` failed: {}", String::from_utf8_lossy(&output.stderr).trim()),
+        _ => bail!("`lvm lvmconfig {setting}` failed: {}", programs::complaint(&output)),
     }
 }
 

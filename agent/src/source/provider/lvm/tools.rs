@@ -1,11 +1,10 @@
 //! The programs of LVM and of thin provisioning: how they are called. What is said to them and what their answers mean is known elsewhere.
 
+use crate::programs;
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read as _};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-/// Where administrative programs lie, whatever the caller's path.
-const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
 /// As much of a complaint as anybody reads.
 const COMPLAINT_BYTES: u64 = 2000;
 
@@ -24,30 +23,14 @@ pub trait Tools: Send + Sync {
 /// The programs of this machine.
 pub struct HostTools;
 
-fn command(program: &str, args: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(args).env("PATH", SYSTEM_PATH).env("LC_ALL", "C").env("LVM_SUPPRESS_FD_WARNINGS", "1");
-    command.stdin(Stdio::null());
-    command
-}
-
-fn shown(program: &str, args: &[&str]) -> String {
-    format!("{program} {}", args.join(" "))
-}
-
 impl Tools for HostTools {
     fn run(&self, program: &str, args: &[&str]) -> Result<String> {
-        let shown = shown(program, args);
-        let output = command(program, args).output().with_context(|| format!("starting `{shown}`"))?;
-        if !output.status.success() {
-            bail!("`{shown}` failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        programs::run(program, args)
     }
 
     fn stream(&self, program: &str, args: &[&str], take: &mut dyn FnMut(&mut dyn BufRead) -> Result<()>) -> Result<()> {
-        let shown = shown(program, args);
-        let mut command = command(program, args);
+        let shown = programs::shown(program, args);
+        let mut command = programs::command(program, args);
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -76,6 +59,6 @@ impl Tools for HostTools {
     }
 
     fn has(&self, program: &str) -> bool {
-        SYSTEM_PATH.split(':').any(|dir| std::path::Path::new(dir).join(program).exists())
+        programs::is_installed(program)
     }
 }

@@ -9,6 +9,7 @@ use crate::dm::Mapped;
 use crate::icecore::{Detached, Point, Repository, ensure_nothing_left};
 use crate::kernel_module;
 use crate::oracle::{self, Picture, Taken};
+use crate::partition::Partitions;
 use crate::registry::Scenario;
 use crate::store::StoreDirectory;
 use crate::storm::{Area, Force, Journal, Storm};
@@ -33,6 +34,9 @@ pub const SCENARIOS: &[Scenario] = &[
         .only_soak()
         .within_s(3000),
     Scenario::new("live/two_repositories", "each of two repositories continues from its own place", two_repositories)
+        .with_module()
+        .within_s(400),
+    Scenario::new("live/partition", "a partition is backed up as itself while its neighbour is written to", partition)
         .with_module()
         .within_s(400),
     Scenario::new("live/clock_back", "a clock that was set back changes nothing", clock_back)
@@ -143,9 +147,10 @@ fn storm(incrementals: usize) -> Result<()> {
     let repository = Repository::on(&store)?;
     let disk = TestDisk::make("live", Disk::First, 0, DISK_SECTORS)?;
     let tracked = Detached(vec![&disk.node]);
-    let areas = [Area::of_disk(0, &disk.node, 2048, AREA_SECTORS)];
+    let areas = [Area::of_disk(0, &disk.node, 2048, 2 * AREA_SECTORS)];
     areas[0].fill()?;
-    let storm = Storm::start(&areas, Force { pause_us: 3000, ..Force::default() }, 71)?;
+    // So slow that about half of the area changes between two points: what a backup may read is then worth judging.
+    let storm = Storm::start(&areas, Force { largest: 16, pause_us: 100_000, ..Force::default() }, 71)?;
     let scratch = store.path().join("restored");
     let mut points = Vec::new();
     for number in 0..=incrementals {
@@ -269,6 +274,37 @@ fn two_repositories() -> Result<()> {
     })?;
     drop(tracked);
     disk.remove()?;
+    store.close()
+}
+
+/// Only the partition's own changes are read, at its own offsets.
+fn partition() -> Result<()> {
+    let store = StoreDirectory::new()?;
+    let repository = Repository::on(&store)?;
+    let sectors = DISK_SECTORS / 3;
+    let length = i64::try_from(sectors)?;
+    let partitions = Partitions::make(&Disk::First.node()?, &[(2048, length), (2048 + length, length)])?;
+    let [node, neighbour] = [partitions.node(1), partitions.node(2)];
+    let tracked = Detached(vec![&node]);
+    let areas = [Area::of_disk(0, &node, 0, sectors / 2)];
+    areas[0].fill()?;
+    let beside = [Area::of_disk(1, &neighbour, 0, sectors)];
+    let gentle = Force { largest: 16, pause_us: 3000, ..Force::default() };
+    let (storm, noise) = (Storm::start(&areas, gentle, 76)?, Storm::start(&beside, gentle, 77)?);
+    let scratch = store.path().join("restored");
+    let mut points = Vec::new();
+    for _ in 0..2 {
+        storm.wait_for(60)?;
+        let made = make(&repository, &[&node], &[])?;
+        ensure!(made.point.number("bytes_source")? == sectors * 512, "{}", made.point.outcome);
+        let seen = pictures(&repository, &made, &areas, &scratch)?;
+        points.push((made, seen));
+    }
+    points[1].0.point.ensure_kind("incremental")?;
+    noise.stop()?;
+    judge(&points, &storm.stop()?)?;
+    drop(tracked);
+    partitions.remove()?;
     store.close()
 }
 

@@ -13,17 +13,19 @@ mod plan;
 pub mod tools;
 mod verdict;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 
 use crate::step::Count;
-use crate::{interrupt, kmod, setup, workspace};
+use crate::{interrupt, kmod, setup, vm, workspace};
 use kernel::Kernel;
 use machine::Emulation;
-pub use machine::Running;
-use plan::{Boot, Purpose, Scenario, Selection};
+pub use machine::{Ended, watched};
+pub use plan::Boot;
+use plan::{Purpose, Selection};
 use verdict::{BootResult, Outcome};
 
 /// The emulator.
@@ -105,7 +107,16 @@ fn run_scenarios(options: &Options) -> Result<Vec<Outcome>> {
     let kernel = find_kernel(options.kernel.as_deref(), options.sanitize, options.setup)?;
     let series = Series::prepare(&program, kernel, Emulation::Parallel)?;
     let series = Series { keep: options.keep, quiet: options.json, ..series };
-    let (outcomes, _) = series.run(&known, selection)?;
+    let with_module = series.kernel.has_own_modules();
+    let selection = Selection { with_module, ..selection };
+    // The kernel that watches itself lacks most of what a whole system needs.
+    let in_debian = plan::in_debian(&known, &selection).filter(|_| !options.sanitize);
+    let boots = plan::boots(&known, &selection);
+    ensure!(!boots.is_empty() || in_debian.is_some(), "no scenario matches; `cargo xtask guest --list` shows them all");
+    let (mut outcomes, _) = series.run(boots)?;
+    if let Some(boot) = in_debian {
+        outcomes.extend(series.run_in_debian(&boot, options.setup)?);
+    }
     verdict::print(&outcomes, &series.directory, options.json)?;
     Ok(outcomes)
 }
@@ -130,7 +141,9 @@ pub fn measure(kernel: Option<&Path>, filter: Option<&str>, consent: setup::Cons
     let filters: Vec<String> = filter.into_iter().map(str::to_owned).collect();
     let selection =
         Selection { filters: &filters, purpose: Purpose::Measurement, with_module: true, with_faults: false };
-    let (outcomes, lines) = series.run(&known, selection)?;
+    let boots = plan::boots(&known, &selection);
+    ensure!(!boots.is_empty(), "nothing that measures matches");
+    let (outcomes, lines) = series.run(boots)?;
     let failures = outcomes.into_iter().filter_map(|outcome| Some((outcome.name, outcome.failure?))).collect();
     Ok(Measured { lines, failures, kernel: series.kernel.release().to_owned() })
 }
@@ -166,11 +179,8 @@ impl Series {
         Ok(Self { kernel, base, directory: fresh_directory()?, emulation, keep: false, quiet: false })
     }
 
-    /// Runs what is selected; returns what became of it and what was measured.
-    fn run(&self, known: &[Scenario], selection: Selection<'_>) -> Result<(Vec<Outcome>, Vec<String>)> {
-        let with_module = selection.with_module && self.kernel.has_own_modules();
-        let mut waiting = plan::boots(known, &Selection { with_module, ..selection });
-        ensure!(!waiting.is_empty(), "no scenario matches; `cargo xtask guest --list` shows them all");
+    /// Runs these boots; returns what became of them and what was measured.
+    fn run(&self, mut waiting: VecDeque<Boot>) -> Result<(Vec<Outcome>, Vec<String>)> {
         let (mut outcomes, mut measured) = (Vec::new(), Vec::new());
         let (mut number, mut repeats) = (0, 0);
         while let Some(boot) = waiting.pop_front() {
@@ -194,6 +204,17 @@ impl Series {
             measured.extend(result.measured);
         }
         Ok((outcomes, measured))
+    }
+
+    /// Runs the scenarios that need a whole system.
+    fn run_in_debian(&self, boot: &Boot, consent: setup::Consent) -> Result<Vec<Outcome>> {
+        let place = self.directory.join("debian");
+        std::fs::create_dir_all(&place)?;
+        let mut progress = verdict::Progress::new(boot, self.quiet);
+        let ended = vm::attend(&self.kernel, boot, &place, consent, |events| progress.show(events))?;
+        let result = verdict::judge(boot, &place, &ended)?;
+        progress.finish(&result);
+        Ok(result.outcomes)
     }
 
     fn boot(&self, place: &Path, boot: &Boot) -> Result<BootResult> {

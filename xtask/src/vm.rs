@@ -1,4 +1,5 @@
-//! `cargo xtask run --vm` and `tour --vm`: Debian 13 with our kernel module in an emulated machine, for hosts whose kernel cannot load it.
+//! Debian 13 with our kernel module in an emulated machine: for hosts whose kernel cannot load it (`cargo xtask run --vm`, `tour --vm`)
+//! and for the scenarios that need a whole system (`cargo xtask guest debian/`).
 //!
 //! This file is the order of events. `root` is the machine's root file system, `parts` the disk with what is built now, `machine`
 //! the emulator; what the machine does is in `tests/guest/src/vm`.
@@ -7,46 +8,69 @@ mod machine;
 mod parts;
 mod root;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::guest::{self, cpio::Archive, kernel::Kernel, kernel::normalised};
+use crate::guest::{self, Boot, Ended, cpio::Archive, kernel::Kernel, kernel::normalised};
 use crate::setup;
 use crate::tour::summary::{Proof, RecoveryPoint, Summary};
-use machine::Machine;
+use machine::{Machine, Restarts};
 
 /// What the first program loads to find the machine's disks.
 const FOR_THE_ROOT: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
+
+/// Boot, set-up and end under emulation on a busy host.
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
+const TOUR_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Room for the disks of a machine at the end of a tour.
 const NEEDED_BYTES: u64 = 6 << 30;
 
 /// Boots a machine to play with; returns when it is powered off.
 pub fn play(consent: setup::Consent) -> Result<()> {
-    let prepared = Prepared::new(consent)?;
+    let prepared = Prepared::with_own_kernel(consent)?;
     eprintln!("Booting; a minute or so. `poweroff` ends the machine, Ctrl-A X ends the emulator at once.");
-    prepared.machine("play")?.interact()
+    prepared.machine("icecore.vm=play")?.interact()
+}
+
+/// Runs the scenarios of a boot; the machine's logs are left in `place`.
+pub fn attend(
+    kernel: &Kernel,
+    boot: &Boot,
+    place: &Path,
+    consent: setup::Consent,
+    watch: impl FnMut(&str),
+) -> Result<Ended> {
+    let prepared = Prepared::new(kernel, consent)?;
+    let names: Vec<&str> = boot.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
+    let limit = BOOT_LIMIT + Duration::from_secs(boot.limit_s() * kernel.patience());
+    let machine = prepared.machine(&format!("icecore.vm=scenarios icecore.plan={}", names.join(",")))?;
+    let ended = machine.run(Restarts::Allowed, limit, watch)?;
+    for log in ["console.log", "events.log", "qemu.log"] {
+        std::fs::copy(prepared.directory.path().join(log), place.join(log))?;
+    }
+    Ok(ended)
 }
 
 /// Plays the tour in a machine.
 pub fn tour(consent: setup::Consent) -> Result<Summary> {
-    let prepared = Prepared::new(consent)?;
+    let prepared = Prepared::with_own_kernel(consent)?;
     eprintln!("· Booting Debian 13 with the kernel module");
     let mut shown = 0;
-    let events = prepared.machine("tour")?.run(|events| {
+    let ended = prepared.machine("icecore.vm=tour")?.run(Restarts::End, TOUR_LIMIT, |events| {
         let steps: Vec<&str> = events.lines().filter_map(|line| line.strip_prefix("say ")).collect();
         steps.iter().skip(shown).for_each(|step| eprintln!("· {step}"));
         shown = steps.len();
     });
-    let events = match events {
-        Ok(events) => events,
-        Err(error) => return Err(prepared.keep_logs(error)),
-    };
-    summary_of(&events).map_err(|error| prepared.keep_logs(error))
+    let result = ended.and_then(|ended| {
+        ensure!(!ended.cut_off, "the machine did not end within {} minutes", TOUR_LIMIT.as_secs() / 60);
+        summary_of(&ended.events)
+    });
+    result.map_err(|error| prepared.keep_console(error))
 }
 
 /// What the machine said at the end of the tour.
@@ -71,17 +95,20 @@ fn summary_of(events: &str) -> Result<Summary> {
 /// Everything that a machine is booted from.
 struct Prepared {
     directory: TempDir,
-    kernel: Kernel,
+    kernel: PathBuf,
     root: PathBuf,
     parts: PathBuf,
     stage: PathBuf,
 }
 
 impl Prepared {
-    fn new(consent: setup::Consent) -> Result<Self> {
+    fn with_own_kernel(consent: setup::Consent) -> Result<Self> {
+        let given = std::env::var_os("ICECORE_GUEST_KERNEL").map(PathBuf::from);
+        Self::new(&guest::find_kernel(given.as_deref(), false, consent)?, consent)
+    }
+
+    fn new(kernel: &Kernel, consent: setup::Consent) -> Result<Self> {
         setup::install(setup::Purpose::Vm, consent)?;
-        let kernel =
-            guest::find_kernel(std::env::var_os("ICECORE_GUEST_KERNEL").map(PathBuf::from).as_deref(), false, consent)?;
         ensure!(kernel.has_own_modules(), "there is no kernel module for this kernel");
         let program = guest::build_program()?;
         let root = root::image()?;
@@ -95,18 +122,18 @@ impl Prepared {
             NEEDED_BYTES >> 30
         );
         let directory = TempDir::with_prefix_in("icecore-vm-", &parent)?;
-        let parts = parts::image(directory.path(), &kernel, &program)?;
+        let parts = parts::image(directory.path(), kernel, &program)?;
         let stage = directory.path().join("stage.cpio");
-        std::fs::write(&stage, first_stage(&kernel, &program)?)?;
-        Ok(Self { directory, kernel, root, parts, stage })
+        std::fs::write(&stage, first_stage(kernel, &program)?)?;
+        Ok(Self { directory, kernel: kernel.image().to_owned(), root, parts, stage })
     }
 
     fn machine(&self, purpose: &str) -> Result<Machine> {
-        Machine::new(self.directory.path(), &self.kernel, [&self.stage, &self.root, &self.parts], purpose)
+        Machine::new(self.directory.path(), [&self.kernel, &self.stage, &self.root, &self.parts], purpose)
     }
 
     /// What the machine printed outlives it when something went wrong.
-    fn keep_logs(&self, error: anyhow::Error) -> anyhow::Error {
+    fn keep_console(&self, error: anyhow::Error) -> anyhow::Error {
         let place = crate::workspace::root().join("target/vm-console.log");
         match std::fs::copy(self.directory.path().join("console.log"), &place) {
             Ok(_) => error.context(format!("the machine's console is in {}", place.display())),
@@ -116,7 +143,7 @@ impl Prepared {
 }
 
 /// The archive that the kernel starts with.
-fn first_stage(kernel: &Kernel, program: &std::path::Path) -> Result<Vec<u8>> {
+fn first_stage(kernel: &Kernel, program: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for name in ["dev", "proc", "sys", "root", "modules"] {
         archive.directory(name)?;

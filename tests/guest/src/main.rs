@@ -9,6 +9,7 @@ mod anonymous;
 mod block_device;
 mod cleanup;
 mod compat;
+mod debian;
 mod direct;
 mod disk;
 mod dm;

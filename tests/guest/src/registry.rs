@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{report, scenario};
+use crate::{debian, report, scenario};
 
 /// One thing that is proved inside a guest.
 pub struct Scenario {
@@ -15,6 +15,7 @@ pub struct Scenario {
     needs_module: bool,
     needs_faults: bool,
     own_boot: bool,
+    needs_debian: bool,
     turn: Turn,
     /// Process 1 ends the scenario, and the boot with it, after this time.
     pub limit_s: u64,
@@ -57,6 +58,7 @@ impl Scenario {
             needs_module: false,
             needs_faults: false,
             own_boot: false,
+            needs_debian: false,
             turn: Turn::Always,
             limit_s: 60,
             ending: Ending::Clean,
@@ -80,6 +82,12 @@ impl Scenario {
     /// It gets a boot of its own, because it leaves the guest unusable or needs it untouched.
     pub const fn in_own_boot(mut self) -> Self {
         self.own_boot = true;
+        self
+    }
+
+    /// It needs a whole Debian with systemd, and runs in the machine that has one.
+    pub const fn in_debian(mut self) -> Self {
+        self.needs_debian = true;
         self
     }
 
@@ -127,7 +135,7 @@ impl Scenario {
 }
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
-    scenario::AREAS.iter().flat_map(|area| area.iter())
+    scenario::AREAS.iter().chain(&debian::AREAS).flat_map(|area| area.iter())
 }
 
 /// The scenario of this name.
@@ -138,7 +146,6 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 /// Prints a line for each scenario: fields separated by tabs, as the host's `guest/plan.rs` reads them.
 pub fn print() {
     for scenario in all() {
-        let flag = |given: bool, word: &'static str| if given { word } else { "-" };
         let ending = match scenario.ending {
             Ending::Clean => "clean",
             Ending::Warning => "warning",
@@ -151,20 +158,17 @@ pub fn print() {
             (true, false) => "module",
             (false, false) => "-",
         };
+        let boot = match (scenario.needs_debian, scenario.own_boot) {
+            (true, _) => "debian",
+            (false, true) => "own-boot",
+            (false, false) => "-",
+        };
         let turn = match scenario.turn {
             Turn::Always => "-",
             Turn::Soak => "soak",
             Turn::Measurement => "measurement",
         };
-        let fields = [
-            scenario.name,
-            needs,
-            flag(scenario.own_boot, "own-boot"),
-            turn,
-            ending,
-            &scenario.limit_s.to_string(),
-            scenario.proves,
-        ];
+        let fields = [scenario.name, needs, boot, turn, ending, &scenario.limit_s.to_string(), scenario.proves];
         println!("{}", fields.join("\t"));
     }
 }

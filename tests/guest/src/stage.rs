@@ -2,7 +2,8 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::unix::fs::chroot;
+use std::fs::File;
+use std::os::unix::fs::{FileExt, chroot};
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +14,9 @@ use crate::{disk, kernel_module};
 
 /// Where the root file system is mounted before it becomes the root.
 const ROOT: &str = "/root";
+/// Of an ext4 superblock: where, and which bytes (fs/ext4/ext4.h, `s_magic`).
+const EXT4_MAGIC_AT: u64 = 1024 + 0x38;
+const EXT4_MAGIC: [u8; 2] = [0x53, 0xEF];
 /// Says that this is not a test guest; the host puts it into the archive.
 const MARK: &str = "/stage";
 
@@ -40,7 +44,7 @@ fn hand_over() -> Result<Infallible> {
         }
     }
     kernel_module::load_at_boot()?;
-    attach("root", ROOT, MsFlags::MS_RDONLY)?;
+    attach(root_disk()?, ROOT, MsFlags::MS_RDONLY)?;
     attach("parts", "/root/parts", MsFlags::MS_RDONLY)?;
     // Module files come with the parts; a layer in memory takes the lists that depmod makes of them.
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
@@ -60,6 +64,14 @@ fn hand_over() -> Result<Infallible> {
     ensure!(status.context("cannot start depmod")?.success(), "depmod failed");
     let init = CString::new("/sbin/init")?;
     nix::unistd::execv(&init, std::slice::from_ref(&init)).context("cannot start /sbin/init")
+}
+
+/// The disk `restored` once something was restored to it, else `root`.
+fn root_disk() -> Result<&'static str> {
+    let Ok(node) = disk::node_of("restored") else { return Ok("root") };
+    let mut magic = [0; 2];
+    File::open(&node)?.read_exact_at(&mut magic, EXT4_MAGIC_AT).context("cannot look at the disk `restored`")?;
+    Ok(if magic == EXT4_MAGIC { "restored" } else { "root" })
 }
 
 fn attach(serial: &str, place: &str, flags: MsFlags) -> Result<()> {

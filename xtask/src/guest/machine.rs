@@ -107,25 +107,10 @@ impl Machine {
     }
 
     /// Runs it to its end; `watch` sees all events so far, several times a second.
-    pub fn run(&self, mut watch: impl FnMut(&str)) -> Result<Ended> {
-        let messages = File::create(self.directory.join("qemu.log"))?;
+    pub fn run(&self, watch: impl FnMut(&str)) -> Result<Ended> {
         let mut command = Command::new(PROGRAM);
-        command.args(&self.arguments).stdin(Stdio::null()).stdout(messages.try_clone()?).stderr(messages);
-        let mut child = Running(command.spawn().with_context(|| format!("cannot start {PROGRAM}"))?);
-        let deadline = Instant::now() + self.limit;
-        let mut cut_off = false;
-        while child.0.try_wait()?.is_none() {
-            interrupt::check()?;
-            if Instant::now() >= deadline {
-                cut_off = true;
-                break;
-            }
-            watch(&self.text("events.log")?);
-            // The child's end is no event that could be waited for together with a growing file.
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        drop(child);
-        Ok(Ended { console: self.text("console.log")?, events: self.text("events.log")?, cut_off })
+        command.args(&self.arguments);
+        watched(command, &self.directory, self.limit, watch)
     }
 
     /// Deletes the disks; the logs stay.
@@ -135,14 +120,33 @@ impl Machine {
         }
         Ok(())
     }
+}
 
-    fn text(&self, name: &str) -> Result<String> {
-        let path = self.directory.join(name);
-        if !path.exists() {
-            return Ok(String::new());
+/// Runs an emulator whose serial ports are `console.log` and `events.log` in `directory`; its own messages go to `qemu.log` there.
+pub fn watched(mut command: Command, directory: &Path, limit: Duration, mut watch: impl FnMut(&str)) -> Result<Ended> {
+    let messages = File::create(directory.join("qemu.log"))?;
+    command.stdin(Stdio::null()).stdout(messages.try_clone()?).stderr(messages);
+    let mut child = Running(command.spawn().with_context(|| format!("cannot start {PROGRAM}"))?);
+    let text = |name: &str| match std::fs::read(directory.join(name)) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error),
+    };
+    let deadline = Instant::now() + limit;
+    let mut cut_off = false;
+    while child.0.try_wait()?.is_none() {
+        interrupt::check()?;
+        if Instant::now() >= deadline {
+            cut_off = true;
+            break;
         }
-        Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+        watch(&text("events.log")?);
+        // The child's end is no event that could be waited for together with a growing file.
+        std::thread::sleep(Duration::from_millis(200));
     }
+    drop(child);
+    watch(&text("events.log")?);
+    Ok(Ended { console: text("console.log")?, events: text("events.log")?, cut_off })
 }
 
 /// Durability of the images means nothing: they end with the machine.
@@ -151,7 +155,7 @@ fn drive(id: &str, image: &str) -> String {
 }
 
 /// The emulator's process; it does not outlive this.
-pub struct Running(pub Child);
+struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

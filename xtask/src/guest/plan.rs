@@ -34,8 +34,19 @@ pub struct Scenario {
     pub limit_s: u64,
     needs_module: bool,
     needs_faults: bool,
-    own_boot: bool,
+    place: Place,
     turn: Turn,
+}
+
+/// Where a scenario runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In one boot with others.
+    Shared,
+    /// In a boot of its own.
+    Alone,
+    /// In the machine with a whole Debian.
+    Debian,
 }
 
 /// When a scenario has its turn.
@@ -116,7 +127,7 @@ pub fn scenarios(program: &Path) -> Result<Vec<Scenario>> {
 /// Reads one line of `guest list`.
 pub fn parse(line: &str) -> Result<Scenario> {
     let fields: Vec<&str> = line.split('\t').collect();
-    let [name, module, own_boot, turn, ending, limit_s, proves] = fields[..] else {
+    let [name, module, place, turn, ending, limit_s, proves] = fields[..] else {
         anyhow::bail!("the guest's program describes a scenario in a way that is not understood: {line}");
     };
     Ok(Scenario {
@@ -132,7 +143,11 @@ pub fn parse(line: &str) -> Result<Scenario> {
         limit_s: limit_s.parse()?,
         needs_module: module != "-",
         needs_faults: module == "module+faults",
-        own_boot: own_boot == "own-boot",
+        place: match place {
+            "own-boot" => Place::Alone,
+            "debian" => Place::Debian,
+            _ => Place::Shared,
+        },
         turn: match turn {
             "soak" => Turn::Soak,
             "measurement" => Turn::Measurement,
@@ -152,20 +167,33 @@ pub fn print(scenarios: &[Scenario]) {
 
 /// The boots that run the selected scenarios: one for all that can share it, then one for each that cannot.
 pub fn boots(known: &[Scenario], selection: &Selection<'_>) -> VecDeque<Boot> {
-    let selected = known.iter().filter(|scenario| {
-        (selection.filters.is_empty() || selection.filters.iter().any(|part| scenario.name.contains(part)))
-            && selection.purpose.includes(scenario.turn)
-            && (selection.with_module || !scenario.needs_module)
-            && (selection.with_faults || !scenario.needs_faults)
-    });
-    let (alone, together): (Vec<Scenario>, Vec<Scenario>) = selected.cloned().partition(|scenario| scenario.own_boot);
+    let selected = selected(known, selection).filter(|scenario| scenario.place != Place::Debian);
+    let (alone, together): (Vec<Scenario>, Vec<Scenario>) =
+        selected.cloned().partition(|scenario| scenario.place == Place::Alone);
     let shared = (!together.is_empty()).then_some(Boot { scenarios: together });
     shared.into_iter().chain(alone.into_iter().map(|scenario| Boot { scenarios: vec![scenario] })).collect()
 }
 
+/// The selected scenarios that need a whole Debian; they share its machine.
+pub fn in_debian(known: &[Scenario], selection: &Selection<'_>) -> Option<Boot> {
+    let selected = selected(known, selection).filter(|scenario| scenario.place == Place::Debian);
+    let scenarios: Vec<Scenario> = selected.cloned().collect();
+    (!scenarios.is_empty()).then_some(Boot { scenarios })
+}
+
+fn selected<'a>(known: &'a [Scenario], selection: &Selection<'a>) -> impl Iterator<Item = &'a Scenario> {
+    let Selection { filters, purpose, with_module, with_faults } = *selection;
+    known.iter().filter(move |scenario| {
+        (filters.is_empty() || filters.iter().any(|part| scenario.name.contains(part)))
+            && purpose.includes(scenario.turn)
+            && (with_module || !scenario.needs_module)
+            && (with_faults || !scenario.needs_faults)
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Ending, Purpose, Selection, boots, parse};
+    use super::{Boot, Ending, Purpose, Selection, boots, in_debian, parse};
 
     const LINES: [&str; 6] = [
         "harness/disks\t-\t-\t-\tclean\t60\tdisks",
@@ -187,6 +215,18 @@ mod tests {
     fn scenarios_share_a_boot_unless_they_want_their_own() -> anyhow::Result<()> {
         let expected = [vec!["harness/disks", "tracking/stamps"], vec!["harness/panic"]];
         assert_eq!(planned(&[], Purpose::Proof, true)?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn what_needs_debian_runs_there_and_nowhere_else() -> anyhow::Result<()> {
+        let known = [LINES[0], "debian/rules\tmodule\tdebian\t-\tclean\t60\trules"].map(parse);
+        let known = known.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        let selection = Selection { filters: &[], purpose: Purpose::Proof, with_module: true, with_faults: false };
+        let names = |boot: &Boot| boot.scenarios.iter().map(|scenario| scenario.name.clone()).collect::<Vec<_>>();
+        assert_eq!(boots(&known, &selection).iter().map(names).collect::<Vec<_>>(), [["harness/disks"]]);
+        assert_eq!(in_debian(&known, &selection).map(|boot| names(&boot)), Some(vec!["debian/rules".to_owned()]));
+        assert!(in_debian(&known, &Selection { with_module: false, ..selection }).is_none());
         Ok(())
     }
 

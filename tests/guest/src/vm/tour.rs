@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::setup::{self, LIVE, Machine, REPOSITORY};
+use crate::debian::LoopDevice;
 use crate::oracle::{self, Picture, Taken};
 use crate::report::Report;
 use crate::storm::{Area, Force, Journal, Storm};
@@ -117,9 +118,7 @@ fn judge(
 
 /// Mounts the restored disk, which replays its journal, reads the stamps, and lets the file system be checked.
 fn picture_of(disk: &Path, area: &Area) -> Result<Picture> {
-    let device = tool::run("losetup", &["--find", "--show", "--partscan", &disk.to_string_lossy()])?;
-    let device = LoopDevice(device.trim().to_owned());
-    tool::run("udevadm", &["settle"])?;
+    let device = LoopDevice::of(disk)?;
     let partition = format!("{}p1", device.0);
     let place = "/mnt";
     tool::run("mount", &[&partition, place])?;
@@ -127,15 +126,6 @@ fn picture_of(disk: &Path, area: &Area) -> Result<Picture> {
     tool::run("umount", &[place])?;
     tool::run("e2fsck", &["-f", "-n", &partition]).context("the restored file system is not clean")?;
     picture
-}
-
-struct LoopDevice(String);
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        // The machine ends soon; a device that stays does no harm.
-        let _ = tool::run("losetup", &["--detach", &self.0]);
-    }
 }
 
 /// Where the sectors of the data file lie on the disk: ranges of (sector of the file, sector of the disk, count).

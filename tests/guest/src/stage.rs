@@ -6,14 +6,20 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, chroot};
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
 
 use crate::{disk, kernel_module};
 
 /// Where the root file system is mounted before it becomes the root.
 const ROOT: &str = "/root";
+/// The disks that may be the root, and the parts.
+const DISKS: [&str; 3] = ["root", "parts", "restored"];
+/// On a busy host under emulation.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Of an ext4 superblock: where, and which bytes (fs/ext4/ext4.h, `s_magic`).
 const EXT4_MAGIC_AT: u64 = 1024 + 0x38;
 const EXT4_MAGIC: [u8; 2] = [0x53, 0xEF];
@@ -25,10 +31,12 @@ pub fn is_wanted() -> bool {
     Path::new(MARK).exists()
 }
 
-/// Never returns: the machine goes on with Debian, or stands still with the reason on its console.
+/// Never returns: the machine goes on with Debian, or ends with the reason on its console.
 pub fn run() -> ! {
     let Err(error) = hand_over();
     println!("stage: {error:?}");
+    let Err(errno) = reboot(RebootMode::RB_POWER_OFF);
+    println!("stage: cannot power off: {errno}");
     loop {
         std::thread::park();
     }
@@ -44,6 +52,7 @@ fn hand_over() -> Result<Infallible> {
         }
     }
     kernel_module::load_at_boot()?;
+    DISKS.iter().try_for_each(|serial| wait_for(serial))?;
     attach(root_disk()?, ROOT, MsFlags::MS_RDONLY)?;
     attach("parts", "/root/parts", MsFlags::MS_RDONLY)?;
     // Module files come with the parts; a layer in memory takes the lists that depmod makes of them.
@@ -66,9 +75,18 @@ fn hand_over() -> Result<Infallible> {
     nix::unistd::execv(&init, std::slice::from_ref(&init)).context("cannot start /sbin/init")
 }
 
+/// Drivers look for their disks in the background.
+fn wait_for(serial: &str) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while disk::node_of(serial).is_err() && Instant::now() < deadline {
+        nix::poll::poll(&mut [], 20_u16)?;
+    }
+    disk::node_of(serial).map(drop)
+}
+
 /// The disk `restored` once something was restored to it, else `root`.
 fn root_disk() -> Result<&'static str> {
-    let Ok(node) = disk::node_of("restored") else { return Ok("root") };
+    let node = disk::node_of("restored")?;
     let mut magic = [0; 2];
     File::open(&node)?.read_exact_at(&mut magic, EXT4_MAGIC_AT).context("cannot look at the disk `restored`")?;
     Ok(if magic == EXT4_MAGIC { "restored" } else { "root" })

@@ -145,14 +145,14 @@ impl Prepared {
 /// The archive that the kernel starts with.
 fn first_stage(kernel: &Kernel, program: &Path) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    for name in ["dev", "proc", "sys", "root", "modules"] {
+    for name in ["dev", "proc", "sys", "root"] {
         archive.directory(name)?;
     }
     archive.program("init", &std::fs::read(program)?)?;
     archive.file("stage", b"")?;
     let mut order = String::new();
     for module in kernel.modules_named(&FOR_THE_ROOT)? {
-        archive.file(&format!("modules/{}.ko", module.name), &module.content)?;
+        archive.file(&format!("modules/files/{}.ko", module.name), &module.content)?;
         order.push_str(&[std::slice::from_ref(&module.name), &module.needs].concat().join(" "));
         order.push('\n');
     }

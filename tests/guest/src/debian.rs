@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::registry::{self, Scenario};
 use crate::report::Report;
-use crate::vm::setup::REPOSITORY;
+use crate::vm::setup::{self, REPOSITORY};
 use crate::{report, tool};
 
 /// Their tables.
@@ -46,6 +46,9 @@ pub fn run(plan: &str) -> Result<String> {
             report.say(&format!("begin {name}"))?;
         }
         report::mark(&format!("begin {name}"));
+        if name != rules::NAME {
+            setup::protect_images()?;
+        }
         let started = Instant::now();
         let limit_s = scenario.limit_s.to_string();
         let program = std::env::current_exe()?;

@@ -10,9 +10,12 @@ use crate::registry::Scenario;
 use crate::vm::setup;
 use crate::{disk, tool};
 
+/// The only scenario that begins without the rules.
+pub const NAME: &str = "debian/rules";
+
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[Scenario::new(
-    "debian/rules",
+    NAME,
     "with the rules in place udev, LVM and btrfs leave images alone; without them no image is taken",
     rules,
 )
@@ -36,7 +39,7 @@ fn rules() -> Result<()> {
     let refused = setup::icecore(&["backup", &spare, &second, "--name", "rules", "--provider", "module"]);
     let words = refused.err().map(|error| format!("{error:#}")).unwrap_or_default();
     ensure!(words.contains("install-rules"), "without the rules it should say how to get them: {words}");
-    tool::run("icecore", &["tracker", "install-rules"])?;
+    setup::protect_images()?;
 
     let before = Seen::now()?;
     let listed = held(&[&spare, &second], || {

@@ -10,6 +10,7 @@ use crate::tool;
 /// Prepares and returns; the console's login follows.
 pub fn run() -> Result<()> {
     let machine = setup::prepare()?;
+    setup::protect_images()?;
     let directory = Path::new("/run/icecore");
     std::fs::create_dir_all(directory)?;
     let environment = format!(

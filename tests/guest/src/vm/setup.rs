@@ -38,6 +38,11 @@ pub fn prepare() -> Result<Machine> {
     Ok(Machine { live })
 }
 
+/// Keeps udev and LVM off the images of snapshots, without which none is taken.
+pub fn protect_images() -> Result<()> {
+    icecore(&["tracker", "install-rules"]).map(drop)
+}
+
 /// The repository's directory.
 pub fn repository_path() -> String {
     format!("{REPOSITORY}/icecore")

@@ -40,6 +40,7 @@ struct Point {
 pub fn run() -> Result<()> {
     let mut report = Report::open()?;
     let machine = setup::prepare()?;
+    setup::protect_images()?;
     report.say("say The live disk gets files of this machine, and a file that three writers change all the time")?;
     tool::run("cp", &["-r", FILES, LIVE])?;
     tool::run("fallocate", &["-l", &(DATA_SECTORS * 512).to_string(), DATA])?;

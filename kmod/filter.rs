@@ -217,6 +217,17 @@ pub fn attach(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES], opt: u64,
     });
     // SAFETY: the caller has the device open.
     let disk = unsafe { (*bdev).bd_disk };
+    // SAFETY: as above; the driver is loaded as long as its device is open.
+    let driver = unsafe { (*(*disk).fops).owner };
+    // The last reference on a device ends in its driver's code.
+    // SAFETY: null, or a module that is loaded.
+    if !unsafe { bindings::try_module_get(driver) } {
+        return Err(ENODEV);
+    }
+    let undo_driver = ScopeGuard::new(|| {
+        // SAFETY: taken above.
+        unsafe { bindings::module_put(driver) }
+    });
     let filter = KBox::new(
         Filter {
             bdev,
@@ -249,6 +260,7 @@ pub fn attach(bdev: *mut block_device, name: &[u8; FILTER_NAME_BYTES], opt: u64,
     unsafe { bindings::get_device(addr_of_mut!((*bdev).bd_device)) };
     undo_filter.dismiss();
     undo_module.dismiss();
+    undo_driver.dismiss();
     let head = bucket(disk);
     // SAFETY: `filter` is ours until it is in the table.
     unsafe { (*filter).next.store(head.load(Ordering::Relaxed), Ordering::Relaxed) };
@@ -356,7 +368,9 @@ extern "C" fn blkfilter_rust_unhook() {
 pub fn remove(state: &mut State, filter: *mut Filter) {
     // SAFETY: attached, and freed only at the end of this function.
     let (bdev, ops, disk) = unsafe { ((*filter).bdev, (*filter).ops, (*filter).disk) };
-    // SAFETY: the filter holds a reference on the device.
+    // SAFETY: as above; the filter holds a reference on the device.
+    let driver = unsafe { (*(*disk).fops).owner };
+    // SAFETY: as above.
     unsafe { ffi::blkfilter_attribute_remove(bdev) };
     let mut link = bucket(disk);
     loop {
@@ -381,6 +395,8 @@ pub fn remove(state: &mut State, filter: *mut Filter) {
     drop(unsafe { KBox::from_raw(filter) });
     // SAFETY: taken in `attach`.
     unsafe { bindings::put_device(addr_of_mut!((*bdev).bd_device)) };
+    // SAFETY: taken in `attach`; the device is not touched any more.
+    unsafe { bindings::module_put(driver) };
     // SAFETY: taken in `attach`.
     unsafe { bindings::module_put((*ops).owner) };
 }

@@ -9,7 +9,7 @@ use kmod_logic::uapi::extension::CREATE_TIED_TO_FD;
 
 use crate::block_device::BlockDevice;
 use crate::direct::{AlignedBuffer, DirectFile};
-use crate::disk::Disk;
+use crate::disk::{Disk, MemoryDisks};
 use crate::dm::{self, Mapped};
 use crate::filter::Tracked;
 use crate::oracle::{self, Picture};
@@ -58,6 +58,8 @@ pub const SCENARIOS: &[Scenario] = &[
         .with_module()
         .in_own_boot()
         .ends_with_restart(),
+    Scenario::new("lifecycle/driver_unloaded", "a tracked disk vanishes and its driver is unloaded", driver_unloaded)
+        .with_module(),
     Scenario::new("lifecycle/unplugged", "a disk unplugged under a snapshot harms nobody else", unplugged)
         .with_module()
         .in_own_boot()
@@ -273,6 +275,24 @@ fn unload_under_load(rounds: u32) -> Result<()> {
         kernel_module::load("blksnap", "").with_context(|| format!("cannot load in round {round}"))?;
     }
     storm.stop().map(drop)
+}
+
+/// The filter's last reference on a disk that had vanished went into code of a driver that was unloaded by then.
+fn driver_unloaded() -> Result<()> {
+    for _ in 0..3 {
+        let disks = MemoryDisks::new(1, 16, "")?;
+        // Never detached: the disk goes from under its filter.
+        std::mem::forget(Tracked::attach(&disks.node(0)?)?);
+        drop(disks);
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while kernel_module::is_loaded("null_blk") {
+            ensure!(Instant::now() < deadline, "the driver cannot be unloaded after its tracked disk has gone");
+            // Refused while somebody uses it.
+            let _ = kernel_module::remove("null_blk");
+            nix::poll::poll(&mut [], 10_u8)?;
+        }
+    }
+    Ok(())
 }
 
 fn unplugged() -> Result<()> {

@@ -5,6 +5,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use kmod_logic::uapi::FILTER_NAME;
 use kmod_logic::uapi::extension::CREATE_TIED_TO_FD;
 
 use crate::block_device::BlockDevice;
@@ -282,7 +283,7 @@ fn driver_unloaded() -> Result<()> {
     for _ in 0..3 {
         let disks = MemoryDisks::new(1, 16, "")?;
         // Never detached: the disk goes from under its filter.
-        std::mem::forget(Tracked::attach(&disks.node(0)?)?);
+        ioctl::attach(&std::fs::File::open(disks.node(0)?)?, FILTER_NAME)?;
         drop(disks);
         let deadline = Instant::now() + Duration::from_secs(15);
         while kernel_module::is_loaded("null_blk") {

@@ -93,22 +93,26 @@ fn throttled() -> Result<()> {
     tracked.detach()
 }
 
+/// Writes that the disk has begun and not ended, by the kernel's own account.
+fn writes_in_flight(path: &Path) -> Result<u64> {
+    let name = path.file_name().context("a disk has a name")?;
+    let text = std::fs::read_to_string(Path::new("/sys/class/block").join(name).join("inflight"))?;
+    Ok(text.split_whitespace().nth(1).context("no count of writes")?.parse()?)
+}
+
 /// Another tracker first: setting the hook takes longer than the write may.
 fn take_after_attach(path: &Path, write: impl FnOnce() -> Result<Write>) -> Result<()> {
     let hooked = Tracked::attach(&Disk::Scsi.node()?)?;
     let write = write()?;
-    nix::poll::poll(&mut [], 200_u16)?;
-    let tracked = Tracked::attach(path)?;
-    ensure!(!write.is_over(), "the write was over before ATTACH");
-    let snapshot = Snapshot::take_of(Path::new("/tmp"), SMALL_SECTORS, &[&tracked])?;
-    // The disk may say so a moment before the writer's thread does.
-    for _ in 0..50 {
-        if write.is_over() {
-            break;
-        }
-        nix::poll::poll(&mut [], 20_u8)?;
+    while writes_in_flight(path)? == 0 {
+        ensure!(!write.is_over(), "the disk did not hold the write");
+        nix::poll::poll(&mut [], 5_u8)?;
     }
-    ensure!(write.is_over(), "TAKE did not wait for the earlier write");
+    let tracked = Tracked::attach(path)?;
+    ensure!(writes_in_flight(path)? == 1, "the write was over before ATTACH");
+    let snapshot = Snapshot::take_of(Path::new("/tmp"), SMALL_SECTORS, &[&tracked])?;
+    ensure!(writes_in_flight(path)? == 0, "TAKE did not wait for the earlier write");
+    ensure!(tracked.statistics()?.writes == 0, "the write was seen when it came, so this proves nothing");
     write.end()?;
     let image = DirectFile::open_to_read(&tracked.image()?)?.read_new(0, 4096)?;
     ensure!(image.bytes().iter().all(|byte| *byte == 0), "the image lacks a write that was over at TAKE");

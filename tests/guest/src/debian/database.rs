@@ -16,6 +16,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("debian/sqlite", "a SQLite database in WAL mode is whole in every recovery point", || sqlite(3))
         .with_module()
         .in_debian()
+        .only_soak()
         .within_s(400),
     Scenario::new(
         "debian/postgresql",
@@ -24,6 +25,7 @@ pub const SCENARIOS: &[Scenario] = &[
     )
     .with_module()
     .in_debian()
+    .only_soak()
     .within_s(900),
     Scenario::new("debian/postgresql_long", "the same over many recovery points", || postgresql(12))
         .with_module()

@@ -18,12 +18,14 @@ pub const SCENARIOS: &[Scenario] = &[
     })
     .with_module()
     .in_debian()
+    .only_soak()
     .within_s(400),
     Scenario::new("debian/power_cut", "after a power cut the next backup reads everything and is right", || {
         restarts("debian/power_cut", Phase::cut_power)
     })
     .with_module()
     .in_debian()
+    .only_soak()
     .within_s(400),
 ];
 

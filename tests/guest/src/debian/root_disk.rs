@@ -17,6 +17,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario::new(
 )
 .with_module()
 .in_debian()
+.only_soak()
 .within_s(1500)];
 
 fn root_disk() -> Result<()> {

@@ -21,6 +21,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario::new(
 )
 .with_module()
 .in_debian()
+.only_soak()
 .within_s(300)];
 
 /// Links by which people and programs find disks.

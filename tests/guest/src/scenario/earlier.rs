@@ -1,5 +1,6 @@
 //! Writes that began before the tracker was attached, and are not over at the first TAKE.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,8 +96,9 @@ fn throttled() -> Result<()> {
 
 /// Writes that the disk has begun and not ended, by the kernel's own account.
 fn writes_in_flight(path: &Path) -> Result<u64> {
-    let name = path.file_name().context("a disk has a name")?;
-    let text = std::fs::read_to_string(Path::new("/sys/class/block").join(name).join("inflight"))?;
+    let device = std::fs::metadata(path)?.rdev();
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let text = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/inflight"))?;
     Ok(text.split_whitespace().nth(1).context("no count of writes")?.parse()?)
 }
 
@@ -139,7 +141,8 @@ fn slow_mapped() -> Result<()> {
 }
 
 fn slow_queue() -> Result<()> {
-    let hold_ns = HOLD_MS * 1_000_000;
+    // null_blk gives a request up after 5 s (drivers/block/null_blk/main.c, `timeout`).
+    let hold_ns = 3_000_000_000_u64;
     let disks = MemoryDisks::new(1, 64, &format!("irqmode=2 completion_nsec={hold_ns}"))?;
     let node = disks.node(0)?;
     take_after_attach(&node, || Write::begin(&node, 4096))

@@ -27,6 +27,8 @@ pub const SCENARIOS: &[Scenario] = &[
         || pressure(3),
     )
     .with_module()
+    // On a busy host the machine does not always come to swap under the snapshot, and then this proves nothing and fails.
+    .only_soak()
     .within_s(300),
     Scenario::new("swap/no_memory_left_long", "the same with thirty snapshots", || pressure(30))
         .with_module()

@@ -57,7 +57,8 @@ pub fn run(options: &Options) -> Result<()> {
     setup::install(setup::Purpose::Tour, options.setup)?;
     eprintln!("Building icecore in release (some minutes the first time)");
     let program = workspace::build("agent", "icecore", true)?;
-    let dir = work_dir(options.size_gib)?;
+    // The disk, its copies, the repository, what is restored.
+    let dir = work_dir("tour", 5 * options.size_gib * GIB)?;
     let mut tour = Tour { icecore: Icecore::with_program(program, dir), days: Vec::new() };
     if options.keep {
         tour.icecore.keep();
@@ -85,19 +86,19 @@ fn show(summary: &Summary, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// A directory on a real disk (`/tmp` may be memory) with space for the images, the repository and the restored disks.
-fn work_dir(size_gib: u64) -> Result<TempDir> {
+/// A directory on a real disk (`/tmp` may be memory) with room for what `who` makes there.
+pub fn work_dir(who: &str, needed_bytes: u64) -> Result<TempDir> {
     let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let free_bytes = e2e::free_bytes(&parent)?;
-    let needed_bytes = 5 * size_gib * GIB;
     ensure!(
         free_bytes >= needed_bytes,
-        "{} has {} free and the tour needs {}; set TMPDIR to a larger disk",
+        "{} has {} free and the {who} needs {}; set TMPDIR to a larger disk",
         parent.display(),
         summary::bytes(free_bytes),
         summary::bytes(needed_bytes)
     );
-    TempDir::with_prefix_in("icecore-tour-", &parent).with_context(|| format!("cannot write in {}", parent.display()))
+    TempDir::with_prefix_in(format!("icecore-{who}-"), &parent)
+        .with_context(|| format!("cannot write in {}", parent.display()))
 }
 
 /// One play of the scenario.

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::guest::{self, Boot, Ended, cpio::Archive, kernel::Kernel, kernel::normalised};
 use crate::setup;
 use crate::tour::summary::{Proof, RecoveryPoint, Summary};
+use crate::tour::work_dir;
 use machine::{Machine, Restarts};
 
 /// What the first program loads to find the machine's disks.
@@ -112,16 +113,7 @@ impl Prepared {
         ensure!(kernel.has_own_modules(), "there is no kernel module for this kernel");
         let program = guest::build_program()?;
         let root = root::image()?;
-        let parent = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-        let free_bytes = e2e::free_bytes(&parent)?;
-        ensure!(
-            free_bytes >= NEEDED_BYTES,
-            "{} has {} GiB free and the machine needs up to {}; set TMPDIR to a larger disk",
-            parent.display(),
-            free_bytes >> 30,
-            NEEDED_BYTES >> 30
-        );
-        let directory = TempDir::with_prefix_in("icecore-vm-", &parent)?;
+        let directory = work_dir("vm", NEEDED_BYTES)?;
         let parts = parts::image(directory.path(), kernel, &program)?;
         let stage = directory.path().join("stage.cpio");
         std::fs::write(&stage, first_stage(kernel, &program)?)?;

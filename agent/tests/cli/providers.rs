@@ -29,7 +29,7 @@ fn a_provider_that_cannot_serve_is_refused_with_what_lifts_it() {
     let disk = bench.disk("disk", 4, 1);
     let wanted = ["backup", &disk, "--provider", "module"];
     bench.run(wanted).failed(6, &["--provider module cannot be used", "is an image file", "Next:"]);
-    bench.run(["backup", &disk, "--provider", "other"]).failed(2, &["auto, module or direct"]);
+    bench.run(["backup", &disk, "--provider", "other"]).failed(2, &["auto, module, lvm or direct"]);
     bench.run(["backup", &disk, "--snapshot-storage", "ram:much"]).failed(2, &["not a size"]);
     assert_eq!(bench.json(["list"]).as_array().unwrap().len(), 0);
 }

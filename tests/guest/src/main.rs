@@ -28,6 +28,7 @@ mod registry;
 mod report;
 mod ring;
 mod scenario;
+mod second_look;
 mod snapshot;
 mod stage;
 mod stamp;

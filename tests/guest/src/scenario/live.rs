@@ -11,6 +11,7 @@ use crate::kernel_module;
 use crate::oracle::{self, Picture, Taken};
 use crate::partition::Partitions;
 use crate::registry::Scenario;
+use crate::second_look;
 use crate::store::StoreDirectory;
 use crate::storm::{Area, Force, Journal, Storm};
 
@@ -26,6 +27,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("live/three_disks", "three disks in one job are of one instant", three_disks)
         .with_module()
         .within_s(600),
+    Scenario::new("live/restored_often", "a point is restored the same a hundred times", restored_often)
+        .with_module()
+        .only_soak()
+        .within_s(1800),
     Scenario::new("live/reload", "a reloaded module between points means a full read and a right result", || reload(2))
         .with_module()
         .within_s(600),
@@ -101,7 +106,8 @@ fn pictures(repository: &Repository, made: &Made, areas: &[Area], scratch: &Path
     let picture = |area: &Area| {
         let name = names[area.disk]["name"].as_str().context("a disk without a name")?;
         repository.restore(&made.point, Some(name), scratch)?;
-        let picture = Picture::of(scratch, area);
+        let picture =
+            Picture::of(scratch, area).with_context(|| second_look::at(repository, &made.point, name, scratch, area));
         std::fs::remove_file(scratch)?;
         picture
     };
@@ -192,6 +198,26 @@ fn three_disks() -> Result<()> {
     judge(&points, &storm.stop()?)?;
     drop(tracked);
     disks.into_iter().try_for_each(TestDisk::remove)?;
+    store.close()
+}
+
+/// Many threads write a restored file past the page cache; every time it must show everything.
+fn restored_often() -> Result<()> {
+    let store = StoreDirectory::new()?;
+    let repository = Repository::on(&store)?;
+    let disk = TestDisk::make("live", Disk::First, 0, DISK_SECTORS / 3)?;
+    let tracked = Detached(vec![&disk.node]);
+    let areas = [Area::of_disk(0, &disk.node, 2048, AREA_SECTORS / 4)];
+    areas[0].fill()?;
+    let made = make(&repository, &[&disk.node], &[])?;
+    let scratch = store.path().join("restored");
+    let first = pictures(&repository, &made, &areas, &scratch)?;
+    for round in 2..=100 {
+        let seen = pictures(&repository, &made, &areas, &scratch).with_context(|| format!("restore {round}"))?;
+        first[0].ensure_same(&seen[0]).with_context(|| format!("restore {round}"))?;
+    }
+    drop(tracked);
+    disk.remove()?;
     store.close()
 }
 

@@ -63,6 +63,11 @@ impl<'r> Claims<'r> {
         }
     }
 
+    /// Prepares for questions about all of these by one question to an index elsewhere, where there is one.
+    pub fn prepare(&self, kind: PackKind, ids: &[EntryId]) -> Result<()> {
+        self.reader.learn(kind, ids)
+    }
+
     /// Whether the caller must store the entry. Of several callers with the same new entry exactly one is told so.
     pub fn claim(&self, id: &EntryId, kind: PackKind, hint: &mut Hint) -> Result<bool> {
         let key = id.key();
@@ -116,6 +121,9 @@ impl<'r> Claims<'r> {
 
     /// A verification is of a name. The writer whose pack it is could have put other bytes under it since: they are hashed once.
     fn is_what_was_verified(&self, pack: &IndexedPack) -> Result<bool> {
+        if self.reader.repository().store().keeps_names() {
+            return Ok(true);
+        }
         if let Some(known) = self.hashed.lock().expect("no panic while held").get(&pack.id) {
             return Ok(*known);
         }
@@ -129,6 +137,10 @@ impl<'r> Claims<'r> {
     }
 
     fn filter(&self) -> Result<Option<&Filter>> {
+        if self.reader.learns() {
+            // It would deny what the index learns after the scan.
+            return Ok(None);
+        }
         if let Some(filter) = self.filter.get() {
             return Ok(filter.useful());
         }

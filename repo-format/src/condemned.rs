@@ -5,9 +5,11 @@ use crate::error::{Error, Result};
 use crate::id::{LeaseId, PackId, RescueId, RunId};
 use crate::pack::PackKind;
 use crate::record::{self, Magic, MaySign};
+use crate::records::Records;
+
 use crate::repository::Repository;
+use crate::store::Store;
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -55,9 +57,9 @@ struct LeasesBody {
 }
 
 #[derive(Serialize, Deserialize)]
-struct PacksBody {
-    created_at: Timestamp,
-    packs: Vec<PackRef>,
+pub(crate) struct PacksBody {
+    pub(crate) created_at: Timestamp,
+    pub(crate) packs: Vec<PackRef>,
 }
 
 /// Packs that one run of prune found dead.
@@ -106,24 +108,13 @@ pub fn clear(repo: &Repository, run: RunId) -> Result<()> {
 
 /// Packs that any list names, also those of lists that cannot be verified for want of their writer's record: for who does *not* rely on
 /// them, or rescues them. Nothing is deleted by this.
-pub fn named(repo: &Repository) -> Result<Vec<PackRef>> {
+pub fn named(records: Records<'_>) -> Result<Vec<PackRef>> {
     let mut packs = Vec::new();
-    for key in repo.store().keys("condemned/")?.iter().filter(|key| key.ends_with("-list")) {
-        packs.extend(
-            read_even_unverified::<ListBody>(repo, key, record::CONDEMNED)?.into_iter().flat_map(|body| body.packs),
-        );
+    for key in records.store.keys("condemned/")?.iter().filter(|key| key.ends_with("-list")) {
+        let list = records.read_even_unverified::<ListBody>(key, record::CONDEMNED)?;
+        packs.extend(list.into_iter().flat_map(|body| body.packs));
     }
     Ok(packs)
-}
-
-fn read_even_unverified<T: DeserializeOwned>(repo: &Repository, key: &str, magic: Magic) -> Result<Option<T>> {
-    match repo.read_record(key, magic, MaySign::Writers) {
-        Err(Error::UnknownSigner { .. }) => {
-            let bytes = repo.store().get(key)?;
-            record::decode(key, magic, &bytes)?.alone(key, &bytes)?.json(key).map(Some)
-        }
-        other => other,
-    }
 }
 
 /// All lists.
@@ -218,27 +209,27 @@ pub fn record_damaged(repo: &Repository, packs: &[PackRef], now: Timestamp) -> R
 
 /// Packs that somebody found damaged. A record that cannot be verified for want of its writer's record counts too: nobody relies on
 /// what it names.
-pub fn damaged(repo: &Repository) -> Result<HashSet<PackId>> {
-    packs_in(repo, "damaged/", &|key| read_even_unverified(repo, key, record::DAMAGED))
+pub fn damaged(records: Records<'_>) -> Result<HashSet<PackId>> {
+    packs_in(records.store, "damaged/", &|key| records.read_even_unverified(key, record::DAMAGED))
 }
 
 /// Packs with a verification by the operator. A record that is damaged, or that somebody else signed, verifies nothing: what it named is
 /// stored again, and `check` names it.
-pub fn verified(repo: &Repository) -> Result<HashSet<PackId>> {
-    let read = |key: &str| match repo.read_record(key, record::VERIFIED, MaySign::Operator) {
+pub fn verified(records: Records<'_>) -> Result<HashSet<PackId>> {
+    let read = |key: &str| match records.read(key, record::VERIFIED, MaySign::Operator) {
         Err(error) if error.is_damage() => Ok(None),
         other => other,
     };
-    packs_in(repo, "verified/", &read)
+    packs_in(records.store, "verified/", &read)
 }
 
 fn packs_in(
-    repo: &Repository,
+    store: &dyn Store,
     prefix: &str,
     read: &dyn Fn(&str) -> Result<Option<PacksBody>>,
 ) -> Result<HashSet<PackId>> {
     let mut found = HashSet::new();
-    for key in repo.store().keys(prefix)? {
+    for key in store.keys(prefix)? {
         found.extend(read(&key)?.into_iter().flat_map(|body| body.packs).map(|pack| pack.pack));
     }
     Ok(found)

@@ -5,6 +5,7 @@ use crate::id::{ManifestId, NameId};
 use crate::lease::{self, Purpose};
 use crate::manifest::PointKey;
 use crate::record::{self, Magic, MaySign};
+use crate::records::Records;
 use crate::repository::Repository;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -111,10 +112,10 @@ pub fn tombstones(repo: &Repository) -> Result<Vec<(bool, Tombstone)>> {
 /// Highest sequence number among the forgotten points of a name: numbers are not used again when the manifests are gone.
 ///
 /// A damaged tombstone is passed over; it must not keep anybody from backing up.
-pub(crate) fn highest_buried(repo: &Repository, name: &NameId) -> Result<u64> {
+pub(crate) fn highest_buried(records: Records<'_>, name: &NameId) -> Result<u64> {
     let mut highest = 0;
-    for key in repo.store().keys("tombstones/")? {
-        match repo.read_record::<Tombstone>(&key, record::TOMBSTONE, MaySign::Operator) {
+    for key in records.store.keys("tombstones/")? {
+        match records.read::<Tombstone>(&key, record::TOMBSTONE, MaySign::Operator) {
             Ok(Some(stone)) if stone.name == *name => highest = highest.max(stone.sequence),
             Ok(_) => {}
             Err(error) if error.is_damage() => {}

@@ -64,11 +64,11 @@ pub struct Lease {
     counter: u32,
 }
 
-fn key(lease: &LeaseId, counter: u32) -> String {
+pub(crate) fn key(lease: &LeaseId, counter: u32) -> String {
     format!("leases/{lease}-{counter:08x}")
 }
 
-fn parse(key: &str) -> Option<(LeaseId, u32)> {
+pub(crate) fn parse(key: &str) -> Option<(LeaseId, u32)> {
     let (lease, counter) = key.strip_prefix("leases/")?.split_once('-')?;
     Some((lease.parse().ok()?, u32::from_be_bytes(crate::id::unhex(counter)?)))
 }

@@ -1,9 +1,10 @@
 //! Reading: nodes and chunks by their ids, each checked against its id. Never trusts the index, only uses it to find packs.
 
+use crate::elsewhere::Elsewhere;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, EntryId, EntryKey, NodeId, PackId};
 use crate::index::{Index, IndexedPack, PackNumber, Place};
-use crate::pack::{EntryDecoder, PackKind};
+use crate::pack::{self, EntryDecoder, PackKind};
 use crate::pack_cache::{CachedPack, PackCache};
 use crate::repository::Repository;
 use crate::tree::NodeSource;
@@ -18,6 +19,7 @@ const MAX_NODES: usize = 4096;
 pub struct Reader<'r> {
     repo: &'r Repository,
     index: &'r Index,
+    elsewhere: Option<&'r dyn Elsewhere>,
     packs: PackCache,
     numbers: Mutex<HashMap<PackNumber, IndexedPack>>,
     nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
@@ -63,7 +65,49 @@ const MAX_GAP_BYTES: u32 = 256 << 10;
 impl<'r> Reader<'r> {
     /// A reader. The index should be reconciled with the store.
     pub fn new(repo: &'r Repository, index: &'r Index) -> Self {
-        Self { repo, index, packs: PackCache::default(), numbers: Mutex::default(), nodes: Mutex::default() }
+        Self {
+            repo,
+            index,
+            elsewhere: None,
+            packs: PackCache::default(),
+            numbers: Mutex::default(),
+            nodes: Mutex::default(),
+        }
+    }
+
+    /// The same with an index that knows more than the local one, which then need not be reconciled: it learns what is asked for.
+    pub fn with_elsewhere(mut self, elsewhere: &'r dyn Elsewhere) -> Self {
+        self.elsewhere = Some(elsewhere);
+        self
+    }
+
+    /// Whether the local index may lack what is stored.
+    pub fn learns(&self) -> bool {
+        self.elsewhere.is_some()
+    }
+
+    /// Brings into the local index what is known elsewhere of these entries, by one question for all of them. Without an
+    /// index elsewhere it does nothing.
+    pub fn learn(&self, kind: PackKind, ids: &[EntryId]) -> Result<()> {
+        let Some(elsewhere) = self.elsewhere else { return Ok(()) };
+        let mut unknown = Vec::new();
+        for id in ids {
+            let key = id.key();
+            if self.index.places(&key)?.is_empty() {
+                unknown.push(key);
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        for id in elsewhere.packs_with(kind, &unknown)? {
+            match pack::load(self.repo.store(), kind, &id, &self.repo.config().repository, self.repo.signers()) {
+                Ok(info) => self.index.insert(&[(id, &info)])?,
+                Err(error) if error.is_damage() || matches!(error, Error::Missing { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// The repository.
@@ -111,6 +155,7 @@ impl<'r> Reader<'r> {
 
     /// All confirmed places of an entry.
     fn places(&self, id: &EntryId, kind: PackKind) -> Result<Vec<(Place, IndexedPack, Arc<CachedPack>)>> {
+        self.learn(kind, std::slice::from_ref(id))?;
         let key: EntryKey = id.key();
         let mut found = Vec::new();
         for place in self.index.places(&key)? {
@@ -168,6 +213,7 @@ impl<'r> Reader<'r> {
 
     /// Groups wanted chunks into reads, in the order in which they lie in the packs. Chunks of which no place is known are an error.
     pub fn plan(&self, wanted: &[Wanted]) -> Result<Vec<ReadRun>> {
+        self.learn(PackKind::Data, &wanted.iter().map(|want| want.chunk.into()).collect::<Vec<_>>())?;
         let mut by_pack: BTreeMap<PackNumber, WantedOfPack> = BTreeMap::new();
         let mut last: Option<(PackNumber, u32)> = None;
         for want in wanted {

@@ -8,6 +8,7 @@ use crate::key_slot::{KeySlot, SlotKind, Unlock};
 use crate::keys::{Keys, MasterSecret, WriterKeys};
 use crate::manifest::{self, Manifest, PointKey, StoredManifest};
 use crate::record::{self, Magic, MaySign};
+use crate::records::Records;
 use crate::sign::{Signer, Signers};
 use crate::store::Store;
 use crate::writer_key::WriterRecord;
@@ -128,7 +129,7 @@ impl Repository {
         };
         check_keys(&keys, &config, &signers)?;
         let writers = writers::read(&*store, &config.repository, &signers)?;
-        writers.enter_into(&mut signers, &keys, config.builtin_writer)?;
+        writers.enter_into(&mut signers, Some(&keys), config.builtin_writer)?;
         unsound.extend(writers.unsound());
         let signer = keys.writer().signer();
         Ok(Self { store, entropy, config, keys, signers, signer, unsound })
@@ -187,18 +188,17 @@ impl Repository {
         bytes: &[u8],
         may: MaySign,
     ) -> Result<T> {
-        record::decode(object, magic, bytes)?
-            .alone(object, bytes)?
-            .verified(object, &self.config.repository, &self.signers, may)?
-            .json(object)
+        self.records().decode(object, magic, bytes, may)
+    }
+
+    /// Its records.
+    pub fn records(&self) -> Records<'_> {
+        Records { store: &*self.store, repository: &self.config.repository, signers: &self.signers }
     }
 
     /// Reads, decodes and verifies a JSON record; `None` when it does not exist.
     pub fn read_record<T: DeserializeOwned>(&self, object: &str, magic: Magic, may: MaySign) -> Result<Option<T>> {
-        match self.store.get(object) {
-            Err(Error::Missing { .. }) => Ok(None),
-            other => self.decode_record(object, magic, &other?, may).map(Some),
-        }
+        self.records().read(object, magic, may)
     }
 
     /// All points, by name and order. Objects that are no manifests are an error: they may hide one.
@@ -270,7 +270,7 @@ impl Repository {
     pub fn newest_sequence(&self, name: &str) -> Result<u64> {
         let name = self.keys.ids().name(name);
         let newest = self.points_of(&name)?.into_iter().next_back().map_or(0, |point| point.sequence);
-        Ok(newest.max(crate::forget::highest_buried(self, &name)?))
+        Ok(newest.max(crate::forget::highest_buried(self.records(), &name)?))
     }
 
     /// Whether a tombstone stands on a point.

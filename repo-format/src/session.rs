@@ -44,9 +44,9 @@ impl<'r> SessionStart<'r> {
         // An init that was killed just before its last sync looks finished; nothing may be built on what a power cut can take.
         repo.store().persist(&[CONFIG_KEY.into(), "keys/-".into(), "writers/-".into()])?;
         let lease = Lease::take(repo, Purpose::Backup, now)?;
-        let condemned = condemned::named(repo)?.into_iter().map(|pack| pack.pack);
-        let unreliable = condemned.chain(condemned::damaged(repo)?).collect();
-        let claims = Claims::new(reader, unreliable, condemned::verified(repo)?);
+        let condemned = condemned::named(repo.records())?.into_iter().map(|pack| pack.pack);
+        let unreliable = condemned.chain(condemned::damaged(repo.records())?).collect();
+        let claims = Claims::new(reader, unreliable, condemned::verified(repo.records())?);
         Ok(Self { lease, claims })
     }
 
@@ -305,7 +305,7 @@ impl ClosedSession<'_, '_> {
     fn rescue_condemned(&self, now: Timestamp) -> Result<()> {
         let repo = self.reader.repository();
         let relied: HashSet<PackId> = self.claims.relied().into_iter().collect();
-        let named = condemned::named(repo)?;
+        let named = condemned::named(repo.records())?;
         let needed: Vec<PackRef> = named.into_iter().filter(|pack| relied.contains(&pack.pack)).collect();
         if !needed.is_empty() {
             condemned::rescue(repo, needed, now)?;
@@ -326,7 +326,7 @@ fn put_manifest(repo: &Repository, manifest: &Manifest, now: Timestamp) -> Resul
     let name = keys.ids.name(&manifest.name);
     for _ in 0..MAX_ATTEMPTS {
         let newest = repo.points_of(&name)?.into_iter().next_back();
-        let buried = forget::highest_buried(repo, &name)?;
+        let buried = forget::highest_buried(repo.records(), &name)?;
         let highest = newest.map_or(0, |point| point.sequence).max(buried);
         let full = || Error::Limit { what: "the sequence number of a point", value: highest, allowed: "less".into() };
         let sequence = highest.checked_add(1).ok_or_else(full)?;

@@ -17,9 +17,9 @@ const PREFIX: &str = "suspects/";
 const MAX_LISTED: usize = 100_000;
 
 #[derive(Serialize, Deserialize)]
-struct Body {
+pub(crate) struct Body {
     created_at: Timestamp,
-    points: Vec<ManifestId>,
+    pub(crate) points: Vec<ManifestId>,
 }
 
 /// The points of a name that relied on lists since everything was last read: the newest ones back to the last that is no incremental.

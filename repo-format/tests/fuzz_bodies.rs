@@ -204,7 +204,7 @@ pub fn index_rebuild(bytes: &[u8]) -> bool {
     assert!(repo.points().is_err());
     let _ = repo_format::forget::tombstones(&repo);
     let _ = repo_format::condemned::rescues(&repo);
-    let _ = repo_format::condemned::verified(&repo);
+    let _ = repo_format::condemned::verified(repo.records());
     assert!(repo_format::lease::list(&repo).is_err());
     !packs.is_empty()
 }

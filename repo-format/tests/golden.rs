@@ -157,7 +157,7 @@ fn todays_program_reads_the_small_records_of_version_1() {
     assert_eq!((there.len(), there.iter().filter(|there| **there).count()), (2, 1));
     assert_eq!(condemned::list(repo).unwrap().len(), 1);
     assert_eq!(condemned::rescues(repo).unwrap().len(), 1);
-    assert_eq!(condemned::verified(repo).unwrap().len(), 1);
+    assert_eq!(condemned::verified(repo.records()).unwrap().len(), 1);
     assert_eq!(suspects::all(repo).unwrap().len(), 1);
     assert_eq!(lease::list(repo).unwrap().len(), 1);
     assert_eq!(repo.writers().unwrap().len(), 2);

@@ -3,11 +3,13 @@
 mod check;
 mod crash;
 mod dump;
+mod elsewhere;
 mod faults;
 mod format_doc;
 mod fuzz_bodies;
 mod fuzz_corpus;
 mod fuzz_repair;
+mod gate;
 mod golden;
 mod index_rebuild;
 mod properties;

@@ -114,7 +114,7 @@ fn a_check_goes_on_and_names_the_points_of_a_writer_without_a_record() {
     assert_eq!((report.points, report.points_walked), (2, 2));
     // What cannot be verified is not damaged, and nobody may rely on it.
     assert!(report.damaged_packs.is_empty());
-    let verified = condemned::verified(bench.repo()).unwrap();
+    let verified = condemned::verified(bench.repo().records()).unwrap();
     let theirs = bench.index.packs().unwrap().into_iter().filter(|pack| pack.writer == two.laptop);
     assert!(theirs.into_iter().all(|pack| !verified.contains(&pack.id)));
 }

@@ -14,16 +14,17 @@ use crate::source::provider::Snapshot;
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use repo_format::Error;
-use repo_format::aligned::AlignedBuffer;
+use repo_format::aligned::{ALIGNMENT_BYTES, AlignedBuffer};
 use repo_format::claims::{Claims, Hint};
 use repo_format::codec::{Encoder, Kind, is_zero};
-use repo_format::id::ChunkId;
+use repo_format::id::{ChunkId, EntryId};
 use repo_format::manifest::Stats;
 use repo_format::pack::PackKind;
 use repo_format::reader::Reader;
 use repo_format::session::{NewChunk, Session};
 use repo_format::tree::{Tree, TreeEditor};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 
@@ -380,41 +381,57 @@ impl<'a> Worker<'a> {
             Batch::Hole(extent) => return Ok(Done { holes: Some(extent), ..done }),
             Batch::Read(extents) => extents,
         };
+        let mut places = Vec::with_capacity(extents.len());
+        let mut end = 0;
         for extent in extents {
-            let length = usize::try_from(extent.length_bytes())?;
-            self.pipeline.limit.wait(extent.length_bytes(), self.pipeline.around.cancel);
-            let disk = self.pipeline.disk;
-            disk.source.read_exact_at(&mut self.buffer[..length], extent.offset_bytes()).with_context(|| {
-                format!(
-                    "reading {length} bytes at offset {} of {}",
-                    extent.offset_bytes(),
-                    disk.source.path().display()
-                )
-            })?;
-            self.blank_zeroed(extent);
+            let place = end..end + usize::try_from(extent.length_bytes())?;
+            self.read(extent, place.clone())?;
             done.bytes_read += extent.length_bytes();
-            self.chunks(extent, length, &mut done)?;
+            end = place.end.next_multiple_of(ALIGNMENT_BYTES);
+            places.push((extent, place));
         }
+        self.chunks(&places, &mut done)?;
         Ok(done)
     }
 
+    /// Reads an extent into its place in the buffer.
+    fn read(&mut self, extent: Extent, place: Range<usize>) -> Result<()> {
+        self.pipeline.limit.wait(extent.length_bytes(), self.pipeline.around.cancel);
+        let source = &self.pipeline.disk.source;
+        source.read_exact_at(&mut self.buffer[place.clone()], extent.offset_bytes()).with_context(|| {
+            let (length, offset) = (extent.length_bytes(), extent.offset_bytes());
+            format!("reading {length} bytes at offset {offset} of {}", source.path().display())
+        })?;
+        self.blank_zeroed(extent, place.start);
+        Ok(())
+    }
+
     /// What is excluded reads as zero.
-    fn blank_zeroed(&mut self, extent: Extent) {
+    fn blank_zeroed(&mut self, extent: Extent, start: usize) {
         for zeroed in self.pipeline.disk.zeroed.iter().filter_map(|zeroed| zeroed.intersect(extent)) {
-            let at = |offset: u64| usize::try_from(offset - extent.offset_bytes()).expect("inside a batch");
+            let at = |offset: u64| start + usize::try_from(offset - extent.offset_bytes()).expect("inside a batch");
             self.buffer[at(zeroed.offset_bytes())..at(zeroed.end_bytes())].fill(0);
         }
     }
 
-    fn chunks(&mut self, extent: Extent, length: usize, done: &mut Done) -> Result<()> {
+    fn chunks(&mut self, places: &[(Extent, Range<usize>)], done: &mut Done) -> Result<()> {
         let chunk_bytes = self.pipeline.chunk_bytes();
-        let first = extent.offset_bytes() / chunk_bytes;
-        for (position, plain) in (first..).zip(self.buffer[..length].chunks(usize::try_from(chunk_bytes)?)) {
-            if is_zero(plain) {
+        let step = usize::try_from(chunk_bytes)?;
+        let ids = self.pipeline.reader.repository().keys().ids();
+        let chunks: Vec<(u64, &[u8], Option<ChunkId>)> = places
+            .iter()
+            .flat_map(|(extent, place)| {
+                (extent.offset_bytes() / chunk_bytes..).zip(self.buffer[place.clone()].chunks(step))
+            })
+            .map(|(position, plain)| (position, plain, (!is_zero(plain)).then(|| ids.chunk(plain))))
+            .collect();
+        let asked: Vec<EntryId> = chunks.iter().filter_map(|(.., chunk)| Some((*chunk)?.into())).collect();
+        self.claims.prepare(PackKind::Data, &asked)?;
+        for (position, plain, chunk) in chunks {
+            let Some(chunk) = chunk else {
                 done.chunks.push((position, Stored::Hole));
                 continue;
-            }
-            let chunk = self.pipeline.reader.repository().keys().ids().chunk(plain);
+            };
             // Asked even when the parent has the same chunk here: its pack may be lost or damaged, and then this stores it again.
             if !self.claims.claim(&chunk.into(), PackKind::Data, &mut self.hint)? {
                 done.chunks.push((position, Stored::Known(chunk)));

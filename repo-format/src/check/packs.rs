@@ -307,7 +307,7 @@ impl Packs {
         if !wanted || repo.config().check_writable().is_err() {
             return Ok(());
         }
-        let recorded = condemned::verified(repo).and_then(|known| {
+        let recorded = condemned::verified(repo.records()).and_then(|known| {
             let new: Vec<PackRef> = self.sound.into_iter().filter(|pack| !known.contains(&pack.pack)).collect();
             condemned::record_verified(repo, &new, options.now).map(|()| new.len())
         });
@@ -328,7 +328,7 @@ fn record_damaged(
     options: &Options<'_>,
     (findings, report): (&mut Findings, &Report),
 ) -> Result<()> {
-    let recorded = condemned::damaged(repo).and_then(|known| {
+    let recorded = condemned::damaged(repo.records()).and_then(|known| {
         let new: Vec<PackRef> =
             report.damaged_packs.iter().filter(|pack| !known.contains(&pack.pack)).copied().collect();
         condemned::record_damaged(repo, &new, options.now)

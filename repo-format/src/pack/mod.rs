@@ -4,6 +4,7 @@ mod build;
 mod open;
 
 pub use build::{FinishedPack, PackBuilder};
+pub(crate) use open::load_from;
 pub use open::{EntryDecoder, OpenPack, PackInfo, load};
 
 use crate::error::{Error, Result};

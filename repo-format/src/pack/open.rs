@@ -37,28 +37,36 @@ pub fn load(
 ) -> Result<PackInfo> {
     let key = kind.key(pack);
     let size = store.size(&key)?.ok_or_else(|| Error::Missing { key: key.clone() })?;
+    load_from(&key, kind, size, &mut |offset, buf| store.read_at(&key, offset, buf), (repository, signers))
+}
+
+/// The same of a pack of `size` bytes, wherever they are; `key` names it in errors.
+pub(crate) fn load_from(
+    key: &str,
+    kind: PackKind,
+    size: u64,
+    read_at: &mut dyn FnMut(u64, &mut [u8]) -> Result<()>,
+    (repository, signers): (&RepositoryId, &Signers),
+) -> Result<PackInfo> {
     let least = (HEADER_BYTES + TRAILER_BYTES) as u64;
     if !(least..=MAX_PACK_BYTES).contains(&size) {
         return Err(Error::damaged(key, format!("a pack cannot be {size} bytes long")));
     }
     let mut header = [0; HEADER_BYTES];
-    store.read_at(&key, 0, &mut header)?;
-    let mut tail_bytes = TAIL_GUESS_BYTES.min(size - HEADER_BYTES as u64);
-    let mut tail = read_tail(store, &key, size, tail_bytes)?;
-    let wanted = table_bytes(&key, &tail, size)? + TRAILER_BYTES as u64;
+    read_at(0, &mut header)?;
+    let mut read_tail = |tail_bytes: u64| {
+        let mut tail = vec![0; usize::try_from(tail_bytes).expect("bounded by the pack's length")];
+        read_at(size - tail_bytes, &mut tail).map(|()| tail)
+    };
+    let tail_bytes = TAIL_GUESS_BYTES.min(size - HEADER_BYTES as u64);
+    let mut tail = read_tail(tail_bytes)?;
+    let wanted = table_bytes(key, &tail, size)? + TRAILER_BYTES as u64;
     if wanted > tail_bytes {
-        tail_bytes = wanted;
-        tail = read_tail(store, &key, size, tail_bytes)?;
+        tail = read_tail(wanted)?;
     }
     let wanted = usize::try_from(wanted).expect("bounded by the pack's length");
     let footer = &tail[tail.len() - wanted..];
-    PackInfo::decode(&key, kind, &header, footer, size)?.verified(&key, &header, footer, repository, signers)
-}
-
-fn read_tail(store: &dyn Store, key: &str, size: u64, tail_bytes: u64) -> Result<Vec<u8>> {
-    let mut tail = vec![0; usize::try_from(tail_bytes).expect("bounded by the pack's length")];
-    store.read_at(key, size - tail_bytes, &mut tail)?;
-    Ok(tail)
+    PackInfo::decode(key, kind, &header, footer, size)?.verified(key, &header, footer, repository, signers)
 }
 
 /// Length of the table, from the trailer at the end of `tail`, checked against the pack's length.
@@ -142,6 +150,12 @@ impl PackInfo {
             Err(Error::UnknownSigner { .. }) => Ok(self),
             other => other.map(|()| Self { is_verified: true, ..self }),
         }
+    }
+
+    /// From where on [`load`] may read of the pack's end.
+    pub(crate) fn footer_guess_from(&self) -> u64 {
+        let footer_bytes = self.rows.len() as u64 * ROW_BYTES as u64 + TRAILER_BYTES as u64;
+        self.pack_bytes.saturating_sub(footer_bytes.max(TAIL_GUESS_BYTES))
     }
 
     /// The entry with which the frame of entry `number` begins; the entry itself when it stands alone.

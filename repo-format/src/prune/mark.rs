@@ -39,12 +39,12 @@ impl Mark {
         let repo = reader.repository();
         let listed = condemned::list(repo)?.into_iter().flat_map(|list| list.packs).map(|pack| pack.pack);
         // A damaged pack is the last choice, like one that is about to go.
-        let condemned = listed.chain(condemned::damaged(repo)?).collect();
+        let condemned = listed.chain(condemned::damaged(repo.records())?).collect();
         Ok(Self {
             live: PlaceSet::default(),
             walked: PlaceSet::default(),
             condemned,
-            verified: condemned::verified(repo)?,
+            verified: condemned::verified(repo.records())?,
         })
     }
 

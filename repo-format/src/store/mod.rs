@@ -39,6 +39,11 @@ pub trait Store: Send + Sync {
         Ok(0)
     }
 
+    /// Whether an object, once there, stays what it was until it is deleted, whoever writes: then a pack has the bytes of its name.
+    fn keeps_names(&self) -> bool {
+        false
+    }
+
     /// How a person would name this store.
     fn describe(&self) -> String;
 

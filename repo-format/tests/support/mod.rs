@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use repo_format::check::{self, Depth, Report};
 use repo_format::claims::{Claims, Hint};
 use repo_format::codec::{Encoder, is_zero};
+use repo_format::elsewhere::Elsewhere;
 use repo_format::entropy::{Entropy, SeededEntropy};
 use repo_format::forget;
 use repo_format::id::{ChunkId, ManifestId};
@@ -45,6 +46,7 @@ pub struct Bench {
     names: Arc<dyn Entropy>,
     repo: Repository,
     pub index: Index,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
     seconds: Arc<AtomicI64>,
 }
 
@@ -113,7 +115,8 @@ impl Bench {
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
         let repo = init_repository(store.clone(), entropy.clone()).unwrap();
         let index = fresh_index(&repo).unwrap();
-        Self { fs, store, entropy, names, repo, index, seconds: Arc::new(AtomicI64::new(1_800_000_000)) }
+        let seconds = Arc::new(AtomicI64::new(1_800_000_000));
+        Self { fs, store, entropy, names, repo, index, elsewhere: None, seconds }
     }
 
     /// The same store and clock, opened with other keys and a new index.
@@ -132,7 +135,20 @@ impl Bench {
         let index = fresh_index(&repo)?;
         let (entropy, names) = (self.entropy.clone(), self.names.clone());
         let seconds = Arc::new(AtomicI64::new(self.seconds.load(Ordering::SeqCst)));
-        Ok(Self { fs: fs.clone(), store, entropy, names, repo, index, seconds })
+        Ok(Self { fs: fs.clone(), store, entropy, names, repo, index, elsewhere: None, seconds })
+    }
+
+    /// With an index that knows nothing and asks another one.
+    pub fn learning_from(self, elsewhere: Arc<dyn Elsewhere>) -> Self {
+        Self { index: Index::in_memory().unwrap(), elsewhere: Some(elsewhere), ..self }
+    }
+
+    fn reader(&self) -> Reader<'_> {
+        let reader = Reader::new(&self.repo, &self.index);
+        match &self.elsewhere {
+            Some(elsewhere) => reader.with_elsewhere(&**elsewhere),
+            None => reader,
+        }
     }
 
     /// Enters into the index what other processes stored.
@@ -230,7 +246,7 @@ impl Bench {
         changed: Option<&[u64]>,
         before_commit: &mut dyn FnMut(&Self),
     ) -> Result<PointKey> {
-        let reader = Reader::new(&self.repo, &self.index);
+        let reader = self.reader();
         let mut start = SessionStart::begin(&reader, self.now())?;
         let parent = self.repo.latest_of(name)?;
         let chunks = (content.len() as u64).div_ceil(CHUNK as u64);
@@ -291,7 +307,7 @@ impl Bench {
 
     /// Backs up a disk that is zero but for chunks at some positions, whatever its size.
     pub fn backup_sparse(&self, name: &str, chunks: u64, positions: &[u64]) -> Result<PointKey> {
-        let reader = Reader::new(&self.repo, &self.index);
+        let reader = self.reader();
         let mut start = SessionStart::begin(&reader, self.now())?;
         let result = std::thread::scope(|scope| {
             let mut session = start.open(scope, &reader);
@@ -312,7 +328,7 @@ impl Bench {
 
     /// Backs up several disks in full as one point.
     pub fn backup_disks(&self, name: &str, disks: &[(&str, &[u8])]) -> Result<PointKey> {
-        let reader = Reader::new(&self.repo, &self.index);
+        let reader = self.reader();
         let mut start = SessionStart::begin(&reader, self.now())?;
         let result = std::thread::scope(|scope| {
             let mut session = start.open(scope, &reader);
@@ -369,7 +385,7 @@ impl Bench {
     }
 
     fn content(&self, manifest: &Manifest) -> Result<Vec<u8>> {
-        let reader = Reader::new(&self.repo, &self.index);
+        let reader = self.reader();
         let disk = manifest.disk(None)?;
         let mut content = vec![0; usize::try_from(disk.size_bytes).unwrap()];
         let tree = disk.tree(manifest.chunk_bytes);
@@ -414,12 +430,17 @@ fn store_chunks(
 ) -> Result<Vec<Option<ChunkId>>> {
     let mut encoder = Encoder::new(1)?;
     let claims: &Claims<'_> = session.claims();
+    let plain_at = |position: &u64| {
+        let start = usize::try_from(*position).unwrap() * CHUNK;
+        &content[start..content.len().min(start + CHUNK)]
+    };
+    let data = positions.iter().map(plain_at).filter(|plain| !is_zero(plain));
+    claims.prepare(PackKind::Data, &data.map(|plain| repo.keys().ids().chunk(plain).into()).collect::<Vec<_>>())?;
     let mut hint = Hint::default();
     let mut new = Vec::new();
     let mut ids = Vec::new();
     for position in positions {
-        let start = usize::try_from(*position).unwrap() * CHUNK;
-        let plain = &content[start..content.len().min(start + CHUNK)];
+        let plain = plain_at(position);
         if is_zero(plain) {
             ids.push(None);
             continue;

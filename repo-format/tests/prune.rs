@@ -105,6 +105,27 @@ fn frames_with_dead_entries_anywhere_are_repacked_and_the_survivors_restore() {
 }
 
 #[test]
+fn what_is_repacked_is_compressed_at_the_level_asked_for() {
+    let rewritten = [1, 12].map(|level| {
+        let bench = Bench::new();
+        let (first, other) = (texts(0, 40), texts(100, 40));
+        let mut second = first.clone();
+        for at in (0..40).step_by(3) {
+            second[at * 65536..(at + 1) * 65536].copy_from_slice(&other[at * 65536..(at + 1) * 65536]);
+        }
+        let old = bench.backup("vm", &first, None).unwrap();
+        let new = bench.backup("vm", &second, None).unwrap();
+        forget_now(&bench, &old);
+        bench.pass_time(DAY * 2);
+        let outcome = bench.prune_at_level(level).unwrap();
+        assert!(outcome.packs_repacked >= 1);
+        assert_eq!(bench.with_new_index().restore(new).unwrap(), second);
+        outcome.bytes_rewritten
+    });
+    assert!(rewritten[1] < rewritten[0], "{rewritten:?}");
+}
+
+#[test]
 fn an_undo_in_time_brings_the_point_back() {
     let bench = Bench::new();
     let content = disk(1, 30);

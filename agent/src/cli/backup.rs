@@ -6,15 +6,14 @@ use super::context::Context;
 use super::failure::{Code, Failure};
 use super::hooks::HookArgs;
 use super::point::{self, PointName};
-use super::show;
-use super::size;
+use super::{level, show, size};
 use agent::backup::{self, Audit, BackupOutcome, BackupRequest, ChangedList, Guarded, Surroundings};
 use agent::output;
 use agent::priority::Priority;
 use agent::progress::ratio;
 use agent::source::provider::Provider;
 use agent::source::provider::direct::Direct;
-use repo_format::codec::{DEFAULT_LEVEL, LEVELS};
+use repo_format::codec::DEFAULT_LEVEL;
 use repo_format::manifest::MAX_NAME_BYTES;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +37,7 @@ pub struct Args {
     #[arg(long)]
     full_read: bool,
     /// zstd level, 1 to 19
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL, value_parser = level())]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL, value_parser = level::parser())]
     level: i32,
     /// Read at most this much in a second, such as 50M
     #[arg(long, value_name = "BYTES/S", value_parser = size::parse_rate)]
@@ -75,14 +74,6 @@ fn name(text: &str) -> Result<String, String> {
         1..=MAX_NAME_BYTES => Ok(text.to_owned()),
         length => Err(format!("a name has 1 to {MAX_NAME_BYTES} bytes, this one {length}")),
     }
-}
-
-fn level() -> impl clap::builder::TypedValueParser<Value = i32> {
-    use clap::builder::TypedValueParser as _;
-    clap::value_parser!(i32).try_map(|level| match LEVELS.contains(&level) {
-        true => Ok(level),
-        false => Err(format!("allowed is {} to {}", LEVELS.start(), LEVELS.end())),
-    })
 }
 
 /// Backs up.

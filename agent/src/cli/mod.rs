@@ -18,6 +18,7 @@ mod hooks;
 mod index;
 mod init;
 mod key;
+mod level;
 mod list;
 mod ls;
 mod mount;

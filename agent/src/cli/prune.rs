@@ -1,9 +1,10 @@
 //! `icecore prune`: frees the space of what no point needs any more.
 
 use super::context::Context;
-use super::size;
+use super::{level, size};
 use agent::output;
 use agent::progress::{Counts, Unit};
+use repo_format::codec::DEFAULT_LEVEL;
 use repo_format::index::Index;
 use repo_format::prune::{GRACE, Options, Outcome, REPACK_DEAD_PERCENT, Step, prune};
 use repo_format::repository::Repository;
@@ -23,6 +24,9 @@ pub struct Args {
     /// Repack at most this much in one run, such as 20G
     #[arg(long, value_name = "BYTES", value_parser = size::parse)]
     max_repack: Option<u64>,
+    /// zstd level of what is compressed anew while repacking, 1 to 19
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL, value_parser = level::parser())]
+    level: i32,
 }
 
 /// What a run may do.
@@ -33,11 +37,18 @@ pub struct Settings {
     pub repack_dead_percent: u64,
     /// As [`Options::max_repack_bytes`].
     pub max_repack_bytes: u64,
+    /// As [`Options::level`].
+    pub level: i32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { dry_run: false, repack_dead_percent: REPACK_DEAD_PERCENT, max_repack_bytes: u64::MAX }
+        Self {
+            dry_run: false,
+            repack_dead_percent: REPACK_DEAD_PERCENT,
+            max_repack_bytes: u64::MAX,
+            level: DEFAULT_LEVEL,
+        }
     }
 }
 
@@ -49,6 +60,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         dry_run: args.dry_run,
         repack_dead_percent: args.repack_dead,
         max_repack_bytes: args.max_repack.unwrap_or(u64::MAX),
+        level: args.level,
     };
     let outcome = with_progress(&repo, &index, &settings, context)?;
     context.console.result(&outcome, |outcome| text(args.dry_run, outcome))
@@ -81,6 +93,7 @@ pub fn with_progress(
         grace: GRACE,
         repack_dead_percent: settings.repack_dead_percent,
         max_repack_bytes: settings.max_repack_bytes,
+        level: settings.level,
         dry_run: settings.dry_run,
         threads: THREADS,
         progress: &report,

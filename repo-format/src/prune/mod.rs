@@ -39,6 +39,8 @@ pub struct Options<'a> {
     pub repack_dead_percent: u64,
     /// Most bytes that one run repacks; the rest waits for the next.
     pub max_repack_bytes: u64,
+    /// zstd level for what must be compressed anew: what shared a frame with something dead.
+    pub level: i32,
     /// Only count.
     pub dry_run: bool,
     /// Threads that read footers.
@@ -343,7 +345,7 @@ impl Run<'_> {
             return Ok(Vec::new());
         }
         let total: u64 = packs.iter().map(|pack| pack.pack_bytes).sum();
-        let mut repacker = repack::Repacker::new(self.repo, self.index, reader)?;
+        let mut repacker = repack::Repacker::new(self.repo, self.index, reader, self.options.level)?;
         let mut emptied = Vec::new();
         let mut read_bytes = 0;
         for pack in packs {

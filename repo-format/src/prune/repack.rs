@@ -3,7 +3,7 @@
 //! Chunks get a new pack key; nodes stay sealed with their writer's map key. The operator signs, so every writer may rely on them.
 
 use super::mark::Mark;
-use crate::codec::{DEFAULT_LEVEL, Encoder, Kind};
+use crate::codec::{Encoder, Kind};
 use crate::error::{Error, Result};
 use crate::id::{EntryId, WriterId};
 use crate::index::{Index, IndexedPack};
@@ -30,7 +30,7 @@ pub struct Repacker<'a> {
 
 impl<'a> Repacker<'a> {
     /// Needs the master secret.
-    pub fn new(repo: &'a Repository, index: &'a Index, reader: &'a Reader<'a>) -> Result<Self> {
+    pub fn new(repo: &'a Repository, index: &'a Index, reader: &'a Reader<'a>, level: i32) -> Result<Self> {
         let signer = repo.keys().master_for("repacking")?.operator_signer();
         Ok(Self {
             repo,
@@ -40,7 +40,7 @@ impl<'a> Repacker<'a> {
             open: HashMap::new(),
             taken: HashSet::new(),
             decoder: EntryDecoder::new()?,
-            encoder: Encoder::new(DEFAULT_LEVEL)?,
+            encoder: Encoder::new(level)?,
             written_bytes: 0,
         })
     }

@@ -6,7 +6,7 @@ pub mod watched;
 use jiff::{SignedDuration, Timestamp};
 use repo_format::check::{self, Depth, Report};
 use repo_format::claims::{Claims, Hint};
-use repo_format::codec::{Encoder, is_zero};
+use repo_format::codec::{DEFAULT_LEVEL, Encoder, is_zero};
 use repo_format::elsewhere::Elsewhere;
 use repo_format::entropy::{Entropy, SeededEntropy};
 use repo_format::forget;
@@ -207,11 +207,21 @@ impl Bench {
     }
 
     /// The same by another clock, with a call at each step.
-    pub fn prune_by(&self, dry_run: bool, (clock, progress): PruneBy<'_>) -> Result<Outcome> {
+    pub fn prune_by(&self, dry_run: bool, by: PruneBy<'_>) -> Result<Outcome> {
+        self.prune_as(dry_run, DEFAULT_LEVEL, by)
+    }
+
+    /// Prunes; what is compressed anew is compressed at `level`.
+    pub fn prune_at_level(&self, level: i32) -> Result<Outcome> {
+        self.prune_as(false, level, (&|| self.now(), &|_| {}))
+    }
+
+    fn prune_as(&self, dry_run: bool, level: i32, (clock, progress): PruneBy<'_>) -> Result<Outcome> {
         let options = prune::Options {
             grace: DAY,
             repack_dead_percent: prune::REPACK_DEAD_PERCENT,
             max_repack_bytes: u64::MAX,
+            level,
             dry_run,
             threads: 2,
             progress,

@@ -83,10 +83,15 @@ pub unsafe fn defer(bio: *mut bio) {
 }
 
 /// Ends it; 0 or a negative errno.
+///
+/// A submitter may note in one bio that another one failed (direct I/O of several bios does, and whoever chains bios): what
+/// stands there already is an error, and success must not take it back.
 pub unsafe fn end(bio: *mut bio, error: c_int) {
     // SAFETY: by the caller's promise.
     unsafe {
-        (*bio).bi_status = bindings::errno_to_blk_status(error);
+        if error != 0 {
+            (*bio).bi_status = bindings::errno_to_blk_status(error);
+        }
         bindings::bio_endio(bio);
     }
 }

@@ -1,6 +1,7 @@
 //! Reading and writing past the page cache: an O_DIRECT file and the aligned buffer that it needs.
 
 use std::fs::{File, OpenOptions};
+use std::io::IoSliceMut;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
@@ -87,6 +88,15 @@ impl DirectFile {
             Err(nix::Error::EAGAIN) => Ok(false),
             Err(errno) => Err(errno).context("a write that must not wait"),
         }
+    }
+
+    /// Reads so many pages by one system call into memory in which no two of them are neighbours, so that the kernel needs
+    /// a request for every 256 of them. How many bytes it read.
+    pub fn read_scattered(&self, pages: usize, offset: u64) -> Result<usize> {
+        let mut buffer = AlignedBuffer::new(2 * pages * ALIGNMENT);
+        let every_second = buffer.bytes_mut().chunks_exact_mut(ALIGNMENT).step_by(2);
+        let mut slices: Vec<IoSliceMut<'_>> = every_second.map(IoSliceMut::new).collect();
+        Ok(nix::sys::uio::preadv(&self.file, &mut slices, nix::libc::off_t::try_from(offset)?)?)
     }
 
     /// Reads `length` bytes into a new buffer.

@@ -37,6 +37,12 @@ pub const SCENARIOS: &[Scenario] = &[
     )
     .with_module()
     .within_s(180),
+    Scenario::new(
+        "fault/second_half",
+        "a read that fails in its second half fails, though the first half ends later",
+        || with_failing_second_half(second_half),
+    )
+    .with_module(),
     Scenario::new("fault/one_of_two", "a spoiled image leaves the other disk's write alone", one_of_two).with_module(),
 ];
 
@@ -139,6 +145,31 @@ fn slow_store() -> Result<()> {
     Trial { limit_sectors: 1 << 22, rounds: 1, writes_between: 8, ..trial }.run()?;
     tracked.detach()?;
     store.remove()
+}
+
+/// Sectors after which the disk fails: as much as one request takes of pages that are no neighbours.
+const HALF_SECTORS: u64 = 256 * 8;
+
+/// A disk whose first half is slow, and whose second half fails what it is asked, at once.
+fn with_failing_second_half(scenario: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let first = dm::delay_table(&Disk::First.node()?, HALF_SECTORS, 500, 0);
+    let mapped = Mapped::new("half", &format!("{first}\n{HALF_SECTORS} {HALF_SECTORS} error"))?;
+    scenario(&mapped.node()?)?;
+    mapped.remove()
+}
+
+/// Direct I/O of several requests keeps their errors in the first of them. The image ended that one, when it was read at last,
+/// with its own success, and what the second request had not read counted as read: memory that was never filled.
+fn second_half(disk: &Path) -> Result<()> {
+    let pages = usize::try_from(2 * HALF_SECTORS / 8)?;
+    let read = DirectFile::open_to_read(disk)?.read_scattered(pages, 0);
+    ensure!(read.is_err(), "the disk itself gives {read:?}: this proves nothing");
+    let tracked = Tracked::attach(disk)?;
+    let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+    let read = DirectFile::open_to_read(&tracked.image()?)?.read_scattered(pages, 0);
+    ensure!(read.is_err(), "an image of which half cannot be read gives {read:?}");
+    snapshot.destroy()?;
+    tracked.detach()
 }
 
 fn one_of_two() -> Result<()> {

@@ -10,8 +10,9 @@
 //!
 //! # Ends of chains
 //!
-//! The kernel ends chained bios in a loop, which it recognises by their end function. Called through ours it would
-//! recurse, as deep as the chain is long. So those are ended by a work item.
+//! The kernel ends chained bios in a loop, which it recognises by their end function; that is only a mark, nobody may call
+//! it. Ended from within ours they would recurse, as deep as the chain is long. So a work item ends them once more, as what
+//! they were before.
 //!
 //! # Whether a bio is counted
 //!
@@ -329,10 +330,8 @@ unsafe fn finish(bio: *mut bio, original: Option<EndIo>, counter: &Counter) {
 /// Ends the chained bios that have come together. In a work item.
 pub fn end_chained() {
     for bio in CHAINED.take_all() {
-        // SAFETY: `finish` restored the function and gave us the bio.
-        if let Some(original) = unsafe { (*bio).bi_end_io } {
-            // SAFETY: as in `finish`.
-            unsafe { original(bio) };
-        }
+        // SAFETY: `finish` restored the function and gave us the bio. What `bio_endio` does once a bio it has done and
+        // noted; the second time it comes to the function.
+        unsafe { bindings::bio_endio(bio) };
     }
 }

@@ -7,9 +7,9 @@ use kmod_logic::uapi::Sectors;
 
 use crate::block_device::BlockDevice;
 use crate::direct::{AlignedBuffer, DirectFile};
-use crate::disk::Disk;
+use crate::disk::{Disk, MemoryDisks};
 use crate::filter::Tracked;
-use crate::oracle::{self, Taken};
+use crate::oracle::{self, Picture, Taken};
 use crate::registry::Scenario;
 use crate::snapshot::{self, AMPLE_SECTORS, Snapshot};
 use crate::storm::{Area, Force, Storm};
@@ -20,6 +20,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("tracking/map_is_of_take", "the readable map is what was true at TAKE", map_is_of_take).with_module(),
     Scenario::new("tracking/dirty", "CBTDIRTY marks what it names at once", dirty).with_module(),
     Scenario::new("tracking/discard", "discard and write-zeroes mark their whole range", discard).with_module(),
+    Scenario::new("tracking/chained", "writes that the kernel chains end, and are marked", chained).with_module(),
     Scenario::new("tracking/partition_writes", "a write to a partition marks its whole disk", partition_writes)
         .with_module(),
     Scenario::new("tracking/page_cache", "a buffered write marks when it is written back", page_cache).with_module(),
@@ -114,6 +115,32 @@ fn discard() -> Result<()> {
     let expected = |block: usize| u8::from((20..320).contains(&block) || block == 1000);
     let wrong = (0..map.len()).find(|block| map[*block] != expected(*block));
     ensure!(wrong.is_none(), "block {wrong:?} is wrong after discard and write-zeroes");
+    tracked.detach()
+}
+
+/// The kernel chains the many requests that make a long range zero or discard it. Their end function is a mark that nobody
+/// may call (since Linux 6.19 it is a BUG), and the module called it.
+fn chained() -> Result<()> {
+    const LENGTH: u64 = 16 << 20;
+    // It has no command for zeroes, so pages of them are written.
+    let disks = MemoryDisks::new(1, 64, "")?;
+    let path = disks.node(0)?;
+    let tracked = Tracked::attach(&path)?;
+    let area = Area::of_disk(0, &path, 0, LENGTH / 512);
+    area.fill()?;
+    let device = BlockDevice::open(&path)?;
+    device.zero(2 * LENGTH, LENGTH)?;
+    // Begins off the granularity, so the kernel makes two of it.
+    device.discard(3 * LENGTH + 512, LENGTH / 2)?;
+    let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
+    let map = tracked.map()?;
+    let missing = (512..896).find(|block| map[*block] != 1);
+    ensure!(missing.is_none(), "block {missing:?} is not marked");
+    let before = Picture::of(&tracked.image()?, &area)?;
+    device.zero(0, LENGTH)?;
+    before.ensure_same(&Picture::of(&tracked.image()?, &area)?)?;
+    snapshot.destroy()?;
+    drop(device);
     tracked.detach()
 }
 

@@ -31,6 +31,7 @@ use kernel::{
     bindings::{self, bio},
     prelude::*,
     sync::{Arc, rcu},
+    time::{Delta, delay::fsleep},
     workqueue::WorkItem,
 };
 
@@ -162,10 +163,12 @@ impl Tracker {
         }
     }
 
-    /// Lets a held bio go, to what is below this filter.
+    /// Lets a held bio go, to what is below this filter. Never uncounted or unmarked: it rather waits for memory.
     pub fn release(&self, bio: *mut bio) {
         let sectors = self.sectors_of(bio);
-        self.pass(bio, sectors, true);
+        while !self.pass(bio, sectors, true) {
+            fsleep(Delta::from_millis(1));
+        }
         filter_submit::resubmit(self.filter, bio);
     }
 

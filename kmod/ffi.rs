@@ -38,7 +38,7 @@ extern "C" {
     pub fn blkfilter_beat();
     pub fn blkfilter_finish_works();
 
-    pub fn blksnap_lies_on(upper: *mut gendisk, lower: *mut gendisk, depth: c_uint) -> bool;
+    pub fn blksnap_lies_on(upper: *mut gendisk, lower: *mut gendisk, depth: c_uint) -> c_int;
 
     pub fn blksnap_file_bdev(file: *mut file) -> *mut block_device;
     pub fn blksnap_disk_live(bdev: *mut block_device) -> bool;

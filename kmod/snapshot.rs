@@ -134,7 +134,7 @@ pub fn add(tracker: &Arc<Tracker>, id: Uuid) -> Result {
         );
         return Err(Error::from_errno(-unfit));
     }
-    if would_loop(&snapshot, tracker) {
+    if would_loop(&snapshot, tracker)? {
         pr_warn!("the difference storage lies on the device that is to be in the snapshot\n");
         return Err(EBUSY);
     }
@@ -148,7 +148,7 @@ pub fn add(tracker: &Arc<Tracker>, id: Uuid) -> Result {
 
 /// Whether preserving data of `tracker` in `snapshot` could wait for itself: what the storage writes would end up, through
 /// stacked devices and other snapshots, on a device whose writes wait for that storage.
-fn would_loop(snapshot: &Arc<Snapshot>, tracker: &Arc<Tracker>) -> bool {
+fn would_loop(snapshot: &Arc<Snapshot>, tracker: &Arc<Tracker>) -> Result<bool> {
     const DEPTH: usize = 16;
     let snapshots = SNAPSHOTS.lock();
     // SAFETY: the tracker holds a reference on its device.
@@ -161,30 +161,37 @@ fn would_loop(snapshot: &Arc<Snapshot>, tracker: &Arc<Tracker>) -> bool {
         // SAFETY: in the list, which is locked, or `snapshot` itself.
         let store = unsafe { &(*reached[at]).store };
         at += 1;
-        if stack::lies_on(store.device(), added) {
-            return true;
+        if stack::lies_on(store.device(), added)? {
+            return Ok(true);
         }
         for other in snapshots.iter() {
-            let waits = other.inner.lock().devices.iter().any(|device| {
-                // SAFETY: as above.
-                let disk = unsafe { (*device.tracker.bdev()).bd_disk };
-                stack::lies_on(store.device(), disk)
-            });
+            let waits = lies_on_any(store, &other.inner.lock().devices)?;
             let other: *const Snapshot = &**other;
             if !waits || reached[..known].contains(&other) {
                 if waits && core::ptr::eq(other, &**snapshot) {
-                    return true;
+                    return Ok(true);
                 }
                 continue;
             }
             if known == DEPTH {
-                return true;
+                return Ok(true);
             }
             reached[known] = other;
             known += 1;
         }
     }
-    false
+    Ok(false)
+}
+
+fn lies_on_any(store: &Store, devices: &[Device]) -> Result<bool> {
+    for device in devices {
+        // SAFETY: a tracker holds a reference on its device.
+        let disk = unsafe { (*device.tracker.bdev()).bd_disk };
+        if stack::lies_on(store.device(), disk)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// `SNAPSHOTINFO`.

@@ -22,6 +22,7 @@ use crate::chunk::Chunk;
 use crate::chunk_table::ChunkTable;
 use crate::event_queue::Event;
 use crate::events::Events;
+use crate::kernel_memory::patiently;
 use crate::lists::BioList;
 use crate::pages::{PAGES, Pages};
 use crate::sizes::{self, ChunkPart, Chunks, SectorRange, SubRun};
@@ -129,24 +130,36 @@ impl Cow {
         self.image_writes.push(bio)
     }
 
-    /// A writer in its own context: preserves what its write overwrites and lets it go. False: somebody else is at work,
-    /// and nothing was done.
+    /// A writer in its own context: preserves what its write overwrites and lets it go. False: somebody else is at work or
+    /// memory is missing, and nothing was done.
     pub fn handle(&self, tracker: &Tracker, bio: *mut bio) -> bool {
         let Some(mut batch) = self.batch.try_lock() else { return false };
         // What is plugged would be started by another task as soon as we wait, and that takes longer than all else.
         // SAFETY: no preconditions; undone below.
         let plug = unsafe { ffi::blksnap_unplug() };
-        if let Err(error) = self.plan(tracker, &mut batch, tracker.sectors_of(bio), None) {
-            self.fail(error);
-        }
-        if let Err(error) = self.run(tracker, &mut batch) {
-            self.fail(error);
-        }
+        let preserved = self.plan(tracker, &mut batch, tracker.sectors_of(bio), None);
+        let preserved = preserved.and_then(|()| self.run(tracker, &mut batch));
+        batch.abandon();
         // SAFETY: the submitter's plug, which it still has; it is empty.
         unsafe { ffi::blksnap_plug_again(plug) };
         drop(batch);
-        tracker.release(bio);
+        match preserved {
+            // A task that is being killed gets no memory; the worker may.
+            Err(error) if error == ENOMEM => return false,
+            Err(error) => self.fail(error),
+            Ok(()) => {}
+        }
+        self.release(tracker, bio);
         true
+    }
+
+    /// Lets a write go. Should it meet something that is not preserved in spite of all, the image is lost, not wrong.
+    fn release(&self, tracker: &Tracker, bio: *mut bio) {
+        if !self.may_pass(tracker.sectors_of(bio)) {
+            pr_err!("a write passes before what it overwrites is preserved; please report this\n");
+            self.fail(EIO);
+        }
+        tracker.release(bio);
     }
 
     /// The worker: preserves what held writes overwrite and lets them go; then writes to the image.
@@ -169,7 +182,7 @@ impl Cow {
                 self.fail(error);
             }
             for bio in &group[..count] {
-                tracker.release(*bio);
+                self.release(tracker, *bio);
             }
         }
         for bio in self.image_writes.take_all() {
@@ -203,7 +216,7 @@ impl Cow {
 
     /// The chunk with its place in the storage.
     fn placed(&self, number: u64) -> Result<(&Chunk, u64)> {
-        let chunk = self.table.get_or_insert(number)?;
+        let chunk = patiently(|| self.table.get_or_insert(number))?;
         if let Some(place) = chunk.place() {
             return Ok((chunk, place));
         }
@@ -221,15 +234,18 @@ impl Cow {
     }
 
     fn plan_part(&self, tracker: &Tracker, batch: &mut Batch, part: ChunkPart, only: Option<u64>) -> Result {
-        if !self.is_broken() {
-            let (chunk, place) = self.placed(part.chunk)?;
-            let wanted = only.unwrap_or(part.touched);
-            let claim = chunk.claim(wanted);
-            for run in sizes::runs(claim.mine) {
-                self.plan_run(tracker, batch, (part.chunk, chunk, place), run)?;
-            }
+        if self.is_broken() {
+            return Ok(());
         }
-        Ok(())
+        let (chunk, place) = self.placed(part.chunk)?;
+        let claim = chunk.claim(only.unwrap_or(part.touched));
+        let mut runs = sizes::runs(claim.mine);
+        let planned = runs.try_for_each(|run| self.plan_run(tracker, batch, (part.chunk, chunk, place), run));
+        if planned.is_err() {
+            // Nothing of it is planned any more: whoever comes next must find it as it was.
+            chunk.abort(claim.mine);
+        }
+        planned
     }
 
     /// Plans sub-blocks that lie one behind the other, in pieces that fit a request. A sub-block that needs several
@@ -280,17 +296,22 @@ impl Cow {
         if sectors.end > self.chunks.capacity_sectors {
             return Err(EIO);
         }
+        // First, because a write that fails may have changed a part.
+        tracker.mark_in_both(&mut tracker.maps.lock(), sectors);
         for part in self.chunks.parts(sectors) {
             if self.is_broken() {
                 return Err(EIO);
             }
-            if let Err(error) = self.write_part(tracker, batch, part, bio) {
-                self.fail(error);
-                return Err(EIO);
+            match self.write_part(tracker, batch, part, bio) {
+                Ok(()) => {}
+                // The image is as true as before.
+                Err(error) if error == ENOMEM => return Err(error),
+                Err(error) => {
+                    self.fail(error);
+                    return Err(EIO);
+                }
             }
         }
-        let mut maps = tracker.maps.lock();
-        tracker.mark_in_both(&mut maps, sectors);
         tracker.statistics.image_write_bytes.fetch_add(u64::from(bytes), Ordering::Relaxed);
         Ok(())
     }
@@ -324,7 +345,7 @@ impl Cow {
         let before = ((sectors.first % SECTORS_PER_PAGE) << 9) as usize;
         let length = (sectors.len() << 9) as usize;
         let count = (before + length).div_ceil(PAGE_SIZE);
-        pages.grow(count, true)?;
+        patiently(|| pages.grow(count, true))?;
         if before != 0 || (before + length) % PAGE_SIZE != 0 {
             self.store.transfer(pages.vectors(count), count * PAGE_SIZE, store_sector, false)?;
         }

@@ -267,7 +267,15 @@ impl Image {
         self.cow.chunks.parts(sectors).any(|part| overtaken(part.chunk, part.touched))
     }
 
-    /// Ends a read that was passed on. Any context.
+    /// Ends a read that was passed on, unless only memory was missing: the readers have more patience. Any context.
+    fn end_or_repeat(&self, bio: *mut bio, error: c_int) {
+        if error == ENOMEM.to_errno() {
+            self.queue(bio);
+        } else {
+            self.end_read(bio, error);
+        }
+    }
+
     fn end_read(&self, bio: *mut bio, error: c_int) {
         self.tracker.statistics.image_read_bytes.fetch_add(range_of(bio).len() << 9, Ordering::Relaxed);
         // Broken: writes pass without being preserved, and this may have met one.
@@ -284,7 +292,7 @@ unsafe extern "C" fn device_read_ended(clone: *mut bio) {
             if error == 0 && image.is_overtaken(range_of(bio)) {
                 image.queue(bio);
             } else {
-                image.end_read(bio, error);
+                image.end_or_repeat(bio, error);
             }
         })
     }
@@ -292,7 +300,7 @@ unsafe extern "C" fn device_read_ended(clone: *mut bio) {
 
 unsafe extern "C" fn storage_read_ended(clone: *mut bio) {
     // SAFETY: made by `pass_on`. What is preserved stays as it is.
-    unsafe { read_ended(clone, Image::end_read) }
+    unsafe { read_ended(clone, Image::end_or_repeat) }
 }
 
 /// # Safety

@@ -16,6 +16,7 @@ use kernel::{
 
 use crate::cow::Cow;
 use crate::image::{CLONES, intersection};
+use crate::kernel_memory::{NoIo, patiently};
 use crate::lists::BioList;
 use crate::pages::Pages;
 use crate::sizes::{self, SectorRange};
@@ -32,7 +33,8 @@ pub struct Reader {
     cow: Arc<Cow>,
     tracker: Arc<Tracker>,
     reads: BioList,
-    /// Only the work item uses them; they stay, because getting new ones takes longer than a read.
+    /// Only the work item uses them; they stay, because getting new ones takes longer than a read. The first one is
+    /// always there, so that a read needs no free memory.
     #[pin]
     pages: Mutex<Pages>,
     #[pin]
@@ -47,7 +49,7 @@ impl WorkItem for Reader {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        let _no_io = crate::kernel_memory::NoIo::begin();
+        let _no_io = NoIo::begin();
         let mut pages = this.pages.lock();
         for bio in this.reads.take_all() {
             // SAFETY: `submit_bio` gave us the bio.
@@ -62,12 +64,14 @@ impl WorkItem for Reader {
 
 impl Reader {
     pub fn new(cow: Arc<Cow>, tracker: Arc<Tracker>) -> Result<Arc<Self>> {
+        let mut pages = Pages::new();
+        pages.grow(1, true)?;
         Arc::pin_init(
             pin_init!(Self {
                 cow,
                 tracker,
                 reads: BioList::new(),
-                pages <- new_mutex!(Pages::new()),
+                pages <- new_mutex!(pages),
                 work <- new_work!("blksnap::Reader"),
             }),
             GFP_KERNEL,
@@ -120,17 +124,19 @@ impl Reader {
         if sectors.is_empty() {
             return Ok(());
         }
-        // SAFETY: the bio is ours and has its data; the device is referenced; memory of the set is always there.
-        let error = unsafe {
+        // SAFETY: the bio is ours and has its data; the device is referenced.
+        patiently(|| unsafe {
             let clone = bindings::bio_alloc_clone(self.cow.origin(), bio, bindings::GFP_KERNEL, CLONES.get());
+            if clone.is_null() {
+                return Err(ENOMEM);
+            }
             bios::skip(clone, ((sectors.first - bio_first) << 9) as c_uint);
             (*clone).bi_iter.bi_size = (sectors.len() << 9) as c_uint;
             (*clone).bi_iter.bi_sector = sectors.first;
             let error = bindings::submit_bio_wait(clone);
             bindings::bio_put(clone);
-            error
-        };
-        kernel::error::to_result(error)?;
+            kernel::error::to_result(error)
+        })?;
         let chunks = self.cow.chunks;
         for part in chunks.parts(sectors) {
             let Some(chunk) = self.cow.chunk(part.chunk) else { continue };
@@ -160,9 +166,11 @@ impl Reader {
         let mut at = sectors.first;
         while at < sectors.end {
             let start = at - at % SECTORS_PER_PAGE;
-            let end = sectors.end.min(start + BOUNCE_PAGES as u64 * SECTORS_PER_PAGE);
-            let count = (end - start).div_ceil(SECTORS_PER_PAGE) as usize;
-            pages.grow(count, true)?;
+            let wanted = (sectors.end - start).div_ceil(SECTORS_PER_PAGE).min(BOUNCE_PAGES as u64) as usize;
+            // With fewer it only takes longer.
+            let _ = pages.grow(wanted, true);
+            let count = wanted.min(pages.len());
+            let end = sectors.end.min(start + count as u64 * SECTORS_PER_PAGE);
             let store_sector = place + (start - chunk_first);
             self.cow.store.transfer(pages.vectors(count), count * PAGE_SIZE, store_sector, false)?;
             let mut byte = ((at - start) << 9) as usize;

@@ -3,12 +3,16 @@
 
 use core::{alloc::Layout, ptr::NonNull};
 
-use kernel::alloc::{
-    Allocator, NumaNode,
-    allocator::{KVmalloc, Kmalloc},
-    flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT},
+use kernel::{
+    alloc::{
+        Allocator, NumaNode,
+        allocator::{KVmalloc, Kmalloc},
+        flags::{__GFP_NOWARN, GFP_KERNEL, GFP_NOWAIT},
+    },
+    error::{Result, code::ENOMEM},
+    ffi::c_uint,
+    time::{Delta, delay::fsleep},
 };
-use kernel::ffi::c_uint;
 
 use crate::ffi;
 use crate::memory::{Memory, Wait};
@@ -35,6 +39,17 @@ unsafe impl Memory for KernelMemory {
         // `kmalloc` gave, too.
         unsafe { KVmalloc::free(at, layout) };
     }
+}
+
+/// Does something again that lacked memory, for half a second: one allocation that fails must not cost an image. Sleeps.
+pub fn patiently<T>(mut act: impl FnMut() -> Result<T>) -> Result<T> {
+    for pause_ms in [1, 2, 4, 8, 16, 32, 64, 128, 256] {
+        match act() {
+            Err(error) if error == ENOMEM => fsleep(Delta::from_millis(pause_ms)),
+            other => return other,
+        }
+    }
+    act()
 }
 
 /// While it lives, no allocation of this task starts I/O, which could wait for the very task that allocates.

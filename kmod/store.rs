@@ -15,6 +15,7 @@ use kernel::{
 use crate::bio::{self as bios, Data};
 use crate::event_queue::Event;
 use crate::events::Events;
+use crate::kernel_memory::patiently;
 use crate::space::{Next, NoRoom, Space};
 use crate::{ffi, parameters, work};
 
@@ -200,12 +201,15 @@ impl Store {
 
     /// Reads or writes whole pages at a sector. The pages hold `bytes` from the first one's beginning.
     pub fn transfer(&self, vectors: &mut [bindings::bio_vec], bytes: usize, sector: u64, write: bool) -> Result {
-        let data = Data { vectors, bytes: u32::try_from(bytes).map_err(|_| EINVAL)? };
-        if self.is_device() {
-            bios::storage_transfer(self.open.bdev, data, sector, write)
-        } else {
-            self.open.transfer(data, sector, write)
-        }
+        let bytes = u32::try_from(bytes).map_err(|_| EINVAL)?;
+        patiently(|| {
+            let data = Data { vectors, bytes };
+            if self.is_device() {
+                bios::storage_transfer(self.open.bdev, data, sector, write)
+            } else {
+                self.open.transfer(data, sector, write)
+            }
+        })
     }
 }
 
@@ -217,7 +221,7 @@ impl WorkItem for Store {
         // Reclaim could wait for writes that wait for this very growth.
         let _no_io = crate::kernel_memory::NoIo::begin();
         let target = this.room.lock().target_sectors;
-        let result = this.open.grow(target);
+        let result = patiently(|| this.open.grow(target));
         let mut room = this.room.lock();
         match result {
             Ok(()) => room.space.grown(target),

@@ -10,6 +10,7 @@ mod kernel_log;
 mod machine;
 mod module_tree;
 mod plan;
+mod repeat;
 pub mod tools;
 mod verdict;
 
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 
 use crate::step::Count;
-use crate::{interrupt, kmod, setup, vm, workspace};
+use crate::{kmod, setup, vm, workspace};
 use kernel::Kernel;
 use machine::Emulation;
 pub use machine::{Ended, watched};
@@ -30,9 +31,6 @@ use verdict::{BootResult, Outcome};
 
 /// The emulator.
 pub const EMULATOR: &str = machine::PROGRAM;
-
-/// How often a boot may be repeated because of the emulator, in one run.
-const REPEATS: u32 = 4;
 
 /// How much longer everything may take in a kernel that watches itself.
 const SANITIZER_PATIENCE: u64 = 5;
@@ -115,7 +113,7 @@ fn run_scenarios(options: &Options) -> Result<Vec<Outcome>> {
     ensure!(!boots.is_empty() || in_debian.is_some(), "no scenario matches; `cargo xtask guest --list` shows them all");
     let (mut outcomes, _) = series.run(boots)?;
     if let Some(boot) = in_debian {
-        outcomes.extend(series.run_in_debian(&boot, options.setup)?);
+        outcomes.extend(series.run_in_debian(boot, options.setup)?);
     }
     verdict::print(&outcomes, &series.directory, options.json)?;
     Ok(outcomes)
@@ -180,41 +178,22 @@ impl Series {
     }
 
     /// Runs these boots; returns what became of them and what was measured.
-    fn run(&self, mut waiting: VecDeque<Boot>) -> Result<(Vec<Outcome>, Vec<String>)> {
-        let (mut outcomes, mut measured) = (Vec::new(), Vec::new());
-        let (mut number, mut repeats) = (0, 0);
-        while let Some(boot) = waiting.pop_front() {
-            interrupt::check()?;
-            number += 1;
-            let result = self.boot(&self.directory.join(format!("boot-{number}")), &boot)?;
-            let attended = result.attended();
-            if result.emulator_fault && repeats < REPEATS {
-                repeats += 1;
-                eprintln!("  the emulator fell over its known race (see tests/README.md); the boot is repeated");
-                if let Some(rest) = boot.without(&attended) {
-                    waiting.push_front(rest);
-                }
-            } else if let Some(rest) = boot.without(&attended)
-                && rest.scenarios.len() < boot.scenarios.len()
-            {
-                // What a broken boot did not come to gets another one.
-                waiting.push_front(rest);
-            }
-            outcomes.extend(result.outcomes);
-            measured.extend(result.measured);
-        }
-        Ok((outcomes, measured))
+    fn run(&self, boots: VecDeque<Boot>) -> Result<(Vec<Outcome>, Vec<String>)> {
+        repeat::all(boots, |number, boot| self.boot(&self.directory.join(format!("boot-{number}")), boot))
     }
 
     /// Runs the scenarios that need a whole system.
-    fn run_in_debian(&self, boot: &Boot, consent: setup::Consent) -> Result<Vec<Outcome>> {
-        let place = self.directory.join("debian");
-        std::fs::create_dir_all(&place)?;
-        let mut progress = verdict::Progress::new(boot, self.quiet);
-        let ended = vm::attend(&self.kernel, boot, &place, consent, |events| progress.show(events))?;
-        let result = verdict::judge(boot, &place, &ended)?;
-        progress.finish(&result);
-        Ok(result.outcomes)
+    fn run_in_debian(&self, boot: Boot, consent: setup::Consent) -> Result<Vec<Outcome>> {
+        let (outcomes, _) = repeat::all([boot].into(), |number, boot| {
+            let place = self.directory.join(format!("debian-{number}"));
+            std::fs::create_dir_all(&place)?;
+            let mut progress = verdict::Progress::new(boot, self.quiet);
+            let ended = vm::attend(&self.kernel, boot, &place, consent, |events| progress.show(events))?;
+            let result = verdict::judge(boot, &place, &ended)?;
+            progress.finish(&result);
+            Ok(result)
+        })?;
+        Ok(outcomes)
     }
 
     fn boot(&self, place: &Path, boot: &Boot) -> Result<BootResult> {

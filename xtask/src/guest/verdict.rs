@@ -32,6 +32,8 @@ impl Outcome {
 
 /// What became of a boot.
 pub struct BootResult {
+    /// Name of the directory of its logs.
+    pub label: String,
     /// One for each scenario that began.
     pub outcomes: Vec<Outcome>,
     /// The boot says nothing about the scenario that ran last: it is not among the outcomes.
@@ -86,7 +88,7 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
     let measured = measured.map(str::to_owned).collect();
     if kernel_log::is_emulator_fault(&troubles) {
         outcomes.retain(Outcome::passed);
-        return Ok(BootResult { outcomes, emulator_fault: true, measured });
+        return Ok(BootResult { label, outcomes, emulator_fault: true, measured });
     }
     for trouble in &troubles {
         blame(&mut outcomes, trouble);
@@ -99,7 +101,7 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
             outcome.failure = missed(scenario, &troubles, ended);
         }
     }
-    Ok(BootResult { outcomes, emulator_fault: false, measured })
+    Ok(BootResult { label, outcomes, emulator_fault: false, measured })
 }
 
 /// What the guest says, and what follows from what it does not say.

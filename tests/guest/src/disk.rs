@@ -79,10 +79,15 @@ pub struct MemoryDisks {
 impl MemoryDisks {
     /// Makes `count` disks of `size_mib` each, with `more` module parameters.
     pub fn new(count: usize, size_mib: u64, more: &str) -> Result<Self> {
+        Self::of_sizes(&vec![size_mib; count], more)
+    }
+
+    /// Makes one of each size in MiB.
+    pub fn of_sizes(sizes_mib: &[u64], more: &str) -> Result<Self> {
         // Its unit `gb` is too coarse; a size in MiB is only taken through configfs.
         kernel_module::load("null_blk", "nr_devices=0")?;
-        let disks = Self { count };
-        for number in 0..count {
+        let disks = Self { count: sizes_mib.len() };
+        for (number, size_mib) in sizes_mib.iter().enumerate() {
             let group = group(number);
             std::fs::create_dir(&group).with_context(|| format!("cannot make {}", group.display()))?;
             let size = size_mib.to_string();

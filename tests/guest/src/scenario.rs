@@ -16,6 +16,7 @@ mod lifecycle;
 mod limit;
 mod live;
 mod live_files;
+mod live_grow;
 pub mod live_hooks;
 mod live_trouble;
 mod loading;
@@ -38,7 +39,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 31] = [
+pub const AREAS: [&[Scenario]; 32] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -67,6 +68,7 @@ pub const AREAS: [&[Scenario]; 31] = [
     live_trouble::SCENARIOS,
     live_hooks::SCENARIOS,
     live_files::SCENARIOS,
+    live_grow::SCENARIOS,
     readme::SCENARIOS,
     cost::SCENARIOS,
     cost_memory::SCENARIOS,

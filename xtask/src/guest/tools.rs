@@ -9,19 +9,23 @@ use super::cpio::Archive;
 use crate::workspace;
 
 /// Programs that scenarios call.
-const PROGRAMS: [&str; 20] = [
+const PROGRAMS: [&str; 24] = [
     "mkfs.ext4",
     "e2fsck",
     "debugfs",
     "tune2fs",
+    "resize2fs",
     "mkfs.xfs",
     "xfs_repair",
+    "xfs_growfs",
     "mkfs.btrfs",
     "btrfs",
     "dmsetup",
     "lvm",
     "mdadm",
     "losetup",
+    "mount",
+    "umount",
     "fsfreeze",
     "sfdisk",
     "modprobe",

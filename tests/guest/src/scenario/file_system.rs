@@ -1,5 +1,6 @@
 //! Images of mounted file systems: clean after journal replay, with every file that was durable at TAKE.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -74,12 +75,38 @@ impl Kind {
     }
 }
 
-/// Writes so many small files, unless it is stopped, each durable before the next begins; says how many are.
-pub fn write_files(directory: &Path, most: u64, stop: &AtomicBool, durable: &AtomicU64) -> Result<()> {
+/// How many files a writer makes.
+#[derive(Clone, Copy)]
+pub enum Files {
+    /// Until it is stopped.
+    Endless,
+    /// It stands still after so many.
+    AtMost(u64),
+    /// Until it is stopped; older ones than so many make room.
+    Newest(u64),
+}
+
+impl Files {
+    fn most(self) -> u64 {
+        if let Self::AtMost(most) = self { most } else { u64::MAX }
+    }
+
+    /// What makes room for this one.
+    fn replaced_by(self, number: u64) -> Option<u64> {
+        let Self::Newest(keep) = self else { return None };
+        number.checked_sub(keep).filter(|old| !is_removed(*old))
+    }
+}
+
+/// Writes small files until it is stopped, each durable before the next begins; says how many are.
+pub fn write_files(directory: &Path, files: Files, stop: &AtomicBool, durable: &AtomicU64) -> Result<()> {
     let mut random = Random::new(42);
-    for number in 0..most {
+    for number in 0..files.most() {
         if stop.load(Ordering::Relaxed) {
             break;
+        }
+        if let Some(old) = files.replaced_by(number) {
+            std::fs::remove_file(directory.join(format!("file-{old}")))?;
         }
         let length = usize::try_from(1 + random.below(60_000))?;
         let path = directory.join(format!("file-{number}"));
@@ -94,15 +121,20 @@ pub fn write_files(directory: &Path, most: u64, stop: &AtomicBool, durable: &Ato
     Ok(())
 }
 
+/// Every fifth file goes soon after it was written.
+fn is_removed(number: u64) -> bool {
+    number % 5 == 2
+}
+
 fn content(number: u64, length: usize) -> Vec<u8> {
     let mut random = Random::new(number + 1);
     let words = std::iter::repeat_with(|| random.next()).flat_map(u64::to_le_bytes);
     words.take(length).collect()
 }
 
-/// All files that were durable before TAKE are there as they were written.
-pub fn ensure_files(root: &Path, count: u64) -> Result<()> {
-    for number in (0..count).filter(|number| number % 5 != 2) {
+/// All files of these numbers, which were durable before TAKE and kept, are there as they were written.
+pub fn ensure_files(root: &Path, numbers: Range<u64>) -> Result<()> {
+    for number in numbers.filter(|number| !is_removed(*number)) {
         let bytes = std::fs::read(root.join(format!("file-{number}"))).with_context(|| format!("file {number}"))?;
         ensure!(bytes == content(number, bytes.len()) && !bytes.is_empty(), "file {number} has other content");
     }
@@ -126,7 +158,7 @@ fn busy(kind: &Kind) -> Result<()> {
     let tracked = Tracked::attach(&node)?;
     let (stop, durable) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| -> Result<()> {
-        let writer = scope.spawn(|| write_files(mount.root(), u64::MAX, &stop, &durable));
+        let writer = scope.spawn(|| write_files(mount.root(), Files::Endless, &stop, &durable));
         let seen = look_at_image(kind, &tracked, &durable);
         stop.store(true, Ordering::Relaxed);
         writer.join().map_err(|_| anyhow!("the writer panicked"))??;
@@ -148,13 +180,13 @@ fn look_at_image(kind: &Kind, tracked: &Tracked, durable: &AtomicU64) -> Result<
     // A mount replays the journal, if there is anything in it, into the image.
     if let Some(options) = kind.mount_options {
         let mounted = Mount::new(&image, "image", kind.name, options)?;
-        ensure_files(mounted.root(), count)?;
+        ensure_files(mounted.root(), 0..count)?;
         mounted.unmount()?;
     }
     Kind::run(kind.check, &image).context("the image")?;
     if let Some(options) = kind.mount_options {
         let mounted = Mount::read_only(&image, "image", kind.name, options)?;
-        ensure_files(mounted.root(), count).context("after the check")?;
+        ensure_files(mounted.root(), 0..count).context("after the check")?;
         mounted.unmount()?;
     }
     snapshot.destroy()
@@ -167,7 +199,7 @@ fn goes_on() -> Result<()> {
     let tracked = Tracked::attach(&node)?;
     let (stop, durable) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| -> Result<()> {
-        let writer = scope.spawn(|| write_files(mount.root(), u64::MAX, &stop, &durable));
+        let writer = scope.spawn(|| write_files(mount.root(), Files::Endless, &stop, &durable));
         let rounds = (1..=4).try_for_each(|round| {
             let snapshot = Snapshot::take_of(Path::new("/tmp"), AMPLE_SECTORS, &[&tracked])?;
             wait_for(&durable, round * 15)?;
@@ -177,7 +209,7 @@ fn goes_on() -> Result<()> {
         writer.join().map_err(|_| anyhow!("the writer panicked"))??;
         rounds
     })?;
-    ensure_files(mount.root(), durable.load(Ordering::Relaxed))?;
+    ensure_files(mount.root(), 0..durable.load(Ordering::Relaxed))?;
     tracked.detach()?;
     mount.unmount()?;
     Kind::run(EXT4.check, &node)

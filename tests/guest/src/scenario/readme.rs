@@ -10,7 +10,7 @@ use crate::direct::DirectFile;
 use crate::disk::Disk;
 use crate::mount::Mount;
 use crate::registry::Scenario;
-use crate::scenario::file_system::{ensure_files, wait_for, write_files};
+use crate::scenario::file_system::{Files, ensure_files, wait_for, write_files};
 use crate::scenario::stack::Loop;
 use crate::tool;
 
@@ -113,7 +113,7 @@ fn first_backup() -> Result<()> {
     let (stop, durable) = (AtomicBool::new(false), AtomicU64::new(0));
     let root = machine.root()?;
     let seen = std::thread::scope(|scope| -> Result<()> {
-        let writer = scope.spawn(|| write_files(root, FILES, &stop, &durable));
+        let writer = scope.spawn(|| write_files(root, Files::AtMost(FILES), &stop, &durable));
         let seen = wait_for(&durable, 20).and_then(|()| run_all(&lines, &durable));
         stop.store(true, Ordering::Relaxed);
         writer.join().map_err(|_| anyhow!("the writer panicked"))??;
@@ -158,7 +158,7 @@ fn ensure_restores(shell: &Shell, count: u64) -> Result<()> {
     drop(restored);
     let device = Loop::attach(Path::new(target))?;
     let mount = Mount::new(device.node(), "restored", "ext4", "")?;
-    ensure_files(mount.root(), count)?;
+    ensure_files(mount.root(), 0..count)?;
     mount.unmount()?;
     drop(device);
     std::fs::remove_file(target)?;

@@ -7,11 +7,12 @@ use super::request::{BackupRequest, Refusal};
 use crate::extents::changed_list::{ListedDisk, parse_changed_list};
 use crate::extents::{Extent, ExtentList};
 use crate::facts::DiskFacts;
-use crate::facts::content::ContentKind;
+use crate::facts::content::{Content, ContentKind};
 use crate::facts::used::{swap_header_extent, used_bytes};
 use crate::read_at::{ReadAt, Slice};
 use crate::source::provider::{Changes, Snapshot};
-use crate::source::{Source, SourceFacts};
+use crate::source::sys::SysRoot;
+use crate::source::{Location, Source, SourceFacts};
 use anyhow::{Context, Result, bail};
 use repo_format::manifest::{self, DiskIdentity, Manifest, PointKey, PointKind, TrackerPlace};
 use repo_format::reader::Reader;
@@ -191,24 +192,38 @@ fn check_excluded(request: &BackupRequest, disks: &[PlannedDisk<'_>]) -> Result<
     Ok(())
 }
 
+/// MBR and GPT types of swap partitions.
+const SWAP_TYPES: [&str; 2] = ["0x82", "0657fd6d-a4ab-43c4-84e5-0933c84b4f4f"];
+
 /// What reads as zero: excluded partitions wholly, swap space but for its header.
-fn zeroed(source: &Source, facts: &DiskFacts, excluded: &[u32]) -> Result<ExtentList> {
+///
+/// A signature alone makes no swap space. It lies in the first 4 KiB, and who puts the device to another use may never write
+/// there; so a partition must have the type as well, and anything else must be active swap space right now.
+pub(super) fn zeroed(source: &Source, facts: &DiskFacts, excluded: &[u32]) -> Result<ExtentList> {
+    let is_swap = |content: &Option<Content>| content.as_ref().is_some_and(|content| content.kind == ContentKind::Swap);
     let mut zeroed = Vec::new();
     for partition in facts.partitions.iter().filter(|partition| !partition.extended) {
         let Some(extent) = Extent::new(partition.offset_bytes, partition.length_bytes) else { continue };
         if excluded.contains(&partition.number) {
             zeroed.push(extent);
-        } else if partition.content.as_ref().is_some_and(|content| content.kind == ContentKind::Swap) {
+        } else if is_swap(&partition.content) && SWAP_TYPES.contains(&partition.type_id.as_str()) {
             let swap_bytes = partition.content.as_ref().and_then(|content| content.size_bytes);
             zeroed.extend(swap_content(source, extent, swap_bytes)?);
         }
     }
-    if facts.table.is_none() && facts.content.as_ref().is_some_and(|content| content.kind == ContentKind::Swap) {
+    if facts.table.is_none() && is_swap(&facts.content) && is_active_swap(source)? {
         zeroed.extend(Extent::new(0, source.size_bytes()).map_or(Ok(None), |whole| {
             swap_content(source, whole, facts.content.as_ref().and_then(|c| c.size_bytes))
         })?);
     }
     Ok(zeroed.into_iter().collect())
+}
+
+fn is_active_swap(source: &Source) -> Result<bool> {
+    let Location::Device(device) = source.location() else { return Ok(false) };
+    let sys = SysRoot::host();
+    let swaps = sys.swaps().context("reading which swap space is active")?;
+    Ok(swaps.iter().any(|swap| sys.resolve_device(swap) == Some(*device)))
 }
 
 fn swap_content(source: &Source, partition: Extent, swap_bytes: Option<u64>) -> Result<Option<Extent>> {

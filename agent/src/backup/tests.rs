@@ -1,11 +1,16 @@
 //! Backups of image files by a provider that says whatever a test wants of tracking: no kernel is needed to see what follows from it.
 
+use super::plan::zeroed;
 use super::{BackupOutcome, BackupRequest, Surroundings, run};
 use crate::extents::{Extent, ExtentList};
+use crate::facts::content::{ContentKind, probe};
 use crate::facts::test_images::Image;
+use crate::facts::{Partition, PartitionTable, TableKind};
 use crate::hooks::HookSettings;
 use crate::priority::Priority;
 use crate::progress::Silent;
+use crate::read_at::Slice;
+use crate::source::Source;
 use crate::source::provider::{
     Changes, NamedSource, Obstacle, Promise, Provider, ProviderKind, Snapshot, SnapshotError,
 };
@@ -319,4 +324,50 @@ fn an_empty_list_is_a_point_that_reads_only_the_sample() {
     assert_eq!((quiet.kind, quiet.stats.bytes_changed, quiet.stats.bytes_new), (PointKind::Incremental, 0, 0));
     assert_eq!(quiet.stats.bytes_read, 16 * CHUNK);
     bench.assert_true(&quiet);
+}
+
+/// A disk was swap space once and then held other data behind its first MiB. The signature was still there, and all of that data
+/// was stored as zeroes.
+#[test]
+fn a_swap_signature_alone_leaves_nothing_out() {
+    let image = Image::sparse(1 << 19);
+    image.write(&swap_header(), 0);
+    let source = Source::open(&image.path).unwrap();
+    let facts = source.facts().unwrap().disk;
+    assert_eq!(facts.content.as_ref().map(|content| content.kind), Some(ContentKind::Swap));
+    assert_eq!(zeroed(&source, &facts, &[]).unwrap(), ExtentList::new());
+}
+
+/// Only with the type of the partition it is believed.
+#[test]
+fn a_swap_partition_is_left_out_by_type_and_signature() {
+    for (type_id, length_bytes) in [("0x82", 1 << 19), ("0x83", 0)] {
+        let image = Image::sparse(1 << 20);
+        image.write(&swap_header(), 1 << 19);
+        let source = Source::open(&image.path).unwrap();
+        let mut facts = source.facts().unwrap().disk;
+        let content = probe(&Slice::new(&source, 1 << 19, 1 << 19).unwrap()).unwrap();
+        facts.table = Some(PartitionTable { kind: TableKind::Mbr, id: None });
+        facts.partitions = vec![Partition {
+            number: 1,
+            offset_bytes: 1 << 19,
+            length_bytes: 1 << 19,
+            type_id: type_id.into(),
+            guid: None,
+            name: None,
+            bootable: false,
+            extended: false,
+            content,
+        }];
+        let left_out: u64 = zeroed(&source, &facts, &[]).unwrap().iter().map(|extent| extent.length_bytes()).sum();
+        assert_eq!(left_out, u64::saturating_sub(length_bytes, 4096), "{type_id}");
+    }
+}
+
+/// What mkswap writes on 512 KiB.
+fn swap_header() -> Vec<u8> {
+    let mut page = vec![0; 4096];
+    page[1024..1032].copy_from_slice(&[1, 0, 0, 0, 127, 0, 0, 0]);
+    page[4086..].copy_from_slice(b"SWAPSPACE2");
+    page
 }

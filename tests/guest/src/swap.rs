@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::direct::{AlignedBuffer, DirectFile};
 use crate::tool;
 
 /// A swap area in use.
@@ -34,14 +35,23 @@ impl Swap {
     /// Switches it off, which reads back what is in it.
     pub fn off(mut self) -> Result<()> {
         self.on = false;
-        tool::run("swapoff", &[&self.node.to_string_lossy()]).map(drop)
+        tool::run("swapoff", &[&self.node.to_string_lossy()])?;
+        self.forget()
+    }
+
+    /// The next scenario's disk does not look like swap space, whose content no backup keeps.
+    fn forget(&self) -> Result<()> {
+        const HEADER_BYTES: usize = 4096;
+        DirectFile::open(&self.node)?
+            .write(&AlignedBuffer::new(HEADER_BYTES), 0)
+            .context("wiping the swap area's header")
     }
 }
 
 impl Drop for Swap {
     fn drop(&mut self) {
         if self.on {
-            let _ = tool::run("swapoff", &[&self.node.to_string_lossy()]);
+            let _ = tool::run("swapoff", &[&self.node.to_string_lossy()]).and_then(|_| self.forget());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The harness of the end-to-end tests: the real `icecore` program, real disk images, real mounts.
+//! The harness of the end-to-end tests: the real `icecore` and `icecore-server` programs, real disk images, real mounts.
 //!
 //! A test takes an [`Icecore`] (a private repository and the program that works on it), makes a [`DiskImage`], changes it
 //! through a [`Mount`] where it may, and compares bytes. Everything here cleans up after itself when it is dropped; nothing
@@ -20,9 +20,11 @@
 mod bytes;
 mod command;
 mod disk;
+pub mod http;
 mod icecore;
 mod loop_device;
 mod program;
+mod server;
 pub mod targets;
 
 pub use bytes::{
@@ -33,7 +35,8 @@ pub use command::{capture, is_root, run_quietly, tool_exists};
 pub use disk::{DiskImage, FileSystem, Partition, PartitionPlan};
 pub use icecore::{Failure, Icecore};
 pub use loop_device::{LoopDevice, Mount, loop_devices_usable};
-pub use program::icecore_program;
+pub use program::{icecore_program, server_program};
+pub use server::Server;
 
 /// Bytes in a mebibyte.
 pub const MIB: u64 = 1 << 20;

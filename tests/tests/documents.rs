@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -15,8 +15,10 @@ const DOCUMENTS: [&str; 12] = [
     "docs/kernel/blksnap.md",
     "docs/lvm.md",
     "docs/restore.md",
+    "docs/server.md",
     "packaging/hooks/README.md",
     "repo-format/FORMAT.md",
+    "web/API.md",
 ];
 
 #[test]

@@ -8,11 +8,13 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 /// Every crate of the workspace with the crates of the workspace that it may use. Development dependencies count too.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("repo-format", &[]),
     ("agent", &["repo-format"]),
+    ("web-api", &["repo-format"]),
+    ("web", &["repo-format", "web-api"]),
     ("kmod-logic", &[]),
-    ("e2e", &["repo-format"]),
+    ("e2e", &["repo-format", "web-api"]),
     ("bench", &["e2e"]),
     ("guest", &["kmod-logic"]),
     ("xtask", &["e2e"]),

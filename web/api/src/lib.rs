@@ -1,0 +1,22 @@
+//! What travels between `icecore-server` and its clients: wire types only, one file a noun.
+//!
+//! Nothing here decides, stores or sends. Both sides compile these types, so neither can drift from the other; the OpenAPI
+//! document is made from them too (feature `openapi`). Conventions that hold for all of them are in `web/API.md`.
+
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod audit;
+pub mod error;
+pub mod event;
+pub mod health;
+pub mod id;
+pub mod job;
+pub mod log_in_link;
+pub mod page;
+pub mod role;
+pub mod session;
+pub mod settings;
+pub mod token;
+pub mod unit;
+pub mod user;

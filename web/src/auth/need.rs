@@ -1,0 +1,25 @@
+//! What a route asks of its caller. Every route declares one (`router.rs`).
+
+use web_api::role::Right;
+
+/// What a caller must have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    /// Nothing: the route is for everybody who reaches the server.
+    Nothing,
+    /// A person's session. No token will do: it is about logging in itself, which a token must not change.
+    Person,
+    /// A session whose role, or a token whose scope and owner's role, include the right.
+    Right(Right),
+}
+
+impl Need {
+    /// As the OpenAPI document names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Person => "person",
+            Self::Right(right) => right.name(),
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What can go wrong with the database. Says what to do where a person has to act.
+
+use std::path::PathBuf;
+
+/// An error of the database.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite refused a statement, or the file system refused SQLite.
+    #[error("the database refused: {0}")]
+    Sql(#[from] rusqlite::Error),
+    /// A transaction of several writes could not be put on disk, so none of them counts.
+    #[error("the database could not store the change: {0}")]
+    NotStored(String),
+    /// The work of a write panicked; nothing of it was stored.
+    #[error("a write to the database ended in a fault of the program; nothing of it was stored")]
+    Panicked,
+    /// The server is stopping.
+    #[error("the database is closed")]
+    Closed,
+    /// More writes wait than are taken on.
+    #[error("too many writes wait for the database")]
+    Busy,
+    /// A stored value is not what this program writes.
+    #[error("the database holds {what}, which this program does not know")]
+    Unknown {
+        /// The value and where it stands.
+        what: String,
+    },
+    /// A file could not be made or opened.
+    #[error("cannot open the database {path}: {what}")]
+    Open {
+        /// File or directory.
+        path: PathBuf,
+        /// What the system said.
+        what: String,
+    },
+    /// The file is of a newer program.
+    #[error(
+        "the database {path} has version {found}, this icecore-server knows versions up to {known}; nothing was changed. \
+         Use the newer icecore-server again, or put the copy of the database back that was made before the upgrade"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// What this program knows.
+        known: u32,
+    },
+    /// The file's pages contradict each other.
+    #[error(
+        "the database {path} is damaged: {what}. Stop here and keep the file as it is; put a copy back that was made earlier, or save \
+         what can be read with `sqlite3 {path} .recover | sqlite3 NEW-FILE` and start with that. Recovery points are not affected: \
+         they lie in the repositories"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found.
+        what: String,
+    },
+}
+
+/// Result with the database's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether a UNIQUE rule refused it.
+    pub fn is_duplicate(&self) -> bool {
+        let Self::Sql(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
+        error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE
+    }
+
+    /// Whether trying again later may help.
+    pub fn is_passing(&self) -> bool {
+        let busy = |code| matches!(code, rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DiskFull);
+        match self {
+            Self::Busy | Self::Closed | Self::NotStored(_) => true,
+            Self::Sql(error) => error.sqlite_error_code().is_some_and(busy),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! How the types of the API stand in columns. What this program did not write is an error, never a panic or a guess.
+
+use super::{Error, Result};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use uuid::Uuid;
+use web_api::id::{LogInLinkId, SessionId, TokenId, UserId};
+use web_api::unit::Time;
+
+/// An id or a time in a column.
+#[derive(Clone, Copy)]
+pub(super) struct Column<T>(pub T);
+
+macro_rules! id_column {
+    ($($id:ident)+) => { $(
+        impl ToSql for Column<$id> {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.0.0.as_bytes())))
+            }
+        }
+
+        impl FromSql for Column<$id> {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                let id = Uuid::from_slice(value.as_blob()?).map_err(|error| FromSqlError::Other(Box::new(error)))?;
+                Ok(Self($id(id)))
+            }
+        }
+    )+ };
+}
+
+id_column!(UserId SessionId TokenId LogInLinkId);
+
+impl ToSql for Column<Time> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.ms().into())
+    }
+}
+
+impl FromSql for Column<Time> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_i64().map(|ms| Self(Time::from_ms(ms)))
+    }
+}
+
+/// A stored word that has to be one of few.
+pub(super) fn known<T>(table: &str, word: &str, named: impl Fn(&str) -> Option<T>) -> Result<T> {
+    named(word).ok_or_else(|| Error::Unknown { what: format!("{word:?} in {table}") })
+}
+
+/// A count that SQLite keeps signed.
+pub(super) fn unsigned(table: &str, value: i64) -> Result<u64> {
+    u64::try_from(value).map_err(|_| Error::Unknown { what: format!("{value} in {table}") })
+}

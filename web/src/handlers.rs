@@ -1,0 +1,15 @@
+//! One file a noun: parse, one call, render. Who may come in was decided before (`http::access`).
+
+pub mod account;
+pub mod audit;
+pub mod document;
+pub mod events;
+pub mod health;
+pub mod log_in;
+pub mod metrics;
+pub mod sessions;
+pub mod settings;
+#[cfg(test)]
+mod tests;
+pub mod tokens;
+pub mod users;

@@ -1,0 +1,57 @@
+//! Whether the server lives and is ready, for supervisors and load balancers; how it is, for people.
+
+use crate::db;
+use crate::http::{ApiError, ApiResult};
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use std::time::Duration;
+use web_api::error::ErrorCode;
+use web_api::health::{Health, Liveness};
+use web_api::unit::ByteCount;
+
+/// A database that does not answer within this is not ready.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The process answers. Nothing else is looked at: a supervisor that restarts on this must not restart for a full disk.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = Liveness)))]
+pub async fn alive() -> Json<Liveness> {
+    Json(Liveness { status: "ok".into() })
+}
+
+/// Requests that read and write would be served now.
+#[utoipa::path(get, path = "/ready", tag = "health", responses((status = 200, body = Liveness)))]
+pub async fn ready(State(app): State<App>) -> ApiResult<Json<Liveness>> {
+    if *app.stopping.borrow() {
+        return Err(ApiError::new(ErrorCode::Unavailable, "the server is stopping"));
+    }
+    check_database(&app).await?;
+    Ok(Json(Liveness { status: "ok".into() }))
+}
+
+/// Whether the writing thread and a reader answer in time.
+pub async fn check_database(app: &App) -> ApiResult<()> {
+    let asked = async {
+        app.database.write(|write| db::settings::get(write).map(drop)).await?;
+        app.database.read(|connection| db::settings::get(connection).map(drop)).await
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ApiError::new(ErrorCode::Unavailable, "the database does not answer")),
+    }
+}
+
+/// How the server is.
+#[utoipa::path(get, path = "/api/v1/health", tag = "health", responses((status = 200, body = Health)))]
+pub async fn health(State(app): State<App>) -> ApiResult<Json<Health>> {
+    let database_version =
+        app.database.read(|connection| db::open::version(connection).map_err(db::Error::from)).await?;
+    let database_bytes = std::fs::metadata(app.database.path()).map_or(0, |metadata| metadata.len());
+    Ok(Json(Health {
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at: app.started_at,
+        now_at: app.now(),
+        database_version,
+        database_bytes: ByteCount(database_bytes),
+    }))
+}

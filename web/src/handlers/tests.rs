@@ -1,0 +1,6 @@
+//! Stories about people: how they get in, what they change, and what is refused. Each file one noun.
+
+mod account;
+mod events;
+mod log_in;
+mod resources;

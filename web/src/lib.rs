@@ -1,0 +1,26 @@
+//! The appliance's server: everything `icecore-server` does.
+//!
+//! Reading order: [`router`] (every route and what it needs) → [`http`] (what stands before the handlers) → [`handlers`] (one file a
+//! noun) → [`db`] (all SQL). It opens no chunk and holds no private key: work on data is an agent's.
+
+#![forbid(unsafe_code)]
+
+pub mod audit;
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod events;
+pub mod handlers;
+mod housekeeping;
+pub mod http;
+mod logging;
+pub mod metrics;
+pub mod router;
+mod serve;
+pub mod state;
+mod systemd;
+#[cfg(test)]
+mod test_app;
+mod tls;

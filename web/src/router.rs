@@ -1,0 +1,110 @@
+//! Every route of the server, each with what it needs and how large and long its requests may be.
+//!
+//! A route can only be added by [`endpoint`], which asks for its [`Need`]; a test walks every role over every route and holds the
+//! outcome against a table of its own (`router/tests.rs`).
+
+mod document;
+#[cfg(test)]
+mod tests;
+
+pub use document::openapi_json;
+
+use crate::auth::need::Need;
+use crate::handlers::{account, audit, document as document_handler, events, health, log_in, metrics, sessions};
+use crate::handlers::{settings, tokens, users};
+use crate::http::limits::Limits;
+use crate::http::{ApiError, access, headers, limits, request};
+use crate::state::App;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::UtoipaMethodRouter;
+use utoipa_axum::routes;
+use web_api::error::ErrorCode;
+use web_api::role::Right;
+
+/// One method of one URL, with what goes for it.
+pub struct Endpoint {
+    need: Need,
+    limits: Limits,
+    routes: UtoipaMethodRouter<App>,
+}
+
+fn endpoint(need: Need, limits: Limits, routes: UtoipaMethodRouter<App>) -> Endpoint {
+    Endpoint { need, limits, routes }
+}
+
+/// All of them.
+#[rustfmt::skip]
+fn endpoints() -> Vec<Endpoint> {
+    use Limits as L;
+    use Need::{Nothing, Person};
+    const READ: Need = Need::Right(Right::Read);
+    const USERS: Need = Need::Right(Right::Users);
+    const AUDIT: Need = Need::Right(Right::Audit);
+    const SETTINGS: Need = Need::Right(Right::Settings);
+    vec![
+        // Supervisors, Prometheus, tools.
+        endpoint(Nothing,  L::SMALL, routes!(health::alive)),
+        endpoint(Nothing,  L::SMALL, routes!(health::ready)),
+        endpoint(READ,     L::SMALL, routes!(metrics::metrics)),
+        endpoint(READ,     L::SMALL, routes!(health::health)),
+        endpoint(Nothing,  L::SMALL, routes!(document_handler::openapi)),
+        // Logging in and out.
+        endpoint(Nothing,  L::SMALL, routes!(log_in::log_in)),
+        endpoint(Nothing,  L::SMALL, routes!(log_in::redeem)),
+        endpoint(Person,   L::SMALL, routes!(sessions::current)),
+        endpoint(Person,   L::SMALL, routes!(sessions::log_out)),
+        endpoint(Person,   L::SMALL, routes!(sessions::list)),
+        endpoint(Person,   L::SMALL, routes!(sessions::revoke)),
+        // The own account.
+        endpoint(Person,   L::SMALL, routes!(account::change_password)),
+        endpoint(Person,   L::SMALL, routes!(account::offer_totp)),
+        endpoint(Person,   L::SMALL, routes!(account::confirm_totp)),
+        endpoint(Person,   L::SMALL, routes!(account::remove_totp)),
+        endpoint(Person,   L::SMALL, routes!(tokens::list)),
+        endpoint(Person,   L::SMALL, routes!(tokens::create)),
+        endpoint(Person,   L::SMALL, routes!(tokens::revoke)),
+        // People.
+        endpoint(USERS,    L::SMALL, routes!(users::list)),
+        endpoint(USERS,    L::SMALL, routes!(users::create)),
+        endpoint(USERS,    L::SMALL, routes!(users::read)),
+        endpoint(USERS,    L::SMALL, routes!(users::change)),
+        endpoint(USERS,    L::SMALL, routes!(users::remove)),
+        endpoint(USERS,    L::SMALL, routes!(users::make_link)),
+        endpoint(USERS,    L::SMALL, routes!(users::sessions)),
+        endpoint(USERS,    L::SMALL, routes!(users::end_sessions)),
+        endpoint(USERS,    L::SMALL, routes!(users::tokens)),
+        endpoint(USERS,    L::SMALL, routes!(users::revoke_token)),
+        // The server.
+        endpoint(READ,     L::SMALL, routes!(settings::read)),
+        endpoint(SETTINGS, L::SMALL, routes!(settings::change)),
+        endpoint(READ,     L::SMALL, routes!(events::follow)),
+        endpoint(AUDIT,    L::SMALL, routes!(audit::list)),
+        endpoint(AUDIT,    L::LONG,  routes!(audit::verify)),
+    ]
+}
+
+/// The whole service.
+pub fn router(app: &App) -> Router {
+    let mut router = Router::new();
+    for Endpoint { need, limits, routes: (_, paths, methods) } in endpoints() {
+        let guarded = methods
+            .route_layer(from_fn_with_state((app.clone(), need), access::guard))
+            .route_layer(DefaultBodyLimit::max(limits.body_bytes))
+            .route_layer(from_fn_with_state(limits, limits::end_in_time));
+        for path in paths.paths.keys() {
+            router = router.route(path, guarded.clone());
+        }
+    }
+    router
+        .fallback(|| async { ApiError::new(ErrorCode::NotFound, "there is nothing at this URL") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(ErrorCode::MethodNotAllowed, "this URL does not know this method")
+        })
+        .layer(CatchPanicLayer::custom(request::panicked))
+        .layer(from_fn_with_state(app.secure, headers::secure))
+        .layer(from_fn_with_state(app.clone(), request::observe))
+        .with_state(app.clone())
+}

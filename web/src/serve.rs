@@ -1,0 +1,177 @@
+//! Running the server: listening, the limits of connections, and the end in order.
+
+use crate::auth::password::{Cost, Passwords};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::{Database, user};
+use crate::state::{Announcer, App, Parts};
+use crate::{auth, housekeeping, router, systemd, tls};
+use anyhow::Context as _;
+use axum_server::Handle;
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::RustlsAcceptor;
+use hyper_util::rt::TokioTimer;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_io_timeout::TimeoutStream;
+
+/// A request's head has to come within this, also the first after an idle while.
+const HEAD_WITHIN: Duration = Duration::from_secs(20);
+/// A client that takes no byte for this long is cut off.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+
+/// Serves until SIGTERM or SIGINT, then finishes what was begun.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let database = runtime.block_on(serve(config))?;
+    // Streams and late handlers end with the runtime; what they handed over to the database is still written.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    database.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn serve(config: Config) -> anyhow::Result<Database> {
+    let clock = Clock::system();
+    let (stop, stopping) = watch::channel(false);
+    let listener = TcpListener::bind(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let _only_server = lock(&config)?;
+    let tls = tls::load(&config, clock.now())?;
+    let app = assemble(&config, address, clock.clone(), stopping)?;
+    first_link(&app).await?;
+
+    let handle = Handle::new();
+    let limit = Duration::from_secs(config.stop_within_s.get());
+    tokio::spawn(end_on_signal(handle.clone(), stop, limit));
+    tokio::spawn(housekeeping::run(app.clone()));
+    tokio::spawn(systemd::answer_watchdog(app.clone()));
+    if let Some(tls) = &tls {
+        tokio::spawn(tls::keep_fresh(tls.clone(), config.clone(), clock));
+    }
+    tracing::info!(%address, url = app.base_url, version = env!("CARGO_PKG_VERSION"), "listening");
+    say(&format!("icecore-server listens on {}", app.base_url));
+    systemd::ready();
+
+    let service = router::router(&app).into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = axum_server::from_tcp(listener)?.handle(handle);
+    let http = server.http_builder();
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(STALLED_AFTER).max_concurrent_streams(128);
+    match tls {
+        Some(tls) => server.acceptor(RustlsAcceptor::new(tls).acceptor(Patience)).serve(service).await?,
+        None => server.acceptor(Patience).serve(service).await?,
+    }
+    Ok(app.database.clone())
+}
+
+/// Two servers on one database would be two schedulers.
+fn lock(config: &Config) -> anyhow::Result<Flock<File>> {
+    let directory = &config.data_dir;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let file =
+        File::create(directory.join("lock")).with_context(|| format!("cannot write to {}", directory.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| anyhow::anyhow!("another icecore-server runs on {}; stop it first", directory.display()))
+}
+
+fn assemble(
+    config: &Config,
+    address: SocketAddr,
+    clock: Clock,
+    stopping: watch::Receiver<bool>,
+) -> anyhow::Result<App> {
+    let (events, metrics) = (Arc::default(), Arc::default());
+    let announcer = Announcer { events: Arc::clone(&events), metrics: Arc::clone(&metrics) };
+    let cost = Cost { memory_kib: config.password_memory_kib, workers: config.password_workers.get() };
+    Ok(App::new(Parts {
+        database: Database::open(&config.database_file(), config.database_readers, announcer)?,
+        passwords: Passwords::new(cost).context("password_memory_kib cannot be used")?,
+        throttle: auth::throttle::Throttle::default(),
+        events,
+        metrics,
+        base_url: config.base_url(address),
+        secure: config.is_secure(),
+        started_at: clock.now(),
+        clock,
+        stopping,
+    }))
+}
+
+/// While nobody has an account, every start prints a link that makes the first one. Earlier ones end.
+async fn first_link(app: &App) -> anyhow::Result<()> {
+    let (base_url, now) = (app.base_url.clone(), app.now());
+    let make = move |write: &mut crate::db::Write<'_>| {
+        let nobody = user::nobody(write)?;
+        nobody.then(|| auth::log_in_link::make(write, None, &base_url, now)).transpose()
+    };
+    if let Some(link) = app.database.write(make).await.map_err(|error: crate::db::Error| error)? {
+        // To standard output and not to the log: logs are kept and sent around.
+        say(&format!(
+            "nobody has an account yet; make the first one (an admin) until {} at\n{}",
+            link.expires_at, link.url
+        ));
+    }
+    Ok(())
+}
+
+/// For whoever started it by hand; a server runs without that, too.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+async fn end_on_signal(handle: Handle<SocketAddr>, stop: watch::Sender<bool>, limit: Duration) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; only SIGKILL ends this server");
+        return;
+    };
+    for first in [true, false] {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if first {
+            tracing::info!(limit_s = limit.as_secs(), "stopping; requests that were begun are finished");
+            systemd::stopping();
+            stop.send_replace(true);
+            handle.graceful_shutdown(Some(limit));
+        } else {
+            tracing::warn!("stopping at once");
+            handle.shutdown();
+        }
+    }
+}
+
+/// Accepts connections and gives each a limit on how long it may take no byte.
+#[derive(Clone, Copy)]
+struct Patience;
+
+impl<S: Send + 'static> Accept<TcpStream, S> for Patience {
+    type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
+    type Service = S;
+    type Future = std::future::Ready<io::Result<(Self::Stream, S)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let patient = stream.set_nodelay(true).map(|()| {
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(STALLED_AFTER));
+            (Box::pin(stream), service)
+        });
+        std::future::ready(patient)
+    }
+}

@@ -1,0 +1,79 @@
+//! What every request works with.
+
+use crate::auth::password::Passwords;
+use crate::auth::throttle::Throttle;
+use crate::clock::Clock;
+use crate::db::{Batch, Database, Observer};
+use crate::events::Events;
+use crate::metrics::Metrics;
+use std::ops::Deref;
+use std::sync::Arc;
+use tokio::sync::watch;
+use web_api::event::Event;
+use web_api::unit::Time;
+
+/// What the server is made of.
+pub struct Parts {
+    /// All that is kept.
+    pub database: Database,
+    /// The time.
+    pub clock: Clock,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+    /// Brakes guessing.
+    pub throttle: Throttle,
+    /// Tells what happens.
+    pub events: Arc<Events>,
+    /// Counts what happens.
+    pub metrics: Arc<Metrics>,
+    /// Where people reach the server, for links.
+    pub base_url: String,
+    /// Whether that is over TLS, which cookies then insist on.
+    pub secure: bool,
+    /// When it was started.
+    pub started_at: Time,
+    /// Becomes true when the server stops: streams end, nothing new begins.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// The server's parts. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+impl App {
+    /// From its parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// Passes on what the database tells.
+pub struct Announcer {
+    /// To listeners.
+    pub events: Arc<Events>,
+    /// To the metrics.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Observer for Announcer {
+    fn committed(&self, events: Vec<Event>) {
+        self.events.tell(events);
+    }
+
+    fn batch(&self, batch: Batch) {
+        self.metrics.batch(batch);
+    }
+}

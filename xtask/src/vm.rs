@@ -49,7 +49,9 @@ pub fn attend(
     let prepared = Prepared::new(kernel, consent)?;
     let names: Vec<&str> = boot.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
     let limit = BOOT_LIMIT + Duration::from_secs(boot.limit_s() * kernel.patience());
-    let machine = prepared.machine(&format!("icecore.vm=scenarios icecore.plan={}", names.join(",")))?;
+    // All of the kernel's log goes to the console: the verdict looks there for trouble and for who caused it.
+    let purpose = format!("loglevel=7 printk.devkmsg=on icecore.vm=scenarios icecore.plan={}", names.join(","));
+    let machine = prepared.machine(&purpose)?;
     let ended = machine.run(Restarts::Allowed, limit, watch)?;
     for log in ["console.log", "events.log", "qemu.log"] {
         std::fs::copy(prepared.directory.path().join(log), place.join(log))?;

@@ -14,8 +14,9 @@ pub fn run() -> Result<()> {
     let directory = Path::new("/run/icecore");
     std::fs::create_dir_all(directory)?;
     let environment = format!(
-        "export ICECORE_REPO={} ICECORE_PASSPHRASE='{PASSPHRASE}' LIVE={} SYSTEMD_PAGER=cat\n",
+        "export ICECORE_REPO={} ICECORE_INDEX_DIR={} ICECORE_PASSPHRASE='{PASSPHRASE}' LIVE={} SYSTEMD_PAGER=cat\n",
         setup::repository_path(),
+        setup::index_path(),
         machine.live.display()
     );
     std::fs::write(directory.join("environment"), environment)?;

@@ -48,10 +48,19 @@ pub fn repository_path() -> String {
     format!("{REPOSITORY}/icecore")
 }
 
+/// The index lies beside it: on the root disk it would be in the way of a backup of that.
+pub fn index_path() -> String {
+    format!("{REPOSITORY}/index")
+}
+
 /// Runs `icecore` and returns the JSON that it prints.
 pub fn icecore(args: &[&str]) -> Result<Value> {
     let repository = repository_path();
-    let settings = ["ICECORE_REPO=".to_owned() + &repository, "ICECORE_PASSPHRASE=".to_owned() + PASSPHRASE];
+    let settings = [
+        format!("ICECORE_REPO={repository}"),
+        format!("ICECORE_PASSPHRASE={PASSPHRASE}"),
+        format!("ICECORE_INDEX_DIR={}", index_path()),
+    ];
     let mut words: Vec<&str> = settings.iter().map(String::as_str).collect();
     words.extend(["HOME=/root", "icecore", "--json"]);
     words.extend(args);

@@ -74,7 +74,7 @@ pub fn bring_up_to_date(
         progress.advance(Counts { done: now.packs_done.saturating_sub(before), ..Counts::default() });
     };
     let options = reconcile::Options { threads: FOOTER_THREADS, progress: &report, cancel };
-    let done = reconcile(repo, index, &options);
+    let done = reconcile(repo.records(), index, &options);
     if begun.load(Ordering::Relaxed) {
         progress.end();
     }

@@ -137,7 +137,7 @@ impl<'r> Claims<'r> {
     }
 
     fn filter(&self) -> Result<Option<&Filter>> {
-        if self.reader.learns() {
+        if self.reader.repository().elsewhere().is_some() {
             // It would deny what the index learns after the scan.
             return Ok(None);
         }

@@ -1,6 +1,5 @@
 //! Reading: nodes and chunks by their ids, each checked against its id. Never trusts the index, only uses it to find packs.
 
-use crate::elsewhere::Elsewhere;
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, EntryId, EntryKey, NodeId, PackId};
 use crate::index::{Index, IndexedPack, PackNumber, Place};
@@ -19,7 +18,6 @@ const MAX_NODES: usize = 4096;
 pub struct Reader<'r> {
     repo: &'r Repository,
     index: &'r Index,
-    elsewhere: Option<&'r dyn Elsewhere>,
     packs: PackCache,
     numbers: Mutex<HashMap<PackNumber, IndexedPack>>,
     nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
@@ -63,33 +61,15 @@ const MAX_RUN_BYTES: usize = 8 << 20;
 const MAX_GAP_BYTES: u32 = 256 << 10;
 
 impl<'r> Reader<'r> {
-    /// A reader. The index should be reconciled with the store.
+    /// A reader. The index should be reconciled with the store, unless the repository has an index elsewhere.
     pub fn new(repo: &'r Repository, index: &'r Index) -> Self {
-        Self {
-            repo,
-            index,
-            elsewhere: None,
-            packs: PackCache::default(),
-            numbers: Mutex::default(),
-            nodes: Mutex::default(),
-        }
-    }
-
-    /// The same with an index that knows more than the local one, which then need not be reconciled: it learns what is asked for.
-    pub fn with_elsewhere(mut self, elsewhere: &'r dyn Elsewhere) -> Self {
-        self.elsewhere = Some(elsewhere);
-        self
-    }
-
-    /// Whether the local index may lack what is stored.
-    pub fn learns(&self) -> bool {
-        self.elsewhere.is_some()
+        Self { repo, index, packs: PackCache::default(), numbers: Mutex::default(), nodes: Mutex::default() }
     }
 
     /// Brings into the local index what is known elsewhere of these entries, by one question for all of them. Without an
     /// index elsewhere it does nothing.
     pub fn learn(&self, kind: PackKind, ids: &[EntryId]) -> Result<()> {
-        let Some(elsewhere) = self.elsewhere else { return Ok(()) };
+        let Some(elsewhere) = self.repo.elsewhere() else { return Ok(()) };
         let mut unknown = Vec::new();
         for id in ids {
             let key = id.key();

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::id::PackId;
 use crate::index::Index;
 use crate::pack::{self, PackInfo, PackKind};
-use crate::repository::Repository;
+use crate::records::Records;
 use crossbeam_channel::bounded;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,12 +45,12 @@ pub struct Options<'a> {
 const BATCH_PACKS: usize = 64;
 
 /// Enters the packs the index does not know and removes those that are gone.
-pub fn reconcile(repo: &Repository, index: &Index, options: &Options<'_>) -> Result<Reconciled> {
+pub fn reconcile(records: Records<'_>, index: &Index, options: &Options<'_>) -> Result<Reconciled> {
     let mut known: HashMap<PackId, _> = index.packs()?.into_iter().map(|pack| (pack.id, pack)).collect();
     let mut done = Reconciled::default();
     let mut missing = Vec::new();
     for kind in [PackKind::Tree, PackKind::Data] {
-        repo.store().list(kind.prefix(), &mut |key, size| match kind.parse_key(key) {
+        records.store.list(kind.prefix(), &mut |key, size| match kind.parse_key(key) {
             Some(id) => match known.remove(&id) {
                 Some(pack) if pack.kind == kind && pack.pack_bytes == size => {}
                 Some(pack) => {
@@ -65,14 +65,14 @@ pub fn reconcile(repo: &Repository, index: &Index, options: &Options<'_>) -> Res
     done.removed = known.len() as u64;
     index.remove(&known.values().map(|pack| pack.number).collect::<Vec<_>>())?;
     // Who finds an entry in the index relies on it: a pack whose writer was killed before it was durable must become so first.
-    repo.store().persist(&missing.iter().map(|(kind, id)| kind.key(id)).collect::<Vec<_>>())?;
+    records.store.persist(&missing.iter().map(|(kind, id)| kind.key(id)).collect::<Vec<_>>())?;
     missing.sort_unstable_by_key(|(kind, id)| (*kind == PackKind::Data, *id));
-    read_footers(repo, index, &missing, options, &mut done)?;
+    read_footers(records, index, &missing, options, &mut done)?;
     Ok(done)
 }
 
 fn read_footers(
-    repo: &Repository,
+    records: Records<'_>,
     index: &Index,
     missing: &[(PackKind, PackId)],
     options: &Options<'_>,
@@ -86,7 +86,7 @@ fn read_footers(
             let (work_rx, found_tx) = (work_rx.clone(), found_tx.clone());
             scope.spawn(move || {
                 for (kind, id) in work_rx {
-                    let info = pack::load(repo.store(), kind, &id, &repo.config().repository, repo.signers());
+                    let info = pack::load(records.store, kind, &id, records.repository, records.signers);
                     if found_tx.send(((kind, id), info)).is_err() {
                         return;
                     }

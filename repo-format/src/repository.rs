@@ -1,6 +1,7 @@
 //! A repository: its store, configuration, keys and recovery points. Opening and creating; what exists. Writing is `session`.
 
 use crate::config::{self, CONFIG_COPY_KEY, CONFIG_KEY, Config};
+use crate::elsewhere::Elsewhere;
 use crate::entropy::{Entropy, random};
 use crate::error::{Error, Result};
 use crate::id::{ManifestId, NameId, RepositoryId, SlotId, WriterId};
@@ -37,6 +38,7 @@ pub struct Repository {
     signers: Signers,
     signer: Signer,
     unsound: Vec<Unsound>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// How a new repository is made.
@@ -132,7 +134,7 @@ impl Repository {
         writers.enter_into(&mut signers, Some(&keys), config.builtin_writer)?;
         unsound.extend(writers.unsound());
         let signer = keys.writer().signer();
-        Ok(Self { store, entropy, config, keys, signers, signer, unsound })
+        Ok(Self { store, entropy, config, keys, signers, signer, unsound, elsewhere: None })
     }
 
     /// What was found damaged when the repository was opened, and did not keep it from opening.
@@ -189,6 +191,17 @@ impl Repository {
         may: MaySign,
     ) -> Result<T> {
         self.records().decode(object, magic, bytes, may)
+    }
+
+    /// The same with an index that knows more than the local one, which then is not reconciled: it learns what is asked for.
+    pub fn with_elsewhere(mut self, elsewhere: Arc<dyn Elsewhere>) -> Self {
+        self.elsewhere = Some(elsewhere);
+        self
+    }
+
+    /// An index that knows more than the local one.
+    pub fn elsewhere(&self) -> Option<&dyn Elsewhere> {
+        self.elsewhere.as_deref()
     }
 
     /// Its records.

@@ -341,7 +341,7 @@ fn one_flipped_version_does_not_bar_the_other_packs() {
     bench.fs.corrupt(&path(&smallest), |bytes| bytes[8] ^= 0x40);
     let index = repo_format::index::Index::in_memory().unwrap();
     let options = reconcile::Options { threads: 2, progress: &|_| {}, cancel: &AtomicBool::new(false) };
-    let done = reconcile::reconcile(bench.repo(), &index, &options).unwrap();
+    let done = reconcile::reconcile(bench.repo().records(), &index, &options).unwrap();
     assert_eq!((done.damaged.len(), &done.damaged[0].0), (1, &smallest));
     assert_eq!(bench.restore(first).unwrap(), disk(1, 12));
 }

@@ -194,7 +194,7 @@ pub fn index_rebuild(bytes: &[u8]) -> bool {
     let repo = Repository::open(store, Access::Master(master), Arc::new(SeededEntropy::new(3))).expect("it is whole");
     let index = Index::in_memory().expect("SQLite starts");
     let options = reconcile::Options { threads: 1, progress: &|_| {}, cancel: &AtomicBool::new(false) };
-    let found = reconcile(&repo, &index, &options).expect("damage is reported, not returned");
+    let found = reconcile(repo.records(), &index, &options).expect("damage is reported, not returned");
     assert!(found.damaged.iter().any(|(key, _)| key == "data/00/0"));
     let packs = index.packs().expect("SQLite works");
     for pack in &packs {

@@ -46,7 +46,7 @@ fn run(
     cancel: &AtomicBool,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Reconciled> {
-    reconcile(repo, index, &Options { threads: 3, progress, cancel })
+    reconcile(repo.records(), index, &Options { threads: 3, progress, cancel })
 }
 
 fn uncut(repo: &Repository, index: &Index) -> Reconciled {

@@ -150,7 +150,7 @@ fn an_index_build_that_was_stopped_goes_on_and_finds_the_same() {
     let build = |cancel: bool| {
         let index = Index::open(dir.path(), &id).unwrap();
         let options = reconcile::Options { threads: 1, progress: &|_| {}, cancel: &AtomicBool::new(cancel) };
-        (reconcile(bench.repo(), &index, &options), index)
+        (reconcile(bench.repo().records(), &index, &options), index)
     };
     assert!(matches!(build(true).0, Err(Error::Interrupted)));
     let (found, index) = build(false);

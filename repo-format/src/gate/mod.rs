@@ -80,7 +80,8 @@ impl Gate {
         Ok(Self { repository, chunk_bytes, signers, unreliable, verified })
     }
 
-    fn records<'g>(&'g self, store: &'g dyn Store) -> Records<'g> {
+    /// Reading records by these rules' knowledge of who may sign.
+    pub fn records<'g>(&'g self, store: &'g dyn Store) -> Records<'g> {
         Records { store, repository: &self.repository, signers: &self.signers }
     }
 

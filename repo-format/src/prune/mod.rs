@@ -215,7 +215,7 @@ impl Run<'_> {
     fn reconcile(&self) -> Result<Reconciled> {
         let options =
             reconcile::Options { threads: self.options.threads, progress: &|_| {}, cancel: self.options.cancel };
-        reconcile(self.repo, self.index, &options)
+        reconcile(self.repo.records(), self.index, &options)
     }
 
     /// Lists whose grace is over and whose sessions have all ended. A list that was cut before its leases gets them now and waits.

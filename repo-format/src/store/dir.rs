@@ -60,19 +60,40 @@ impl<F: Fs> DirStore<F> {
         Ok(())
     }
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let tmp_dir = self.root.join("tmp");
-        self.ensure_dir(&tmp_dir)?;
+    pub(super) fn fs(&self) -> &F {
+        &self.fs
+    }
+
+    /// Path of a temporary file that nobody has.
+    pub(super) fn new_temporary(&self) -> io::Result<PathBuf> {
+        let dir = self.root.join("tmp");
+        self.ensure_dir(&dir)?;
+        Ok(dir.join(hex(&random::<16>(&*self.entropy))))
+    }
+
+    /// Makes a temporary file the object `key`.
+    pub(super) fn adopt(&self, tmp: &Path, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        self.name(tmp, &path).map_err(|source| Error::Store { key: key.into(), source })
+    }
+
+    /// Content first, then the name, then the directory that has it.
+    fn name(&self, tmp: &Path, path: &Path) -> io::Result<()> {
         let dir = parent(path);
         self.ensure_dir(&dir)?;
-        let tmp = tmp_dir.join(hex(&random::<16>(&*self.entropy)));
-        let written = self.fs.write_new(&tmp, bytes).and_then(|()| self.fs.sync_file(&tmp));
-        if let Err(error) = written.and_then(|()| self.fs.rename(&tmp, path)) {
-            // The temporary file is worthless now; when even its removal fails, `sweep` will have it.
-            let _ = self.fs.remove(&tmp);
-            return Err(error);
-        }
+        self.fs.sync_file(tmp)?;
+        self.fs.rename(tmp, path)?;
         self.fs.sync_dir(&dir)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let tmp = self.new_temporary()?;
+        let written = self.fs.write_new(&tmp, bytes).and_then(|()| self.name(&tmp, path));
+        if written.is_err() {
+            // Worthless now, or gone already; when even its removal fails, `sweep` will have it.
+            let _ = self.fs.remove(&tmp);
+        }
+        written
     }
 
     fn visit(&self, dir: &Path, key: &str, depth: usize, each: &mut dyn FnMut(&str, u64)) -> io::Result<()> {
@@ -92,7 +113,7 @@ impl<F: Fs> DirStore<F> {
     }
 }
 
-fn store_error(key: &str) -> impl Fn(io::Error) -> Error + '_ {
+pub(super) fn store_error(key: &str) -> impl Fn(io::Error) -> Error + '_ {
     move |source| match source.kind() {
         io::ErrorKind::NotFound => Error::Missing { key: key.into() },
         io::ErrorKind::UnexpectedEof => Error::damaged(key, "it is shorter than it must be"),

@@ -22,6 +22,10 @@ pub struct DirEntry {
 pub trait Fs: Send + Sync {
     /// Creates a file that must not exist, with this content.
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Adds to the end of a file. Only for what is received piece by piece; how such a file becomes an object is what is cut in tests.
+    fn append(&self, _path: &Path, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Makes a file's content durable.
     fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Moves a file, replacing the target.
@@ -136,6 +140,10 @@ impl Fs for OsFs {
             }
             other => other,
         }
+    }
+
+    fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new().append(true).open(path)?.write_all(bytes)
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {

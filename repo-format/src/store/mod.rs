@@ -5,6 +5,7 @@
 pub mod dir;
 pub mod fs;
 pub mod sim;
+pub mod staged;
 
 use crate::error::{Error, Result};
 

@@ -46,7 +46,6 @@ pub struct Bench {
     names: Arc<dyn Entropy>,
     repo: Repository,
     pub index: Index,
-    elsewhere: Option<Arc<dyn Elsewhere>>,
     seconds: Arc<AtomicI64>,
 }
 
@@ -89,7 +88,7 @@ fn fresh_index(repo: &Repository) -> Result<Index> {
 
 fn bring_up_to_date(repo: &Repository, index: &Index) -> Result<()> {
     let options = reconcile::Options { threads: 2, progress: &|_| {}, cancel: &AtomicBool::new(false) };
-    let found = reconcile(repo, index, &options)?;
+    let found = reconcile(repo.records(), index, &options)?;
     found.damaged.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
 }
 
@@ -116,7 +115,7 @@ impl Bench {
         let repo = init_repository(store.clone(), entropy.clone()).unwrap();
         let index = fresh_index(&repo).unwrap();
         let seconds = Arc::new(AtomicI64::new(1_800_000_000));
-        Self { fs, store, entropy, names, repo, index, elsewhere: None, seconds }
+        Self { fs, store, entropy, names, repo, index, seconds }
     }
 
     /// The same store and clock, opened with other keys and a new index.
@@ -135,20 +134,12 @@ impl Bench {
         let index = fresh_index(&repo)?;
         let (entropy, names) = (self.entropy.clone(), self.names.clone());
         let seconds = Arc::new(AtomicI64::new(self.seconds.load(Ordering::SeqCst)));
-        Ok(Self { fs: fs.clone(), store, entropy, names, repo, index, elsewhere: None, seconds })
+        Ok(Self { fs: fs.clone(), store, entropy, names, repo, index, seconds })
     }
 
     /// With an index that knows nothing and asks another one.
     pub fn learning_from(self, elsewhere: Arc<dyn Elsewhere>) -> Self {
-        Self { index: Index::in_memory().unwrap(), elsewhere: Some(elsewhere), ..self }
-    }
-
-    fn reader(&self) -> Reader<'_> {
-        let reader = Reader::new(&self.repo, &self.index);
-        match &self.elsewhere {
-            Some(elsewhere) => reader.with_elsewhere(&**elsewhere),
-            None => reader,
-        }
+        Self { index: Index::in_memory().unwrap(), repo: self.repo.with_elsewhere(elsewhere), ..self }
     }
 
     /// Enters into the index what other processes stored.
@@ -256,7 +247,7 @@ impl Bench {
         changed: Option<&[u64]>,
         before_commit: &mut dyn FnMut(&Self),
     ) -> Result<PointKey> {
-        let reader = self.reader();
+        let reader = Reader::new(&self.repo, &self.index);
         let mut start = SessionStart::begin(&reader, self.now())?;
         let parent = self.repo.latest_of(name)?;
         let chunks = (content.len() as u64).div_ceil(CHUNK as u64);
@@ -317,7 +308,7 @@ impl Bench {
 
     /// Backs up a disk that is zero but for chunks at some positions, whatever its size.
     pub fn backup_sparse(&self, name: &str, chunks: u64, positions: &[u64]) -> Result<PointKey> {
-        let reader = self.reader();
+        let reader = Reader::new(&self.repo, &self.index);
         let mut start = SessionStart::begin(&reader, self.now())?;
         let result = std::thread::scope(|scope| {
             let mut session = start.open(scope, &reader);
@@ -338,7 +329,7 @@ impl Bench {
 
     /// Backs up several disks in full as one point.
     pub fn backup_disks(&self, name: &str, disks: &[(&str, &[u8])]) -> Result<PointKey> {
-        let reader = self.reader();
+        let reader = Reader::new(&self.repo, &self.index);
         let mut start = SessionStart::begin(&reader, self.now())?;
         let result = std::thread::scope(|scope| {
             let mut session = start.open(scope, &reader);
@@ -395,7 +386,7 @@ impl Bench {
     }
 
     fn content(&self, manifest: &Manifest) -> Result<Vec<u8>> {
-        let reader = self.reader();
+        let reader = Reader::new(&self.repo, &self.index);
         let disk = manifest.disk(None)?;
         let mut content = vec![0; usize::try_from(disk.size_bytes).unwrap()];
         let tree = disk.tree(manifest.chunk_bytes);

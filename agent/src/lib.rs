@@ -18,6 +18,7 @@ pub mod priority;
 mod programs;
 pub mod progress;
 pub mod read_at;
+pub mod remote;
 pub mod restore;
 pub mod source;
 pub mod tracker;

@@ -3,7 +3,9 @@
 //! Which key opens it is the caller's business ([`Access`]); this file asks nobody and reads no environment.
 
 use crate::progress::{Counts, Progress, Unit};
+use crate::remote::{Client, Place, RemoteStore};
 use crossbeam_channel::{RecvTimeoutError, bounded};
+use repo_format::elsewhere::Elsewhere;
 use repo_format::entropy::{Entropy, SystemEntropy};
 use repo_format::index::Index;
 use repo_format::lease::{Lease, PinnedRoot, Purpose};
@@ -23,6 +25,35 @@ const FOOTER_THREADS: usize = 8;
 /// How often a session looks whether its lease is due.
 const LEASE_LOOK: Duration = Duration::from_secs(60);
 
+/// A store that is at hand, and the index that goes with it where that is not here.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+}
+
+impl Opened {
+    /// A directory.
+    pub fn directory(dir: &Path) -> Self {
+        Self { store: store(dir), elsewhere: None }
+    }
+
+    /// A repository of a server.
+    pub fn server(client: Client) -> Self {
+        let client = Arc::new(client);
+        Self { store: Arc::new(RemoteStore::new(client.clone())), elsewhere: Some(client) }
+    }
+
+    /// Opens the repository.
+    pub fn repository(&self, access: Access<'_>) -> Result<Repository> {
+        let repo = Repository::open(self.store.clone(), access, entropy())?;
+        Ok(match &self.elsewhere {
+            Some(elsewhere) => repo.with_elsewhere(elsewhere.clone()),
+            None => repo,
+        })
+    }
+}
+
 /// The store in a directory.
 pub fn store(dir: &Path) -> Arc<dyn Store> {
     Arc::new(DirStore::open(dir))
@@ -33,16 +64,14 @@ pub fn entropy() -> Arc<dyn Entropy> {
     Arc::new(SystemEntropy)
 }
 
-/// Opens the repository in a directory.
-pub fn repository(dir: &Path, access: Access<'_>) -> Result<Repository> {
-    Repository::open(store(dir), access, entropy())
-}
-
 /// Directory of the index of a store: below `index_dir`, one for each place a store lies at, so that two copies of one
 /// repository never share an index.
-pub fn index_dir_of(index_dir: &Path, store_dir: &Path) -> PathBuf {
-    let place = store_dir.canonicalize().unwrap_or_else(|_| store_dir.to_owned());
-    let hash = blake3::hash(std::os::unix::ffi::OsStrExt::as_bytes(place.as_os_str()));
+pub fn index_dir_of(index_dir: &Path, place: &Place) -> PathBuf {
+    let name = match place {
+        Place::Directory(dir) => dir.canonicalize().unwrap_or_else(|_| dir.clone()).into_os_string(),
+        Place::Server(address) => address.to_string().into(),
+    };
+    let hash = blake3::hash(std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str()));
     index_dir.join(&hash.to_hex()[..16])
 }
 

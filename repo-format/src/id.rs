@@ -102,9 +102,11 @@ impl WriterId {
     pub const OPERATOR: Self = Self([0; 16]);
 }
 
-/// First 16 bytes of a chunk's or node's id: what the index stores. The footer of the pack confirms the rest.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct EntryKey(pub [u8; 16]);
+id!(
+    /// First 16 bytes of a chunk's or node's id: what the index stores. The footer of the pack confirms the rest.
+    EntryKey,
+    16
+);
 
 /// Id of a pack's entry: a chunk's in data packs, a node's in tree packs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Every crate of the workspace with the crates of the workspace that it may use. Development dependencies count too.
 const ALLOWED: [(&str, &[&str]); 9] = [
     ("repo-format", &[]),
-    ("agent", &["repo-format"]),
+    ("agent", &["repo-format", "web-api"]),
     ("web-api", &["repo-format"]),
     ("web", &["repo-format", "web-api"]),
     ("kmod-logic", &[]),

@@ -3,6 +3,7 @@
 //! A write is acknowledged after its transaction is on disk (WAL, `synchronous=FULL`); writes that wait at the same time share a
 //! transaction. Other processes (`icecore-server admin`) may use the file at the same time: every write begins with BEGIN IMMEDIATE.
 
+pub mod agent;
 pub mod audit;
 pub mod error;
 pub mod event;
@@ -10,7 +11,9 @@ pub mod idempotency;
 pub mod log_in_link;
 pub mod open;
 mod readers;
+pub mod receipt;
 pub mod recovery_code;
+pub mod repository;
 mod row;
 pub mod session;
 pub mod settings;

@@ -1,12 +1,15 @@
 //! One file a noun: parse, one call, render. Who may come in was decided before (`http::access`).
 
 pub mod account;
+pub mod agents;
 pub mod audit;
 pub mod document;
 pub mod events;
 pub mod health;
 pub mod log_in;
 pub mod metrics;
+pub mod objects;
+pub mod repositories;
 pub mod sessions;
 pub mod settings;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod acting;
+pub mod agent;
 pub mod body;
 pub mod cookie;
 pub mod csrf;
@@ -15,5 +16,6 @@ pub mod peer;
 pub mod request;
 
 pub use acting::Acting;
+pub use agent::AgentCaller;
 pub use body::Body;
 pub use error::{ApiError, ApiResult};

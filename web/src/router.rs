@@ -10,8 +10,8 @@ mod tests;
 pub use document::openapi_json;
 
 use crate::auth::need::Need;
-use crate::handlers::{account, audit, document as document_handler, events, health, log_in, metrics, sessions};
-use crate::handlers::{settings, tokens, users};
+use crate::handlers::{account, agents, audit, document as document_handler, events, health, log_in, metrics};
+use crate::handlers::{objects, repositories, sessions, settings, tokens, users};
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
 use crate::state::App;
@@ -39,8 +39,9 @@ fn endpoint(need: Need, limits: Limits, routes: UtoipaMethodRouter<App>) -> Endp
 #[rustfmt::skip]
 fn endpoints() -> Vec<Endpoint> {
     use Limits as L;
-    use Need::{Nothing, Person};
+    use Need::{Agent, Nothing, Person};
     const READ: Need = Need::Right(Right::Read);
+    const AGENTS: Need = Need::Right(Right::Agents);
     const USERS: Need = Need::Right(Right::Users);
     const AUDIT: Need = Need::Right(Right::Audit);
     const SETTINGS: Need = Need::Right(Right::Settings);
@@ -77,6 +78,20 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(USERS,    L::SMALL, routes!(users::end_sessions)),
         endpoint(USERS,    L::SMALL, routes!(users::tokens)),
         endpoint(USERS,    L::SMALL, routes!(users::revoke_token)),
+        // Repositories and agents.
+        endpoint(READ,     L::SMALL, routes!(repositories::list)),
+        endpoint(AGENTS,   L::LONG,  routes!(repositories::add)),
+        endpoint(READ,     L::SMALL, routes!(agents::list)),
+        endpoint(AGENTS,   L::SMALL, routes!(agents::create)),
+        endpoint(AGENTS,   L::SMALL, routes!(agents::revoke)),
+        // What agents store and read.
+        endpoint(Agent,    L::LONG,  routes!(objects::list)),
+        endpoint(Agent,    L::OBJECT, routes!(objects::read)),
+        endpoint(Agent,    L::SMALL, routes!(objects::size)),
+        endpoint(Agent,    L::OBJECT, routes!(objects::store)),
+        endpoint(Agent,    L::SMALL, routes!(objects::remove)),
+        endpoint(Agent,    L::QUESTION, routes!(objects::packs_with)),
+        endpoint(Agent,    L::QUESTION, routes!(objects::persist)),
         // The server.
         endpoint(READ,     L::SMALL, routes!(settings::read)),
         endpoint(SETTINGS, L::SMALL, routes!(settings::change)),

@@ -4,7 +4,8 @@ use crate::auth::password::{Cost, Passwords};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{Database, user};
-use crate::state::{Announcer, App, Parts};
+use crate::repositories::Repositories;
+use crate::state::{Announcer, App, MAX_READS, MAX_UPLOADS, Parts};
 use crate::{auth, housekeeping, router, systemd, tls};
 use anyhow::Context as _;
 use axum_server::Handle;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 
 /// A request's head has to come within this, also the first after an idle while.
@@ -104,6 +105,9 @@ fn assemble(
         throttle: auth::throttle::Throttle::default(),
         events,
         metrics,
+        repositories: Repositories::new(config.data_dir.join("indexes")),
+        uploads: Semaphore::new(MAX_UPLOADS),
+        reads: Semaphore::new(MAX_READS),
         base_url: config.base_url(address),
         secure: config.is_secure(),
         started_at: clock.now(),

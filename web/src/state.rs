@@ -6,9 +6,10 @@ use crate::clock::Clock;
 use crate::db::{Batch, Database, Observer};
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::repositories::Repositories;
 use std::ops::Deref;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use web_api::event::Event;
 use web_api::unit::Time;
 
@@ -26,6 +27,12 @@ pub struct Parts {
     pub events: Arc<Events>,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,
+    /// What agents store into.
+    pub repositories: Repositories,
+    /// Packs that may arrive at the same time; others wait.
+    pub uploads: Semaphore,
+    /// Reads of objects at the same time; each holds what it answers in memory.
+    pub reads: Semaphore,
     /// Where people reach the server, for links.
     pub base_url: String,
     /// Whether that is over TLS, which cookies then insist on.
@@ -35,6 +42,11 @@ pub struct Parts {
     /// Becomes true when the server stops: streams end, nothing new begins.
     pub stopping: watch::Receiver<bool>,
 }
+
+/// As [`Parts::uploads`]: while a pack arrives it holds a piece in memory and a temporary file.
+pub const MAX_UPLOADS: usize = 32;
+/// As [`Parts::reads`].
+pub const MAX_READS: usize = 16;
 
 /// The server's parts. Cheap to clone.
 #[derive(Clone)]

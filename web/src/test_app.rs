@@ -6,8 +6,9 @@ use crate::auth::secret::{Kind, Secret};
 use crate::clock::Clock;
 use crate::db::session::StoredSession;
 use crate::db::{self, Database, user};
+use crate::repositories::Repositories;
 use crate::router;
-use crate::state::{Announcer, App, Parts};
+use crate::state::{Announcer, App, MAX_READS, MAX_UPLOADS, Parts};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -20,9 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
-use web_api::id::{SessionId, TokenId, UserId};
+use web_api::agent::Agent;
+use web_api::id::{AgentId, RepositoryId, SessionId, TokenId, UserId};
+use web_api::repository::Repository;
 use web_api::role::{Right, Role};
 use web_api::token::Token;
 use web_api::unit::Time;
@@ -84,6 +87,9 @@ impl TestApp {
             throttle: Default::default(),
             events,
             metrics,
+            repositories: Repositories::new(dir.path().join("indexes")),
+            uploads: Semaphore::new(MAX_UPLOADS),
+            reads: Semaphore::new(MAX_READS),
             base_url: "https://ice.example".into(),
             secure: true,
             started_at: clock.now(),
@@ -137,6 +143,31 @@ impl TestApp {
             last_used_at: None,
         };
         self.app.database.write(move |write| db::token::insert(write, &token, &hash)).await.unwrap();
+        Login::Token(secret.expose().to_owned())
+    }
+
+    /// Makes an agent of a repository that is not there.
+    pub async fn agent(&self) -> Login {
+        let (secret, now) = (Secret::generate(Kind::Agent), self.app.now());
+        let (hash, id) = (secret.hash(), RepositoryId::generate());
+        let name = format!("other-{id}");
+        let repository =
+            Repository { id, name: name.clone(), directory: name.clone(), format_id: name.clone(), created_at: now };
+        let agent = Agent {
+            id: AgentId::generate(),
+            name: name.clone(),
+            repository: name,
+            writer: "ab".repeat(16),
+            prefix: secret.prefix().into(),
+            created_at: now,
+            last_seen_at: None,
+            revoked_at: None,
+        };
+        let insert = move |write: &mut db::Write<'_>| {
+            db::repository::insert(write, &repository)?;
+            db::agent::insert(write, &agent, id, &hash)
+        };
+        self.app.database.write(insert).await.unwrap();
         Login::Token(secret.expose().to_owned())
     }
 

@@ -81,7 +81,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     let since = args.since.as_ref().map(|name| point::find(&repo, name)).transpose()?;
     let index = context.index(&repo)?;
-    let mut guarded = vec![Guarded { what: "the repository", path: context.repo_dir()?.to_owned() }];
+    let directory = context.place()?.directory();
+    let mut guarded: Vec<_> =
+        directory.map(|dir| Guarded { what: "the repository", path: dir.to_owned() }).into_iter().collect();
     guarded.extend(context.index_place()?.map(|path| Guarded { what: "the index", path }).filter(|g| g.path.exists()));
     let request = BackupRequest {
         sources: args.sources.clone(),

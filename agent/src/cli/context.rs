@@ -3,9 +3,11 @@
 use super::console::Console;
 use super::failure::{Code, Failure};
 use super::secrets::{self, Credential, KeyOptions};
+use super::server::ServerOptions;
 use super::signals;
-use agent::open;
+use agent::open::{self, Opened};
 use agent::progress::{self, Progress};
+use agent::remote::{Client, Options, Place};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use repo_format::Error;
@@ -16,22 +18,24 @@ use repo_format::manifest::{Manifest, StoredManifest};
 use repo_format::repair::rebuild_config;
 use repo_format::repository::{Access, Repository, read_config};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 /// Options that every verb has.
 #[derive(clap::Args)]
 pub struct Globals {
-    /// Directory of the repository
+    /// The repository: a directory, or https://SERVER/NAME
     #[arg(
         long,
         global = true,
-        value_name = "DIR",
+        value_name = "DIR|URL",
         env = "ICECORE_REPO",
         hide_env_values = true,
         help_heading = "Global options"
     )]
-    pub repo: Option<PathBuf>,
+    pub repo: Option<Place>,
+    #[command(flatten)]
+    pub server: ServerOptions,
     /// Write only JSON to standard output; an error is a JSON object on standard error
     #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
@@ -55,20 +59,21 @@ pub struct Globals {
     pub keys: KeyOptions,
 }
 
-fn open_with(dir: &Path, credential: &Credential) -> anyhow::Result<Repository> {
+fn open_with(opened: &Opened, credential: &Credential) -> anyhow::Result<Repository> {
     if let Credential::Kit(repository, _) = credential {
-        let config = read_config(&*open::store(dir))?;
+        let config = read_config(&*opened.store)?;
         if *repository != config.repository {
             let what = format!("the recovery kit is for repository {repository}, this one is {}", config.repository);
             return Err(Failure::new(Code::Key, what).next("use the kit of this repository").into());
         }
     }
-    Ok(open::repository(dir, credential.access())?)
+    Ok(opened.repository(credential.access())?)
 }
 
 /// What a verb gets.
 pub struct Context {
     globals: Globals,
+    opened: OnceLock<Opened>,
     /// Output.
     pub console: Console,
 }
@@ -76,7 +81,7 @@ pub struct Context {
 impl Context {
     /// From the options; touches nothing.
     pub fn new(globals: Globals, console: Console) -> Self {
-        Self { globals, console }
+        Self { globals, opened: OnceLock::new(), console }
     }
 
     /// Time now.
@@ -84,14 +89,41 @@ impl Context {
         self.globals.now.unwrap_or_else(Timestamp::now)
     }
 
-    /// The repository's directory.
-    pub fn repo_dir(&self) -> anyhow::Result<&Path> {
-        match self.globals.repo.as_deref() {
-            Some(dir) if !dir.as_os_str().is_empty() => Ok(dir),
-            _ => Err(Failure::new(Code::Usage, "no repository was named")
-                .next("give --repo DIR or set ICECORE_REPO")
-                .into()),
+    /// Where the repository is.
+    pub fn place(&self) -> anyhow::Result<&Place> {
+        match &self.globals.repo {
+            Some(Place::Directory(dir)) if dir.as_os_str().is_empty() => {}
+            Some(place) => return Ok(place),
+            None => {}
         }
+        let next = "give --repo DIR (or https://SERVER/NAME), or set ICECORE_REPO";
+        Err(Failure::new(Code::Usage, "no repository was named").next(next).into())
+    }
+
+    /// The repository's directory, for what only works there.
+    pub fn repo_dir(&self, work: &str) -> anyhow::Result<&Path> {
+        let place = self.place()?;
+        place.directory().ok_or_else(|| {
+            let what = format!("{place} is behind a server, and {work} works on a directory");
+            Failure::new(Code::Usage, what).next("do it on the machine that has the repository, with --repo DIR").into()
+        })
+    }
+
+    /// The store; a server is not asked yet.
+    pub fn opened(&self) -> anyhow::Result<&Opened> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = match self.place()? {
+            Place::Directory(dir) => Opened::directory(dir),
+            Place::Server(address) => {
+                let token = self.globals.server.token(self.console)?;
+                let (patience, cancel) = (self.globals.server.patience(), self.cancel()?);
+                let ca_file = self.globals.server.ca_file.as_deref();
+                Opened::server(Client::new(address.clone(), Options { token, ca_file, patience, cancel })?)
+            }
+        };
+        Ok(self.opened.get_or_init(|| opened))
     }
 
     /// Key options.
@@ -111,20 +143,19 @@ impl Context {
 
     /// The same; `used` hears what opened a key slot.
     pub fn open_and_tell(&self, used: &mut dyn FnMut(&Unlock<'_>)) -> anyhow::Result<Repository> {
-        let dir = self.repo_dir()?;
+        let place = self.opened()?;
         let opened = || {
             // Before anybody is asked for a passphrase.
-            read_config(&*open::store(dir))?;
+            read_config(&*place.store)?;
             match secrets::given(&self.globals.keys, self.console)? {
                 Some(credential) => {
-                    let repo = open_with(dir, &credential)?;
+                    let repo = open_with(place, &credential)?;
                     credential.unlock().iter().for_each(used);
                     Ok(repo)
                 }
-                None => secrets::asking(&mut |passphrase| match open::repository(
-                    dir,
-                    Access::Unlock(Unlock::Passphrase(passphrase)),
-                ) {
+                None => secrets::asking(&mut |passphrase| match place
+                    .repository(Access::Unlock(Unlock::Passphrase(passphrase)))
+                {
                     Err(Error::WrongPassphrase) => Ok(None),
                     other => {
                         let repo = other?;
@@ -134,7 +165,7 @@ impl Context {
                 }),
             }
         };
-        let repo = opened().with_context(|| format!("cannot open the repository in {}", dir.display()))?;
+        let repo = opened().with_context(|| self.cannot_open())?;
         self.warn_of_unsound(&repo);
         Ok(repo)
     }
@@ -142,13 +173,13 @@ impl Context {
     /// Opens the repository; when its configuration is lost and a recovery kit was given, writes the configuration again. Returns what
     /// was written, too.
     pub fn open_or_rebuild(&self) -> anyhow::Result<(Repository, Vec<String>)> {
-        let dir = self.repo_dir()?;
+        let place = self.opened()?;
         let lost =
-            read_config(&*open::store(dir)).is_err_and(|error| error.is_loss() || matches!(error, Error::NoRepository));
+            read_config(&*place.store).is_err_and(|error| error.is_loss() || matches!(error, Error::NoRepository));
         if lost && let Some(kit) = &self.globals.keys.recovery_kit {
             let kit = secrets::kit_content(kit, self.console)?;
-            let repo = rebuild_config(open::store(dir), kit, open::entropy())
-                .with_context(|| format!("cannot make the configuration of {} again", dir.display()))?;
+            let repo = rebuild_config(place.store.clone(), kit, open::entropy())
+                .with_context(|| format!("cannot make the configuration of {} again", place.store.describe()))?;
             return Ok((repo, [CONFIG_KEY, CONFIG_COPY_KEY].map(str::to_owned).into()));
         }
         Ok((self.open()?, Vec::new()))
@@ -175,12 +206,21 @@ impl Context {
 
     /// Opens the repository with a recovery kit, whatever other keys were named.
     pub fn open_with_kit(&self, file: &Path) -> anyhow::Result<Repository> {
-        let dir = self.repo_dir()?;
+        let place = self.opened()?;
         let opened = || {
-            read_config(&*open::store(dir))?;
-            open_with(dir, &secrets::kit_file(file, self.console)?)
+            read_config(&*place.store)?;
+            open_with(place, &secrets::kit_file(file, self.console)?)
         };
-        opened().with_context(|| format!("cannot open the repository in {}", dir.display()))
+        opened().with_context(|| self.cannot_open())
+    }
+
+    fn cannot_open(&self) -> String {
+        match &self.globals.repo {
+            Some(Place::Server(address)) => format!("cannot open the repository at {address}"),
+            place => {
+                format!("cannot open the repository in {}", place.iter().map(ToString::to_string).collect::<String>())
+            }
+        }
     }
 
     /// Opens the index and makes it say what the store holds. Damaged packs are a warning: they cost chunks, not the verb.
@@ -193,6 +233,10 @@ impl Context {
             }
             other => Err(other),
         })?;
+        if repo.elsewhere().is_some() {
+            // It learns from the server what is asked for; to list all that is there would be the work of hours.
+            return Ok(index);
+        }
         let progress = self.progress();
         let done = open::bring_up_to_date(repo, &index, &*progress, &*self.cancel()?)?;
         for (object, error) in &done.damaged {
@@ -206,8 +250,8 @@ impl Context {
 
     /// Where this repository's index lies; `None` when there is no place for it but memory.
     pub fn index_place(&self) -> anyhow::Result<Option<PathBuf>> {
-        let store_dir = self.repo_dir()?;
-        Ok(self.index_base().map(|base| open::index_dir_of(&base, store_dir)))
+        let place = self.place()?;
+        Ok(self.index_base().map(|base| open::index_dir_of(&base, place)))
     }
 
     fn index_base(&self) -> Option<PathBuf> {

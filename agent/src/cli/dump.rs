@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use super::point::{self, PointName};
-use agent::open;
 use anyhow::Context as _;
 use repo_format::dump;
 use repo_format::id::{ChunkId, NodeId};
@@ -62,7 +61,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let shown = match &args.what {
         What::Object { key } => {
             let repo = with_keys_if_given(context)?;
-            dump::object(&*open::store(context.repo_dir()?), key, repo.as_ref())?
+            dump::object(&*context.opened()?.store, key, repo.as_ref())?
         }
         What::File { file } => file_dump(file)?,
         What::Point { point } => {

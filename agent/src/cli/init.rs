@@ -36,7 +36,7 @@ fn chunk_size(text: &str) -> Result<u32, String> {
 
 /// Makes the repository.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let dir = context.repo_dir()?;
+    let dir = context.repo_dir("init")?;
     refuse_what_is_there(dir)?;
     let options = context.key_options();
     if options.recovery_kit.is_some() || options.writer_key.is_some() {

@@ -27,6 +27,7 @@ mod prune;
 mod repair;
 mod restore;
 mod secrets;
+mod server;
 mod show;
 mod signals;
 mod size;

@@ -152,6 +152,12 @@ pub fn passphrase_file(file: &Path, console: Console) -> anyhow::Result<Zeroizin
     Ok(line)
 }
 
+/// The token in a file, on its first line.
+pub fn token_file(file: &Path, console: Console) -> anyhow::Result<Zeroizing<String>> {
+    let text = secret_text(file, console)?;
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().trim().to_owned()))
+}
+
 /// The first bytes of a key file.
 pub fn key_file(file: &Path, console: Console) -> anyhow::Result<Zeroizing<[u8; KEY_FILE_BYTES]>> {
     let bytes = secret_bytes(file, console)?;

@@ -54,6 +54,8 @@ codes! {
     TimedOut = "timed_out", 408;
     /// It contradicts what is there, such as a name that is taken or the last admin.
     Conflict = "conflict", 409;
+    /// The session's lease lapsed or was revoked; what it stored stays and is not sent again.
+    LeaseLost = "lease_lost", 409;
     /// Somebody changed it since it was read; the ETag in If-Match is old.
     Changed = "changed", 412;
     /// The body is larger than this route allows.

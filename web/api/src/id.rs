@@ -43,6 +43,10 @@ id!(/// Names an API token.
     TokenId);
 id!(/// Names a one-time log-in link.
     LogInLinkId);
+id!(/// Names an agent.
+    AgentId);
+id!(/// Names a repository that the server keeps.
+    RepositoryId);
 id!(/// Names a job.
     JobId);
 

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod agent;
 pub mod audit;
 pub mod error;
 pub mod event;
@@ -13,7 +14,9 @@ pub mod health;
 pub mod id;
 pub mod job;
 pub mod log_in_link;
+pub mod object;
 pub mod page;
+pub mod repository;
 pub mod role;
 pub mod session;
 pub mod settings;

@@ -58,6 +58,8 @@ names! {
         Operate = "operate",
         /// Read what was backed up and write it back.
         Restore = "restore",
+        /// Add repositories, make and revoke agents.
+        Agents = "agents",
         /// Make, change and remove people's accounts, sessions and tokens.
         Users = "users",
         /// Read and verify the audit log.

@@ -42,7 +42,7 @@ impl Caller {
     pub fn meets(&self, need: Need) -> bool {
         match (need, &self.via) {
             (Need::Nothing, _) | (Need::Person, Via::Session { .. }) => true,
-            (Need::Person, Via::Token { .. }) => false,
+            (Need::Agent, _) | (Need::Person, Via::Token { .. }) => false,
             (Need::Right(right), Via::Session { .. }) => role::includes(self.role, right),
             (Need::Right(right), Via::Token { rights, .. }) => {
                 rights.contains(&right) && role::includes(self.role, right)

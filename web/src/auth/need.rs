@@ -9,6 +9,8 @@ pub enum Need {
     Nothing,
     /// A person's session. No token will do: it is about logging in itself, which a token must not change.
     Person,
+    /// An agent's secret. It opens the way to the objects of one repository and to nothing else.
+    Agent,
     /// A session whose role, or a token whose scope and owner's role, include the right.
     Right(Right),
 }
@@ -19,6 +21,7 @@ impl Need {
         match self {
             Self::Nothing => "nothing",
             Self::Person => "person",
+            Self::Agent => "agent",
             Self::Right(right) => right.name(),
         }
     }

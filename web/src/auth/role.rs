@@ -4,11 +4,12 @@ use web_api::role::{Right, Role};
 
 /// Who may what. Columns in the order of `Role::ALL`.
 #[rustfmt::skip]
-const TABLE: [(Right, [bool; 4]); 6] = [
+const TABLE: [(Right, [bool; 4]); 7] = [
     //                 viewer  operator restorer admin
     (Right::Read,     [true,   true,    true,    true]),
     (Right::Operate,  [false,  true,    false,   true]),
     (Right::Restore,  [false,  false,   true,    true]),
+    (Right::Agents,   [false,  false,   false,   true]),
     (Right::Users,    [false,  false,   false,   true]),
     (Right::Audit,    [false,  false,   false,   true]),
     (Right::Settings, [false,  false,   false,   true]),

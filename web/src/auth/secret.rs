@@ -17,6 +17,8 @@ pub enum Kind {
     Session,
     /// Of an API token.
     Token,
+    /// Of an agent.
+    Agent,
     /// Of a one-time log-in link.
     LogInLink,
 }
@@ -26,6 +28,7 @@ impl Kind {
         match self {
             Self::Session => "ics_",
             Self::Token => "ict_",
+            Self::Agent => "ica_",
             Self::LogInLink => "icl_",
         }
     }

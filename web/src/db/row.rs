@@ -3,7 +3,7 @@
 use super::{Error, Result};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use uuid::Uuid;
-use web_api::id::{LogInLinkId, SessionId, TokenId, UserId};
+use web_api::id::{AgentId, LogInLinkId, RepositoryId, SessionId, TokenId, UserId};
 use web_api::unit::Time;
 
 /// An id or a time in a column.
@@ -27,7 +27,7 @@ macro_rules! id_column {
     )+ };
 }
 
-id_column!(UserId SessionId TokenId LogInLinkId);
+id_column!(UserId SessionId TokenId LogInLinkId AgentId RepositoryId);
 
 impl ToSql for Column<Time> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

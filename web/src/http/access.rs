@@ -1,7 +1,7 @@
 //! The one door: finds out who makes a request and whether the route is for them. No handler runs before.
 
 use super::error::{ApiError, ApiResult};
-use super::{cookie, csrf};
+use super::{agent, cookie, csrf};
 use crate::auth::caller::{Caller, Via};
 use crate::auth::need::Need;
 use crate::auth::secret::{Kind, Secret};
@@ -39,7 +39,10 @@ pub async fn guard(State((app, need)): State<(App, Need)>, mut request: Request,
     if changes {
         csrf::check_origin(request.headers(), request.uri())?;
     }
-    if need != Need::Nothing {
+    if need == Need::Agent {
+        let agent = agent::agent(&app, request.headers()).await?;
+        request.extensions_mut().insert(agent);
+    } else if need != Need::Nothing {
         let caller = caller(&app, credential(request.headers(), app.secure)?).await?;
         if let (true, Via::Session { csrf_token, .. }) = (changes, &caller.via) {
             csrf::check_token(request.headers(), csrf_token)?;

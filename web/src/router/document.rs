@@ -51,7 +51,9 @@ fn document() -> OpenApi {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch, &mut item.head]
+        .into_iter()
+        .flatten()
 }
 
 /// Every operation says what it needs and that its errors come in the envelope.
@@ -59,6 +61,7 @@ fn annotate(operation: &mut Operation, need: Need) {
     let schemes: &[&str] = match need {
         Need::Nothing => &[],
         Need::Person => &[BY_SESSION],
+        Need::Agent => &[BY_TOKEN],
         Need::Right(_) => &[BY_SESSION, BY_TOKEN],
     };
     let requirement = |scheme: &&str| SecurityRequirement::new::<_, [String; 0], String>(*scheme, []);

@@ -19,6 +19,8 @@ enum Who {
     Session(Role),
     Token(Right),
     Overreaching,
+    /// One of another repository.
+    Agent,
 }
 
 const SESSIONS: [Who; 4] =
@@ -26,7 +28,7 @@ const SESSIONS: [Who; 4] =
 
 fn everybody() -> Vec<Who> {
     let tokens = Right::ALL.iter().map(|right| Who::Token(*right));
-    [Who::Nobody, Who::Overreaching].into_iter().chain(SESSIONS).chain(tokens).collect()
+    [Who::Nobody, Who::Overreaching, Who::Agent].into_iter().chain(SESSIONS).chain(tokens).collect()
 }
 
 fn people() -> Vec<Who> {
@@ -35,6 +37,10 @@ fn people() -> Vec<Who> {
 
 fn readers() -> Vec<Who> {
     [people(), vec![Who::Token(Right::Read), Who::Overreaching]].concat()
+}
+
+fn agents() -> Vec<Who> {
+    vec![Who::Agent]
 }
 
 fn admins_with(right: Right) -> Vec<Who> {
@@ -72,6 +78,18 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("DELETE /api/v1/users/{id}/sessions", admins_with(Right::Users)),
         ("GET /api/v1/users/{id}/tokens", admins_with(Right::Users)),
         ("DELETE /api/v1/users/{id}/tokens/{token_id}", admins_with(Right::Users)),
+        ("GET /api/v1/repositories", readers()),
+        ("POST /api/v1/repositories", admins_with(Right::Agents)),
+        ("GET /api/v1/agents", readers()),
+        ("POST /api/v1/agents", admins_with(Right::Agents)),
+        ("POST /api/v1/agents/{id}/revoke", admins_with(Right::Agents)),
+        ("GET /api/v1/repositories/{repository}/objects", agents()),
+        ("GET /api/v1/repositories/{repository}/objects/{key}", agents()),
+        ("HEAD /api/v1/repositories/{repository}/objects/{key}", agents()),
+        ("PUT /api/v1/repositories/{repository}/objects/{key}", agents()),
+        ("DELETE /api/v1/repositories/{repository}/objects/{key}", agents()),
+        ("POST /api/v1/repositories/{repository}/packs-with", agents()),
+        ("POST /api/v1/repositories/{repository}/persist", agents()),
         ("GET /api/v1/settings", readers()),
         ("PATCH /api/v1/settings", admins_with(Right::Settings)),
         ("GET /api/v1/events", readers()),
@@ -115,6 +133,7 @@ impl Callers {
             Who::Nobody => None,
             Who::Session(role) => Some(self.app.session(self.users[&role]).await),
             Who::Token(right) => Some(self.app.token(self.users[&Role::Admin], &[right]).await),
+            Who::Agent => Some(self.app.agent().await),
             Who::Overreaching => Some(self.app.token(self.users[&Role::Viewer], Right::ALL).await),
         }
     }
@@ -123,7 +142,14 @@ impl Callers {
 fn split(route: &str) -> (Method, String) {
     let (method, path) = route.split_once(' ').unwrap();
     let id = UserId::generate().to_string();
-    (method.parse().unwrap(), path.replace("{id}", &id).replace("{token_id}", &id))
+    (
+        method.parse().unwrap(),
+        path.replace("{id}", &id).replace("{token_id}", &id).replace("{repository}", "main").replace("{key}", "config"),
+    )
+}
+
+fn is_head(route: &str) -> bool {
+    route.starts_with("HEAD ")
 }
 
 #[test]
@@ -146,23 +172,31 @@ async fn every_caller_on_every_route_is_let_in_or_refused_as_the_table_says() {
             let answer = ask.send().await;
             let expected_refusal = match who {
                 _ if allowed.contains(&who) => "",
-                Who::Nobody => "not_logged_in",
+                Who::Nobody | Who::Agent => "not_logged_in",
                 _ => "forbidden",
             };
-            let refusal =
-                Some(answer.code()).filter(|code| ["not_logged_in", "forbidden", "cross_site"].contains(code));
+            let code = match (is_head(route), answer.status) {
+                // Such an answer has no body to say more.
+                (true, 401) => "not_logged_in",
+                (true, 403) => "forbidden",
+                _ => answer.code(),
+            };
+            let refusal = Some(code).filter(|code| ["not_logged_in", "forbidden", "cross_site"].contains(code));
             assert_eq!(refusal.unwrap_or_default(), expected_refusal, "{route} by {who:?}: {}", answer.body);
             assert!(answer.status < 500, "{route} by {who:?}: {}", answer.body);
             cells += 1;
         }
     }
-    assert_eq!(cells, table().len() * (2 + Role::ALL.len() + Right::ALL.len()));
+    assert_eq!(cells, table().len() * (3 + Role::ALL.len() + Right::ALL.len()));
 }
 
 #[tokio::test]
 async fn nothing_is_changed_by_cookie_without_the_csrf_token_or_from_another_site() {
     let callers = Callers::new().await;
-    for route in table().into_keys().filter(|route| !route.starts_with("GET ")) {
+    let reads = |route: &str| route.starts_with("GET ") || route.starts_with("HEAD ");
+    // Agents bring no cookies, and a cookie does not open their routes.
+    let of_people = table().into_iter().filter(|(route, allowed)| !reads(route) && *allowed != agents());
+    for (route, _) in of_people {
         let (method, path) = split(route);
         let Some(Login::Session { cookie, csrf_token }) = callers.login(Who::Session(Role::Admin)).await else {
             panic!()

@@ -1,0 +1,157 @@
+//! The store of a repository behind a server.
+
+use super::client::Client;
+use super::problem::Problem;
+use repo_format::gate::Object;
+use repo_format::store::Store;
+use repo_format::{Error, Result};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use reqwest::{Method, StatusCode};
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+use web_api::object::{LEASE_HEADER, ListedObject, MAX_ASKED_KEYS, MAX_READ_BYTES, PersistObjects, to_url};
+use web_api::page::Page;
+
+/// A repository's store over HTTPS.
+pub struct RemoteStore {
+    client: Arc<Client>,
+    /// The object of this process's lease; it goes with a manifest, for the server to look whether the session still stands.
+    lease: Mutex<Option<String>>,
+}
+
+impl RemoteStore {
+    /// Through a client.
+    pub fn new(client: Arc<Client>) -> Self {
+        Self { client, lease: Mutex::default() }
+    }
+
+    fn url(&self, key: &str) -> reqwest::Url {
+        self.client.address().url(&["objects", &to_url(key)])
+    }
+
+    fn read_piece(&self, key: &str, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>> {
+        let range = format!("bytes={offset_bytes}-{}", offset_bytes + length_bytes - 1);
+        let take = |response: reqwest::blocking::Response| {
+            if response.status() != StatusCode::PARTIAL_CONTENT {
+                return Err(broken("the server does not know ranges"));
+            }
+            let mut bytes = Vec::new();
+            response.take(length_bytes).read_to_end(&mut bytes).map_err(broken)?;
+            Ok(bytes)
+        };
+        let got = self.client.ask(&Method::GET, &self.url(key), |request| request.header(RANGE, &range), take);
+        got.map_err(|problem| match problem.about(key) {
+            // A range beyond the end is the one thing about a range that the server finds invalid.
+            Error::Refused(what) => Error::damaged(key, what),
+            other => other,
+        })
+    }
+
+    fn lease(&self) -> Option<String> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// An answer that ends too early, or is not what was asked for.
+fn broken(error: impl std::fmt::Display) -> Problem {
+    Problem::Unreachable(format!("the answer broke off: {error}"))
+}
+
+impl Store for RemoteStore {
+    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        let (object, lease) = (Object::of(key), self.lease());
+        let body = bytes::Bytes::copy_from_slice(bytes);
+        let finish = |request: reqwest::blocking::RequestBuilder| {
+            let request = request.header(CONTENT_TYPE, "application/octet-stream").body(body.clone());
+            match (&object, &lease) {
+                (Object::Manifest(_), Some(lease)) => request.header(LEASE_HEADER, lease),
+                _ => request,
+            }
+        };
+        self.client.ask(&Method::PUT, &self.url(key), finish, |_| Ok(())).map_err(|problem| problem.about(key))?;
+        if matches!(object, Object::Lease(..)) {
+            *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.into());
+        }
+        Ok(())
+    }
+
+    fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {
+        let mut at = offset_bytes;
+        for piece in buf.chunks_mut(usize::try_from(MAX_READ_BYTES).expect("some MiB fit")) {
+            let bytes = self.read_piece(key, at, piece.len() as u64)?;
+            if bytes.len() != piece.len() {
+                return Err(Error::damaged(key, "it is shorter than it must be"));
+            }
+            piece.copy_from_slice(&bytes);
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>> {
+        let take = |response: reqwest::blocking::Response| {
+            let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+            length.ok_or_else(|| broken("it does not say how long the object is"))
+        };
+        match self.client.ask(&Method::HEAD, &self.url(key), |request| request, take) {
+            Ok(size) => Ok(Some(size)),
+            Err(problem) => match problem.about(key) {
+                Error::Missing { .. } => Ok(None),
+                // An answer to HEAD has no words; the same refusal of a read has.
+                Error::KeyNeeded(_) => self.read_piece(key, 0, 1).map(|_| None),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()> {
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut url = self.client.address().url(&["objects"]);
+            url.query_pairs_mut().append_pair("prefix", prefix);
+            if let Some(cursor) = &cursor {
+                url.query_pairs_mut().append_pair("cursor", cursor);
+            }
+            let take = |response: reqwest::blocking::Response| response.json::<Page<ListedObject>>().map_err(broken);
+            let page = self
+                .client
+                .ask(&Method::GET, &url, |request| request, take)
+                .map_err(|problem| problem.about(prefix))?;
+            for object in &page.items {
+                each(&object.key, object.size_bytes.0);
+            }
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        match self.client.ask(&Method::DELETE, &self.url(key), |request| request, |_| Ok(())) {
+            Ok(()) => Ok(()),
+            Err(problem) => match problem.about(key) {
+                Error::Missing { .. } => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+
+    fn persist(&self, keys: &[String]) -> Result<()> {
+        let url = self.client.address().url(&["persist"]);
+        for keys in keys.chunks(MAX_ASKED_KEYS) {
+            let body = PersistObjects { keys: keys.to_vec() };
+            let done = self.client.ask(&Method::POST, &url, |request| request.json(&body), |_| Ok(()));
+            done.map_err(|problem| problem.about("objects"))?;
+        }
+        Ok(())
+    }
+
+    fn keeps_names(&self) -> bool {
+        true
+    }
+
+    fn describe(&self) -> String {
+        self.client.address().to_string()
+    }
+}

@@ -1,0 +1,53 @@
+//! Agents: the machines that back up into a repository of this server.
+
+use crate::id::AgentId;
+use crate::unit::Time;
+use serde::{Deserialize, Serialize};
+
+/// An agent, without its secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Agent {
+    /// Its id.
+    pub id: AgentId,
+    /// What people call it; unique.
+    pub name: String,
+    /// The repository that it stores into, by name.
+    pub repository: String,
+    /// The writer of that repository in whose name it stores, as 32 hexadecimal digits.
+    pub writer: String,
+    /// First characters of its secret, to recognise it.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: Time,
+    /// Its last request, to the minute.
+    pub last_seen_at: Option<Time>,
+    /// When it was revoked; from then on nothing that it sends is taken.
+    pub revoked_at: Option<Time>,
+}
+
+/// A new agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CreateAgent {
+    /// What people shall call it.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 64))]
+    pub name: String,
+    /// The repository that it may store into, by name.
+    pub repository: String,
+    /// The writer whose key file the machine has (`icecore key writer-export` says its id).
+    #[cfg_attr(feature = "openapi", schema(min_length = 32, max_length = 32))]
+    pub writer: String,
+}
+
+/// A new agent with its secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CreatedAgent {
+    /// The agent.
+    pub agent: Agent,
+    /// To be given to the machine. Missing when an idempotency key repeats a request, because it is shown once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}

@@ -1,0 +1,33 @@
+//! Repositories that this server keeps.
+
+use crate::id::RepositoryId;
+use crate::unit::Time;
+use serde::{Deserialize, Serialize};
+
+/// A repository.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Repository {
+    /// Its id on this server.
+    pub id: RepositoryId,
+    /// Its name, as in `https://SERVER/NAME`.
+    pub name: String,
+    /// Where it is on the server.
+    pub directory: String,
+    /// The id that stands in all of its objects.
+    pub format_id: String,
+    /// When it was added.
+    pub created_at: Time,
+}
+
+/// A repository that is there already, to be kept by this server from now on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AddRepository {
+    /// Its name here: small letters, digits and `-`.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 63))]
+    pub name: String,
+    /// Its directory on the server; `icecore init` makes one.
+    pub directory: String,
+}

@@ -1,0 +1,76 @@
+//! Agents. Of an agent's secret only the hash and the first characters are here.
+
+use super::row::Column;
+use super::{Result, Write};
+use crate::auth::secret::SecretHash;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use web_api::agent::Agent;
+use web_api::id::{AgentId, RepositoryId};
+use web_api::unit::Time;
+
+const COLUMNS: &str = "a.id, a.name, r.name, a.writer, a.prefix, a.created_at_ms, a.last_seen_at_ms, a.revoked_at_ms";
+const FROM: &str = "agents a JOIN repositories r ON r.id = a.repository_id";
+
+fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
+    Ok(Agent {
+        id: row.get::<_, Column<AgentId>>(0)?.0,
+        name: row.get(1)?,
+        repository: row.get(2)?,
+        writer: row.get(3)?,
+        prefix: row.get(4)?,
+        created_at: row.get::<_, Column<Time>>(5)?.0,
+        last_seen_at: row.get::<_, Option<Column<Time>>>(6)?.map(|column| column.0),
+        revoked_at: row.get::<_, Option<Column<Time>>>(7)?.map(|column| column.0),
+    })
+}
+
+/// Stores a new one.
+pub fn insert(write: &Write<'_>, agent: &Agent, repository: RepositoryId, secret: &SecretHash) -> Result<()> {
+    write.execute(
+        "INSERT INTO agents (id, secret_hash, name, repository_id, writer, prefix, created_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            Column(agent.id),
+            secret.0,
+            agent.name,
+            Column(repository),
+            agent.writer,
+            agent.prefix,
+            Column(agent.created_at),
+        ],
+    )?;
+    Ok(())
+}
+
+/// The agent of a secret.
+pub fn find(connection: &Connection, secret: &SecretHash) -> Result<Option<Agent>> {
+    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE a.secret_hash = ?1"))?;
+    Ok(query.query_row([secret.0], agent).optional()?)
+}
+
+/// One agent.
+pub fn get(connection: &Connection, id: AgentId) -> Result<Option<Agent>> {
+    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE a.id = ?1"))?;
+    Ok(query.query_row([Column(id)], agent).optional()?)
+}
+
+/// In the order of making, after one of them.
+pub fn page(connection: &Connection, after: Option<AgentId>, limit: u32) -> Result<Vec<Agent>> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE ?1 IS NULL OR a.id > ?1 ORDER BY a.id LIMIT ?2"
+    ))?;
+    let rows = query.query_map(params![after.map(Column), limit], agent)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Notes that it was heard of.
+pub fn seen(write: &Write<'_>, id: AgentId, at: Time) -> Result<()> {
+    write.execute("UPDATE agents SET last_seen_at_ms = ?2 WHERE id = ?1", params![Column(id), Column(at)])?;
+    Ok(())
+}
+
+/// Revokes it; whether it was there and not revoked.
+pub fn revoke(write: &Write<'_>, id: AgentId, at: Time) -> Result<bool> {
+    let sql = "UPDATE agents SET revoked_at_ms = ?2 WHERE id = ?1 AND revoked_at_ms IS NULL";
+    Ok(write.execute(sql, params![Column(id), Column(at)])? == 1)
+}

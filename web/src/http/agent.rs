@@ -1,0 +1,83 @@
+//! Requests of agents: who it is, which repository and which writer it stands for.
+
+use super::access;
+use super::error::{ApiError, ApiResult};
+use crate::auth::secret::{Kind, Secret};
+use crate::auth::session::NOTE_EVERY;
+use crate::db;
+use crate::state::App;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use repo_format::id::WriterId;
+use web_api::error::ErrorCode;
+use web_api::id::{AgentId, RepositoryId};
+
+/// The agent behind a request of a route that needs one.
+#[derive(Clone, Debug)]
+pub struct AgentCaller {
+    /// Its id.
+    pub id: AgentId,
+    /// Its name.
+    pub name: String,
+    /// The repository that it may use.
+    pub repository: String,
+    /// That repository's id.
+    pub repository_id: RepositoryId,
+    /// The writer in whose name it stores.
+    pub writer: WriterId,
+}
+
+/// Who that is, at this moment; revoked agents are nobody.
+pub async fn agent(app: &App, headers: &HeaderMap) -> ApiResult<AgentCaller> {
+    let secret = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+        .and_then(|text| Secret::parse(Kind::Agent, text.trim()))
+        .ok_or_else(|| no_agent(headers, app.secure))?;
+    let hash = secret.hash();
+    let found = app
+        .database
+        .read(move |connection| {
+            let Some(agent) = db::agent::find(connection, &hash)? else { return Ok(None) };
+            let repository = db::repository::named(connection, &agent.repository)?;
+            Ok::<_, db::Error>(repository.map(|repository| (agent, repository.id)))
+        })
+        .await?;
+    let Some((agent, repository_id)) = found.filter(|(agent, _)| agent.revoked_at.is_none()) else {
+        return Err(unknown("the agent is unknown or was revoked"));
+    };
+    let (id, now) = (agent.id, app.now());
+    if agent.last_seen_at.is_none_or(|seen| now.since(seen) >= NOTE_EVERY)
+        && let Err(error) = app.database.write(move |write| db::agent::seen(write, id, now)).await
+    {
+        // A full disk must not keep anybody from restoring.
+        tracing::warn!(%error, "it could not be noted when an agent was last seen");
+    }
+    let writer = agent.writer.parse().map_err(|error| ApiError::internal(&error))?;
+    Ok(AgentCaller { id, name: agent.name, repository: agent.repository, repository_id, writer })
+}
+
+/// Who comes as a person or a script is somebody, and not who this is for.
+fn no_agent(headers: &HeaderMap, secure: bool) -> ApiError {
+    const WHY: &str = "no agent's secret came with the request";
+    match access::credential(headers, secure) {
+        Ok(_) => ApiError::new(ErrorCode::Forbidden, "this is for agents").why(WHY),
+        Err(_) => unknown(WHY),
+    }
+}
+
+fn unknown(why: &str) -> ApiError {
+    ApiError::new(ErrorCode::NotLoggedIn, "this is for agents")
+        .why(why)
+        .next("give the machine its secret by --token-file or ICECORE_TOKEN")
+}
+
+impl FromRequestParts<App> for AgentCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, ApiError> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| ApiError::internal(&"a route asks for an agent and does not need one"))
+    }
+}

@@ -1,0 +1,144 @@
+//! What agents send: packs that stream in and are looked at as a whole before they get their name, and small records.
+//!
+//! Memory stays small however many send: a pack lies in a temporary file while it arrives. All work on files is done on threads
+//! that may block.
+
+use crate::http::{ApiError, ApiResult};
+use crate::repositories::Served;
+use axum::body::{Body, HttpBody as _};
+use repo_format::gate::{Denied, Object, check_pack};
+use repo_format::id::{PackId, WriterId};
+use repo_format::pack::{MAX_PACK_BYTES, PackKind};
+use repo_format::record::{HEADER_BYTES, MAX_BODY_BYTES, TAIL_BYTES};
+use repo_format::store::staged::Staged;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use web_api::error::ErrorCode;
+use web_api::unit::Time;
+
+/// Bytes that are gathered before they go to the file.
+const PIECE_BYTES: usize = 1 << 20;
+/// Largest record: a manifest's two.
+const MAX_RECORD_BYTES: usize = 2 * (HEADER_BYTES + TAIL_BYTES) + MAX_BODY_BYTES + (1 << 16);
+/// A sender that is silent for this long has gone.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Receives a pack, looks at every byte of it, stores it and enters it into the index.
+pub async fn pack(served: Arc<Served>, writer: WriterId, (kind, id): (PackKind, PackId), body: Body) -> ApiResult<()> {
+    let store = served.store().clone();
+    let mut staged = blocking(move || Ok(Staged::begin(&store)?)).await?;
+    let mut pieces = Pieces::new(body, MAX_PACK_BYTES);
+    while let Some(piece) = pieces.next().await? {
+        staged = blocking(move || {
+            staged.push(&piece)?;
+            Ok(staged)
+        })
+        .await?;
+    }
+    blocking(move || {
+        let info = check_pack(&served.gate(), writer, kind, &id, &staged)?;
+        // Sent once more, such as after an answer that was lost: it has the same bytes, or it would not have this name.
+        staged.commit(&kind.key(&id))?;
+        Ok(served.enter(id, &info)?)
+    })
+    .await
+}
+
+/// Receives a record and stores it as the rules allow.
+pub async fn record(
+    served: Arc<Served>,
+    writer: WriterId,
+    key: String,
+    lease: Option<String>,
+    body: Body,
+    now: Time,
+) -> ApiResult<u64> {
+    let mut bytes = Vec::new();
+    let mut pieces = Pieces::new(body, MAX_RECORD_BYTES as u64);
+    while let Some(piece) = pieces.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    blocking(move || {
+        let now = jiff::Timestamp::from_millisecond(now.ms()).map_err(|error| ApiError::internal(&error))?;
+        // A session begins with its lease, and knows from then on what is condemned.
+        let gate = match Object::of(&key) {
+            Object::Lease(_, 0) => served.renew_gate()?,
+            _ => served.gate(),
+        };
+        let _one_at_a_time = served.lock_records();
+        gate.accept(&**served.store(), writer, (&key, &bytes), lease.as_deref(), now)?;
+        Ok(bytes.len() as u64)
+    })
+    .await
+}
+
+/// Runs what blocks.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + Send + 'static) -> ApiResult<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
+}
+
+/// A body in pieces of some size, within a limit.
+struct Pieces {
+    body: Body,
+    left_bytes: u64,
+    ended: bool,
+}
+
+impl Pieces {
+    fn new(body: Body, limit_bytes: u64) -> Self {
+        Self { body, left_bytes: limit_bytes, ended: false }
+    }
+
+    async fn next(&mut self) -> ApiResult<Option<Vec<u8>>> {
+        let mut piece = Vec::new();
+        while !self.ended && piece.len() < PIECE_BYTES {
+            let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
+            let frame = tokio::time::timeout(SILENCE, frame).await.map_err(|_| cut_off("nothing came for a minute"))?;
+            let Some(frame) = frame else {
+                self.ended = true;
+                break;
+            };
+            let frame = frame.map_err(|error| cut_off(&error.to_string()))?;
+            let Ok(data) = frame.into_data() else { continue };
+            self.left_bytes = self.left_bytes.checked_sub(data.len() as u64).ok_or_else(|| {
+                ApiError::new(ErrorCode::TooLarge, "the object is larger than any of its kind may be")
+            })?;
+            piece.extend_from_slice(&data);
+        }
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+}
+
+fn cut_off(why: &str) -> ApiError {
+    ApiError::new(ErrorCode::TimedOut, "the object did not arrive as a whole").why(why).next("send it again")
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        let words = denied.to_string();
+        match denied {
+            Denied::Forbidden(_) => Self::new(ErrorCode::Forbidden, words),
+            Denied::Exists(_) => Self::new(ErrorCode::Conflict, words).why("objects are never replaced"),
+            Denied::Wrong(_) => Self::new(ErrorCode::Invalid, words),
+            Denied::LeaseLost => {
+                Self::new(ErrorCode::LeaseLost, words).next("start the backup again: what is stored is not sent again")
+            }
+            Denied::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<repo_format::Error> for ApiError {
+    fn from(error: repo_format::Error) -> Self {
+        match error {
+            repo_format::Error::Missing { .. } => Self::not_found("object"),
+            other => {
+                tracing::error!(error = %other, "the repository's store failed");
+                Self::new(ErrorCode::Unavailable, "the repository cannot be used at the moment")
+                    .next("try again; if it lasts, look into the server's log")
+                    .retry_after(Duration::from_secs(5))
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The repositories that this server keeps: each opened once, without a key, and shared by all requests.
+//!
+//! What a writer may do is `repo_format::gate`'s to say; here is what has to be kept in memory for it, and what may not happen at
+//! the same time.
+
+use anyhow::Context as _;
+use repo_format::error::Error;
+use repo_format::gate::Gate;
+use repo_format::id::{PackId, RepositoryId as FormatId};
+use repo_format::index::Index;
+use repo_format::pack::PackInfo;
+use repo_format::reconcile::{self, reconcile};
+use repo_format::store::dir::DirStore;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// Threads that read footers when an index is brought up to date.
+const FOOTER_THREADS: usize = 2;
+
+/// One repository.
+pub struct Served {
+    store: Arc<DirStore>,
+    format_id: FormatId,
+    gate: RwLock<Arc<Gate>>,
+    index: Index,
+    /// What is looked at before a record is stored must not change until it is.
+    records: Mutex<()>,
+}
+
+impl Served {
+    /// Opens a repository and brings its index up to date. Blocks, for long when the index is new.
+    pub fn open(directory: &Path, index_dir: &Path) -> anyhow::Result<Self> {
+        let store = Arc::new(DirStore::open(directory));
+        let gate =
+            Gate::open(&*store).with_context(|| format!("cannot open the repository in {}", directory.display()))?;
+        let format_id = gate.repository();
+        let index = Index::open(index_dir, &format_id)?;
+        let options =
+            reconcile::Options { threads: FOOTER_THREADS, progress: &|_| {}, cancel: &AtomicBool::new(false) };
+        let done = reconcile(gate.records(&*store), &index, &options)?;
+        for (object, error) in &done.damaged {
+            tracing::warn!(object, %error, "a pack cannot be used");
+        }
+        Ok(Self { store, format_id, gate: RwLock::new(Arc::new(gate)), index, records: Mutex::default() })
+    }
+
+    /// The objects.
+    pub fn store(&self) -> &Arc<DirStore> {
+        &self.store
+    }
+
+    /// The id that stands in them.
+    pub fn format_id(&self) -> FormatId {
+        self.format_id
+    }
+
+    /// What all writers stored.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The rules as of the last session that began.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Learns who was revoked and what was condemned, damaged or verified meanwhile. Blocks.
+    pub fn renew_gate(&self) -> Result<Arc<Gate>, Error> {
+        let gate = Arc::new(Gate::open(&*self.store)?);
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate.clone();
+        Ok(gate)
+    }
+
+    /// Held while a record is looked at and stored.
+    pub fn lock_records(&self) -> MutexGuard<'_, ()> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a pack that is durable. Blocks.
+    pub fn enter(&self, pack: PackId, info: &PackInfo) -> Result<(), Error> {
+        self.index.insert(&[(pack, info)])
+    }
+}
+
+/// Those that were opened, by their place.
+pub struct Repositories {
+    index_dir: PathBuf,
+    open: Mutex<HashMap<PathBuf, Arc<Served>>>,
+}
+
+impl Repositories {
+    /// None is open yet; indexes lie below this directory.
+    pub fn new(index_dir: PathBuf) -> Self {
+        Self { index_dir, open: Mutex::default() }
+    }
+
+    /// The repository in a directory, opened by whoever needs it first; the others wait. Blocks.
+    pub fn get(&self, directory: &Path) -> anyhow::Result<Arc<Served>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(served) = open.get(directory) {
+            return Ok(served.clone());
+        }
+        std::fs::create_dir_all(&self.index_dir)
+            .with_context(|| format!("cannot make {}", self.index_dir.display()))?;
+        let served = Arc::new(Served::open(directory, &self.index_dir)?);
+        open.insert(directory.to_owned(), served.clone());
+        Ok(served)
+    }
+}

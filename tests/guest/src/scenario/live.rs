@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::direct::{AlignedBuffer, DirectFile};
 use crate::disk::Disk;
 use crate::dm::Mapped;
 use crate::icecore::{Detached, Point, Repository, ensure_nothing_left};
@@ -63,11 +64,15 @@ pub struct TestDisk {
 }
 
 impl TestDisk {
-    /// Makes it; what the machine's disk holds elsewhere does not matter.
+    /// Makes it, without the signatures that other scenarios left at its beginning and end; a backup goes by some of them.
     pub fn make(name: &str, disk: Disk, first_sector: u64, sectors: u64) -> Result<Self> {
         let table = format!("0 {sectors} linear {} {first_sector}", disk.node()?.display());
         let mapped = Mapped::new(name, &table)?;
         let node = mapped.node()?;
+        let (file, empty) = (DirectFile::open(&node)?, AlignedBuffer::new(1 << 20));
+        for start in [0, (sectors * 512).saturating_sub(1 << 20)] {
+            file.write(&empty, start).context("cannot empty a disk under test")?;
+        }
         Ok(Self { mapped, node })
     }
 

@@ -13,10 +13,10 @@ pub fn icecore_program() -> Result<PathBuf> {
     found(&PROGRAM, "ICECORE_BIN", "agent", "icecore")
 }
 
-/// The server to test: `ICECORE_SERVER_BIN` when set, else what cargo builds from this workspace (once a process).
+/// The server to test: `ICECORE_BIN_SERVER` when set, else what cargo builds from this workspace (once a process).
 pub fn server_program() -> Result<PathBuf> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    found(&PROGRAM, "ICECORE_SERVER_BIN", "web", "icecore-server")
+    found(&PROGRAM, "ICECORE_BIN_SERVER", "web", "icecore-server")
 }
 
 fn found(program: &OnceLock<Result<PathBuf, String>>, variable: &str, package: &str, name: &str) -> Result<PathBuf> {

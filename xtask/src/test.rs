@@ -100,7 +100,7 @@ fn rust_steps(soak: bool) -> Result<Vec<(&'static str, Command)>> {
     let mut tests = test_runner()?;
     // Built by the step before; so no test starts cargo again.
     let programs = target_dir()?.join("debug");
-    tests.env("ICECORE_BIN", programs.join("icecore")).env("ICECORE_SERVER_BIN", programs.join("icecore-server"));
+    tests.env("ICECORE_BIN", programs.join("icecore")).env("ICECORE_BIN_SERVER", programs.join("icecore-server"));
     if soak {
         tests.env("ICECORE_SOAK", "1").env("PROPTEST_CASES", "20000");
     }

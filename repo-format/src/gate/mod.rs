@@ -97,7 +97,7 @@ impl Gate {
         known.may_begin(writer).map_err(|error| Denied::Forbidden(format!("begin a session: {error}")))
     }
 
-    /// Whether a writer may see that an object is there, and read of it what [`Gate::readable`] says.
+    /// Whether a writer may see that an object is there, and read of it what [`Gate::may_read`] allows.
     pub fn may_see(&self, store: &dyn Store, writer: WriterId, object: &Object) -> Result<bool, Denied> {
         Ok(match object {
             Object::KeySlot | Object::Unknown => false,

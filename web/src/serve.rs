@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{Database, user};
 use crate::repositories::Repositories;
-use crate::state::{Announcer, App, MAX_READS, MAX_UPLOADS, Parts};
+use crate::state::{Announcer, App, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
 use crate::{auth, housekeeping, router, systemd, tls};
 use anyhow::Context as _;
 use axum_server::Handle;
@@ -107,7 +107,7 @@ fn assemble(
         metrics,
         repositories: Repositories::new(config.data_dir.join("indexes")),
         uploads: Semaphore::new(MAX_UPLOADS),
-        reads: Semaphore::new(MAX_READS),
+        in_memory: Semaphore::new(MAX_IN_MEMORY),
         base_url: config.base_url(address),
         secure: config.is_secure(),
         started_at: clock.now(),

@@ -31,8 +31,8 @@ pub struct Parts {
     pub repositories: Repositories,
     /// Packs that may arrive at the same time; others wait.
     pub uploads: Semaphore,
-    /// Reads of objects at the same time; each holds what it answers in memory.
-    pub reads: Semaphore,
+    /// Records that arrive and reads of objects at the same time; each lies in memory.
+    pub in_memory: Semaphore,
     /// Where people reach the server, for links.
     pub base_url: String,
     /// Whether that is over TLS, which cookies then insist on.
@@ -45,8 +45,8 @@ pub struct Parts {
 
 /// As [`Parts::uploads`]: while a pack arrives it holds a piece in memory and a temporary file.
 pub const MAX_UPLOADS: usize = 32;
-/// As [`Parts::reads`].
-pub const MAX_READS: usize = 16;
+/// As [`Parts::in_memory`].
+pub const MAX_IN_MEMORY: usize = 16;
 
 /// The server's parts. Cheap to clone.
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use crate::db::session::StoredSession;
 use crate::db::{self, Database, user};
 use crate::repositories::Repositories;
 use crate::router;
-use crate::state::{Announcer, App, MAX_READS, MAX_UPLOADS, Parts};
+use crate::state::{Announcer, App, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -89,7 +89,7 @@ impl TestApp {
             metrics,
             repositories: Repositories::new(dir.path().join("indexes")),
             uploads: Semaphore::new(MAX_UPLOADS),
-            reads: Semaphore::new(MAX_READS),
+            in_memory: Semaphore::new(MAX_IN_MEMORY),
             base_url: "https://ice.example".into(),
             secure: true,
             started_at: clock.now(),

@@ -98,7 +98,7 @@ impl Store for RemoteStore {
             Err(problem) => match problem.about(key) {
                 Error::Missing { .. } => Ok(None),
                 // An answer to HEAD has no words; the same refusal of a read has.
-                Error::KeyNeeded(_) => self.read_piece(key, 0, 1).map(|_| None),
+                refused @ Error::KeyNeeded(_) => Err(self.read_piece(key, 0, 1).err().unwrap_or(refused)),
                 error => Err(error),
             },
         }

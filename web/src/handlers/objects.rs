@@ -112,7 +112,7 @@ pub async fn read(
     let served = served(&app, &agent, &repository).await?;
     let key = from_url(&key);
     let (first, last) = range(&headers)?;
-    let _permit = app.reads.acquire().await.map_err(|error| ApiError::internal(&error))?;
+    let _permit = app.in_memory.acquire().await.map_err(|error| ApiError::internal(&error))?;
     let (bytes, size) = blocking(move || {
         let size = size_of(&served, &agent, &key)?;
         if last >= size {
@@ -175,6 +175,8 @@ pub async fn store(
         ingest::pack(served, agent.writer, (kind, id), body).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
+    // Not behind the packs: a lease must be renewed while slow ones arrive.
+    let _permit = app.in_memory.acquire().await.map_err(|error| ApiError::internal(&error))?;
     let lease = headers.get(LEASE_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let now = app.now();
     let size_bytes = ingest::record(served, agent.writer, key, lease, body, now).await?;

@@ -15,6 +15,7 @@ pub mod open;
 pub mod output;
 pub mod point_disk;
 pub mod priority;
+pub mod private_file;
 mod programs;
 pub mod progress;
 pub mod read_at;

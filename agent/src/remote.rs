@@ -5,11 +5,17 @@
 
 mod address;
 mod client;
+mod connection;
+pub mod enrolled;
 mod index;
+pub mod login;
 mod problem;
 mod store;
+pub mod trust;
+mod url_text;
 
-pub use address::{Address, Place};
-pub use client::{Client, Options};
+pub use address::{Address, Place, server_url};
+pub use client::Client;
+pub use connection::{Connection, Options, Tell};
 pub use problem::Problem;
 pub use store::RemoteStore;

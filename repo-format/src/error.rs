@@ -109,6 +109,14 @@ pub enum Error {
     /// Something the caller asked for cannot be done as asked.
     #[error("{0}")]
     Refused(String),
+    /// Whoever keeps the store does not let this caller do that; another login may.
+    #[error("{what}")]
+    AccessRefused {
+        /// What was refused, and by whom.
+        what: String,
+        /// What lifts it.
+        next: String,
+    },
 }
 
 /// Result with this crate's error.

@@ -30,21 +30,22 @@ pub struct Tombstone {
     pub reason: String,
 }
 
+/// Body of a pardon or an execution.
 #[derive(Serialize, Deserialize)]
-struct Mark {
-    manifest: ManifestId,
-    at: Timestamp,
+pub(crate) struct Mark {
+    pub(crate) manifest: ManifestId,
+    pub(crate) at: Timestamp,
 }
 
-fn tombstone_key(manifest: &ManifestId) -> String {
+pub(crate) fn tombstone_key(manifest: &ManifestId) -> String {
     format!("tombstones/{manifest}")
 }
 
-fn pardon_key(manifest: &ManifestId) -> String {
+pub(crate) fn pardon_key(manifest: &ManifestId) -> String {
     format!("pardons/{manifest}")
 }
 
-fn execution_key(manifest: &ManifestId) -> String {
+pub(crate) fn execution_key(manifest: &ManifestId) -> String {
     format!("executions/{manifest}")
 }
 

@@ -7,6 +7,7 @@ use crate::entropy::random;
 use crate::error::{Error, Result};
 use crate::id::{LeaseId, ManifestId, NodeId, WriterId};
 use crate::record::{self, MaySign};
+use crate::records::Records;
 use crate::repository::Repository;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -143,11 +144,16 @@ impl Lease {
 ///
 /// A listing of a directory that changes may miss a lease that is being renewed, so two listings must agree.
 pub fn list(repo: &Repository) -> Result<Vec<LeaseBody>> {
+    list_of(repo.records())
+}
+
+/// The same without keys.
+pub(crate) fn list_of(records: Records<'_>) -> Result<Vec<LeaseBody>> {
     let mut before = None;
     for _ in 0..MAX_LISTINGS {
-        let objects = repo.store().keys("leases/")?;
+        let objects = records.store.keys("leases/")?;
         if before.as_ref() == Some(&objects)
-            && let Some(leases) = load(repo, &objects)?
+            && let Some(leases) = load(records, &objects)?
         {
             return Ok(leases);
         }
@@ -159,17 +165,17 @@ pub fn list(repo: &Repository) -> Result<Vec<LeaseBody>> {
 const MAX_LISTINGS: usize = 64;
 
 /// Loads the leases of a listing; `None` when one of them is gone already.
-fn load(repo: &Repository, objects: &[String]) -> Result<Option<Vec<LeaseBody>>> {
+fn load(records: Records<'_>, objects: &[String]) -> Result<Option<Vec<LeaseBody>>> {
     let mut leases: Vec<LeaseBody> = Vec::new();
     for object in objects {
         if parse(object).is_none() {
             return Err(Error::damaged(object, "it is no lease's name"));
         }
-        let bytes = match repo.store().get(object) {
+        let bytes = match records.store.get(object) {
             Err(Error::Missing { .. }) => return Ok(None),
             other => other?,
         };
-        let body: LeaseBody = repo.decode_record(object, record::LEASE, &bytes, MaySign::Writers)?;
+        let body: LeaseBody = records.decode(object, record::LEASE, &bytes, MaySign::Writers)?;
         // Keys are sorted: a later object of the same lease replaces the earlier one.
         leases.retain(|known| known.lease != body.lease);
         leases.push(body);

@@ -27,7 +27,7 @@ struct File {
 }
 
 /// A writer as the repository's `writers/` records describe it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WriterRecord {
     /// Its name.
     pub writer: WriterId,

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::{RepositoryId, WriterId};
 use crate::keys::{Keys, MasterSecret};
 use crate::record::{self, MaySign};
+use crate::records::Records;
 use crate::sign::{KnownWriter, Signer, Signers, Standing, VerifyKey};
 use crate::store::Store;
 use crate::writer_key::WriterRecord;
@@ -97,6 +98,27 @@ fn read_one(
         .json(object)?;
     found.key()?;
     if found.writer == writer { Ok(found) } else { Err(Error::damaged(object, "it belongs to another writer")) }
+}
+
+/// Looks at a record that shall be added: whose it is, its revision, and the revision that comes next for that writer. A later
+/// revision may only revoke, and nothing takes that back: records do not hold their revision, so an old one could be put as a new one.
+pub(crate) fn check_next(records: Records<'_>, (object, bytes): (&str, &[u8])) -> Result<(WriterId, u32, u32)> {
+    let wrong = |what: &str| Error::damaged(object, what);
+    let (writer, revision) = parse(object).ok_or_else(|| wrong("it is no writer's name"))?;
+    let record: WriterRecord = records.decode(object, record::WRITER, bytes, MaySign::Operator)?;
+    record.key()?;
+    if record.writer != writer {
+        return Err(wrong("it belongs to another writer"));
+    }
+    let known = read(records.store, records.repository, records.signers)?;
+    let Some(highest) = known.highest_revision(&writer) else { return Ok((writer, revision, 0)) };
+    let before = known.of(&writer).ok_or_else(|| wrong("no sound record of this writer comes before it"))?;
+    let changes_nothing_else = WriterRecord { revoked_at: record.revoked_at, ..before.clone() } == record;
+    if !changes_nothing_else || (before.revoked_at.is_some() && record.revoked_at != before.revoked_at) {
+        return Err(wrong("it changes more than whether the writer is revoked"));
+    }
+    let next = highest.checked_add(1).ok_or_else(|| wrong("no revision comes after the last"))?;
+    Ok((writer, revision, next))
 }
 
 impl Writers {

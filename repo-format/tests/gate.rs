@@ -1,98 +1,18 @@
 //! Writers behind somebody without keys: what they can do is back up their own disks, whatever they send.
 
+use crate::support::guarded::Guarded;
 use crate::support::{Bench, DAY, disk};
-use jiff::{SignedDuration, Timestamp};
-use repo_format::gate::{Denied, Gate, Object, check_pack};
+use jiff::SignedDuration;
+use repo_format::Error;
+use repo_format::gate::{Denied, Gate, Object, Party, check_pack};
 use repo_format::id::{PackId, WriterId};
 use repo_format::keys::WriterKeys;
 use repo_format::lease::{LEASE_TTL, LeaseBody, Purpose};
 use repo_format::pack::PackKind;
 use repo_format::record;
 use repo_format::repository::Access;
-use repo_format::store::Store;
 use repo_format::writer_key;
-use repo_format::{Error, Result};
-use std::sync::{Arc, Mutex};
-
-/// A store as a writer sees it through the gate: what a transport does, without one.
-struct Guarded {
-    behind: Arc<dyn Store>,
-    writer: WriterId,
-    now: Timestamp,
-    lease: Mutex<Option<String>>,
-}
-
-fn refused(denied: Denied) -> Error {
-    match denied {
-        Denied::LeaseLost => Error::LeaseLost,
-        Denied::Store(error) => error,
-        other => Error::Refused(other.to_string()),
-    }
-}
-
-impl Guarded {
-    fn gate(&self) -> Result<Gate> {
-        Gate::open(&*self.behind)
-    }
-}
-
-impl Store for Guarded {
-    fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
-        let gate = self.gate()?;
-        if let Object::Pack(kind, id) = Object::of(key) {
-            check_pack(&gate, self.writer, kind, &id, bytes).map_err(refused)?;
-            return self.behind.put(key, bytes);
-        }
-        let mut lease = self.lease.lock().unwrap();
-        gate.accept(&*self.behind, self.writer, (key, bytes), lease.as_deref(), self.now).map_err(refused)?;
-        if matches!(Object::of(key), Object::Lease(..)) {
-            *lease = Some(key.into());
-        }
-        Ok(())
-    }
-
-    fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {
-        let part = (offset_bytes, buf.len() as u64);
-        match self.gate()?.may_read(&*self.behind, self.writer, (key, &Object::of(key)), part) {
-            Err(Denied::Wrong(_)) => Err(Error::Missing { key: key.into() }),
-            other => other.map_err(refused).and_then(|()| self.behind.read_at(key, offset_bytes, buf)),
-        }
-    }
-
-    fn size(&self, key: &str) -> Result<Option<u64>> {
-        let seen = self.gate()?.may_see(&*self.behind, self.writer, &Object::of(key)).map_err(refused)?;
-        if seen { self.behind.size(key) } else { Ok(None) }
-    }
-
-    fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()> {
-        let gate = self.gate()?;
-        let mut found = Vec::new();
-        self.behind.list(prefix, &mut |key, size| found.push((key.to_owned(), size)))?;
-        for (key, size) in found {
-            if gate.may_see(&*self.behind, self.writer, &Object::of(&key)).map_err(refused)? {
-                each(&key, size);
-            }
-        }
-        Ok(())
-    }
-
-    fn delete(&self, key: &str) -> Result<()> {
-        self.gate()?.may_delete(&*self.behind, self.writer, (key, &Object::of(key))).map_err(refused)?;
-        self.behind.delete(key)
-    }
-
-    fn persist(&self, _keys: &[String]) -> Result<()> {
-        Ok(())
-    }
-
-    fn keeps_names(&self) -> bool {
-        true
-    }
-
-    fn describe(&self) -> String {
-        "guarded".into()
-    }
-}
+use std::sync::Arc;
 
 struct Machine {
     bench: Bench,
@@ -110,8 +30,7 @@ fn copy(keys: &WriterKeys) -> WriterKeys {
 }
 
 fn behind_gate(bench: &Bench, keys: &WriterKeys) -> Bench {
-    let (behind, writer, now) = (bench.store(), keys.writer, bench.now());
-    let store = Arc::new(Guarded { behind, writer, now, lease: Mutex::default() });
+    let store = Arc::new(Guarded::new(bench, Party::Writer(keys.writer)));
     bench.through(&bench.fs, store, Access::Writer(Box::new(copy(keys)))).unwrap()
 }
 
@@ -197,7 +116,8 @@ fn writers_of_one_group_share_at_once_and_the_index_says_so() {
     let mut keys = Vec::new();
     index.each_key(&mut |key| keys.push(key)).unwrap();
     let gate = gate(&bench);
-    let of = |keys_of: &WriterKeys, kind| gate.packs_with(&index, keys_of.writer, kind, &keys).unwrap().len();
+    let of =
+        |keys_of: &WriterKeys, kind| gate.packs_with(&index, Party::Writer(keys_of.writer), kind, &keys).unwrap().len();
     assert!(of(&mail.keys, PackKind::Data) > 0);
     assert_eq!(of(&mail.keys, PackKind::Tree), 0, "another's trees");
     assert_eq!(of(&stranger.keys, PackKind::Data), 0);

@@ -10,6 +10,7 @@ mod fuzz_bodies;
 mod fuzz_corpus;
 mod fuzz_repair;
 mod gate;
+mod gate_person;
 mod golden;
 mod index_rebuild;
 mod properties;

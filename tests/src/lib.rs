@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+pub mod appliance;
 mod bytes;
 mod command;
 mod disk;

@@ -1,130 +1,14 @@
 //! `icecore --repo http://…` against the real server: a machine that can only add, cuts and restarts in the middle, and what is refused.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::http::{Request, Response};
-use e2e::{Server, capture, icecore_program};
+use e2e::appliance::{Appliance, CHUNK, content, says};
+use e2e::capture;
+use e2e::http::Request;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-const CHUNK: usize = 65536;
-const PASSPHRASE: &str = "correct horse";
-
-/// A server with one repository, and the machines that store into it.
-struct Appliance {
-    server: Server,
-    dir: TempDir,
-    admin: String,
-}
-
-/// A machine: its writer key and the secret that lets it in.
-struct Machine {
-    key_file: PathBuf,
-    secret: String,
-    id: String,
-}
-
-impl Appliance {
-    fn new() -> Result<Self> {
-        let (server, dir) = (Server::started()?, TempDir::with_prefix("icecore-remote-")?);
-        let body = json!({"secret": server.link()?, "name": "ada", "password": "correct horse battery"});
-        let redeemed = server.send(&Request::new("POST", "/api/v1/log-in-links/redeem").json(&body))?.expect(201)?;
-        let cookie = redeemed.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
-        let csrf = redeemed.body["csrf_token"].as_str().context("a log-in answers with a CSRF token")?.to_owned();
-        let body = json!({"name": "test", "rights": ["read", "agents"], "expires_at": "2027-11-01T00:00:00Z"});
-        let request = Request::new("POST", "/api/v1/tokens").header("cookie", &cookie).header("x-csrf-token", &csrf);
-        let made = server.send(&request.json(&body))?.expect(201)?;
-        let admin = made.body["secret"].as_str().context("a token's secret is shown once")?.to_owned();
-        let this = Self { server, dir, admin };
-        this.local(&["init"])?;
-        this.post("/api/v1/repositories", &json!({"name": "main", "directory": this.repository()}))?.expect(201)?;
-        Ok(this)
-    }
-
-    fn repository(&self) -> PathBuf {
-        self.dir.path().join("repository")
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Result<Response> {
-        self.server.send(&Request::new("POST", path).token(&self.admin).json(body))
-    }
-
-    fn command(&self) -> Result<Command> {
-        let mut command = Command::new(icecore_program()?);
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ICECORE_")) {
-            command.env_remove(name);
-        }
-        command.env("ICECORE_INDEX_DIR", self.dir.path().join("index")).current_dir(self.dir.path());
-        Ok(command)
-    }
-
-    /// `icecore` beside the repository, with the passphrase.
-    fn local(&self, args: &[&str]) -> Result<Value> {
-        let mut command = self.command()?;
-        command.env("ICECORE_REPO", self.repository()).env("ICECORE_PASSPHRASE", PASSPHRASE).arg("--json").args(args);
-        let output = capture(&mut command)?;
-        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
-    }
-
-    /// A machine that may store.
-    fn machine(&self, name: &str) -> Result<Machine> {
-        let key_file = self.dir.path().join(format!("{name}.key"));
-        let exported = self.local(&["key", "writer-export", "--out", &key_file.to_string_lossy(), "--label", name])?;
-        let writer = exported["writer"].as_str().context("an export names its writer")?;
-        let body = json!({"name": name, "repository": "main", "writer": writer});
-        let made = self.post("/api/v1/agents", &body)?.expect(201)?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).context("an agent has an id and a secret");
-        Ok(Machine { key_file, secret: text(&made.body["secret"])?, id: text(&made.body["agent"]["id"])? })
-    }
-
-    /// `icecore` on a machine, over the server.
-    fn remote(&self, machine: &Machine, args: &[&str]) -> Result<Command> {
-        let mut command = self.command()?;
-        command.env("ICECORE_INDEX_DIR", machine.key_file.with_extension("index"));
-        command.env("ICECORE_REPO", format!("http://{}/main", self.server.address()?));
-        command.env("ICECORE_TOKEN", &machine.secret).env("ICECORE_WRITER_KEY", &machine.key_file);
-        command.arg("--json").args(args);
-        Ok(command)
-    }
-
-    fn backup(&self, machine: &Machine, disk: &Path, name: &str) -> Result<Value> {
-        let output = capture(&mut self.remote(machine, &["backup", &disk.to_string_lossy(), "--name", name])?)?;
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
-
-    fn ensure_restores(&self, point: &Value, content: &[u8]) -> Result<()> {
-        let target = self.dir.path().join("restored");
-        let id = point["id"].as_str().context("a point has an id")?;
-        self.local(&["restore", id, "--to", &target.to_string_lossy()])?;
-        ensure!(fs::read(&target)? == content, "what was restored differs");
-        Ok(fs::remove_file(target)?)
-    }
-
-    fn disk(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
-        let path = self.dir.path().join(name);
-        fs::write(&path, content)?;
-        Ok(path)
-    }
-}
-
-/// Chunks that each differ, and some zeroes.
-fn content(seed: usize, chunks: usize) -> Vec<u8> {
-    let byte = |chunk: usize, at: usize| match chunk % 5 {
-        4 => 0,
-        _ => u8::try_from((at / 7 + chunk * 31 + seed * 97 + (at * at) % 251) % 251).unwrap_or_default(),
-    };
-    (0..chunks * CHUNK).map(|at| byte(at / CHUNK, at % CHUNK)).collect()
-}
-
-fn says(output: &Output, code: i32, words: &str) -> Result<()> {
-    let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(code) && text.contains(words), "{}: {text}", output.status);
-    Ok(())
-}
 
 #[test]
 fn a_machine_backs_up_over_the_server_and_the_owner_restores() -> Result<()> {
@@ -159,7 +43,7 @@ fn machines_see_nothing_of_each_other_and_neither_reads_nor_deletes() -> Result<
     let point = appliance.backup(&web, &disk, "web")?;
     let seen = capture(&mut appliance.remote(&mail, &["list"])?)?;
     ensure!(serde_json::from_slice::<Value>(&seen.stdout)? == json!([]));
-    let to = appliance.dir.path().join("out").to_string_lossy().into_owned();
+    let to = appliance.dir().join("out").to_string_lossy().into_owned();
     for machine in [&web, &mail] {
         ensure!(!appliance.remote(machine, &["restore", "latest", "--to", &to])?.output()?.status.success());
         ensure!(!appliance.remote(machine, &["forget", "web@1"])?.output()?.status.success());
@@ -182,7 +66,7 @@ fn what_does_not_belong_to_a_machine_is_refused_with_what_lifts_it() -> Result<(
     };
     says(&with("ICECORE_TOKEN", "")?, 4, "--token-file")?;
     says(&with("ICECORE_TOKEN", "ica_00")?, 4, "no agent's secret")?;
-    says(&with("ICECORE_TOKEN", &appliance.admin)?, 4, "no agent's secret")?;
+    says(&with("ICECORE_TOKEN", &appliance.admin)?, 4, "does not include the right")?;
     let address = appliance.server.address()?;
     let at = |path: &str| format!("http://{address}/{path}");
     says(&with("ICECORE_REPO", &at("other"))?, 5, "no Icecore repository")?;

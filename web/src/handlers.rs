@@ -3,12 +3,14 @@
 pub mod account;
 pub mod agents;
 pub mod audit;
+pub mod authority;
 pub mod document;
 pub mod events;
 pub mod health;
 pub mod log_in;
 pub mod metrics;
 pub mod objects;
+pub mod own_token;
 pub mod repositories;
 pub mod sessions;
 pub mod settings;

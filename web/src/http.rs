@@ -3,6 +3,7 @@
 pub mod access;
 pub mod acting;
 pub mod agent;
+pub mod asker;
 pub mod body;
 pub mod cookie;
 pub mod csrf;
@@ -17,5 +18,6 @@ pub mod request;
 
 pub use acting::Acting;
 pub use agent::AgentCaller;
+pub use asker::Asker;
 pub use body::Body;
 pub use error::{ApiError, ApiResult};

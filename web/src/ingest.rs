@@ -6,7 +6,7 @@
 use crate::http::{ApiError, ApiResult};
 use crate::repositories::Served;
 use axum::body::{Body, HttpBody as _};
-use repo_format::gate::{Denied, Object, check_pack};
+use repo_format::gate::{Denied, Grant, Object, Party, check_pack};
 use repo_format::id::{PackId, WriterId};
 use repo_format::pack::{MAX_PACK_BYTES, PackKind};
 use repo_format::record::{HEADER_BYTES, MAX_BODY_BYTES, TAIL_BYTES};
@@ -15,12 +15,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use web_api::error::ErrorCode;
+use web_api::role::Right;
 use web_api::unit::Time;
 
 /// Bytes that are gathered before they go to the file.
 const PIECE_BYTES: usize = 1 << 20;
 /// Largest record: a manifest's two.
 const MAX_RECORD_BYTES: usize = 2 * (HEADER_BYTES + TAIL_BYTES) + MAX_BODY_BYTES + (1 << 16);
+/// An index that is older than this is brought up to date when a session begins.
+const CATCH_UP_AFTER: Duration = Duration::from_secs(600);
 /// A sender that is silent for this long has gone.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -48,7 +51,7 @@ pub async fn pack(served: Arc<Served>, writer: WriterId, (kind, id): (PackKind, 
 /// Receives a record and stores it as the rules allow.
 pub async fn record(
     served: Arc<Served>,
-    writer: WriterId,
+    party: Party,
     key: String,
     lease: Option<String>,
     body: Body,
@@ -63,14 +66,26 @@ pub async fn record(
         let now = jiff::Timestamp::from_millisecond(now.ms()).map_err(|error| ApiError::internal(&error))?;
         // A session begins with its lease, and knows from then on what is condemned.
         let gate = match Object::of(&key) {
-            Object::Lease(_, 0) => served.renew_gate()?,
+            Object::Lease(_, 0) => {
+                catch_up_aside(served.clone());
+                served.renew_gate()?
+            }
             _ => served.gate(),
         };
         let _one_at_a_time = served.lock_records();
-        gate.accept(&**served.store(), writer, (&key, &bytes), lease.as_deref(), now)?;
+        gate.accept(&**served.store(), party, (&key, &bytes), lease.as_deref(), now)?;
         Ok(bytes.len() as u64)
     })
     .await
+}
+
+/// What was stored beside this server meanwhile is learnt while the session goes on; until then it is stored once more.
+fn catch_up_aside(served: Arc<Served>) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = served.catch_up(CATCH_UP_AFTER) {
+            tracing::warn!(%error, "an index could not be brought up to date");
+        }
+    });
 }
 
 /// Runs what blocks.
@@ -114,11 +129,25 @@ fn cut_off(why: &str) -> ApiError {
     ApiError::new(ErrorCode::TimedOut, "the object did not arrive as a whole").why(why).next("send it again")
 }
 
+/// The right that grants it.
+fn right_of(grant: Grant) -> Right {
+    match grant {
+        Grant::Forget => Right::Operate,
+        Grant::Writers => Right::Agents,
+    }
+}
+
 impl From<Denied> for ApiError {
     fn from(denied: Denied) -> Self {
         let words = denied.to_string();
         match denied {
             Denied::Forbidden(_) => Self::new(ErrorCode::Forbidden, words),
+            Denied::NotGranted { grant, .. } => Self::new(ErrorCode::Forbidden, words)
+                .why(format!("the login does not include the right {:?}", right_of(grant).name()))
+                .next(format!("log in with it: `icecore login --rights restore,{}`", right_of(grant))),
+            Denied::NotHere(_) => Self::new(ErrorCode::Forbidden, words)
+                .next("do it on the machine that has the repository, with --repo DIR"),
+            Denied::Busy(_) => Self::new(ErrorCode::TooManyRequests, words).retry_after(Duration::from_secs(60)),
             Denied::Exists(_) => Self::new(ErrorCode::Conflict, words).why("objects are never replaced"),
             Denied::Wrong(_) => Self::new(ErrorCode::Invalid, words),
             Denied::LeaseLost => {

@@ -18,6 +18,7 @@ pub mod http;
 pub mod ingest;
 mod logging;
 pub mod metrics;
+pub mod readings;
 pub mod repositories;
 pub mod router;
 mod serve;

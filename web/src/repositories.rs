@@ -6,7 +6,7 @@
 use anyhow::Context as _;
 use repo_format::error::Error;
 use repo_format::gate::Gate;
-use repo_format::id::{PackId, RepositoryId as FormatId};
+use repo_format::id::{EntryKey, PackId, RepositoryId as FormatId};
 use repo_format::index::Index;
 use repo_format::pack::PackInfo;
 use repo_format::reconcile::{self, reconcile};
@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// Threads that read footers when an index is brought up to date.
 const FOOTER_THREADS: usize = 2;
@@ -27,6 +28,8 @@ pub struct Served {
     index: Index,
     /// What is looked at before a record is stored must not change until it is.
     records: Mutex<()>,
+    /// When the index last said what the store holds. Held while it is brought up to date; no other lock is taken under it.
+    caught_up: Mutex<Option<Instant>>,
 }
 
 impl Served {
@@ -37,13 +40,10 @@ impl Served {
             Gate::open(&*store).with_context(|| format!("cannot open the repository in {}", directory.display()))?;
         let format_id = gate.repository();
         let index = Index::open(index_dir, &format_id)?;
-        let options =
-            reconcile::Options { threads: FOOTER_THREADS, progress: &|_| {}, cancel: &AtomicBool::new(false) };
-        let done = reconcile(gate.records(&*store), &index, &options)?;
-        for (object, error) in &done.damaged {
-            tracing::warn!(object, %error, "a pack cannot be used");
-        }
-        Ok(Self { store, format_id, gate: RwLock::new(Arc::new(gate)), index, records: Mutex::default() })
+        let (gate, caught_up) = (RwLock::new(Arc::new(gate)), Mutex::new(None));
+        let served = Self { store, format_id, gate, index, records: Mutex::default(), caught_up };
+        served.catch_up(Duration::ZERO)?;
+        Ok(served)
     }
 
     /// The objects.
@@ -54,6 +54,33 @@ impl Served {
     /// The id that stands in them.
     pub fn format_id(&self) -> FormatId {
         self.format_id
+    }
+
+    /// Makes the index say what the store holds, unless that was done within this time: what others store beside this server, and what
+    /// prune deletes. Blocks, for long when there is much new; one at a time.
+    pub fn catch_up(&self, within: Duration) -> Result<(), Error> {
+        let mut caught_up = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if caught_up.is_some_and(|at| at.elapsed() < within) {
+            return Ok(());
+        }
+        let options =
+            reconcile::Options { threads: FOOTER_THREADS, progress: &|_| {}, cancel: &AtomicBool::new(false) };
+        let done = reconcile(self.gate().records(&*self.store), &self.index, &options)?;
+        for (object, error) in &done.damaged {
+            tracing::warn!(object, %error, "a pack cannot be used");
+        }
+        *caught_up = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Whether the index knows a place of each of these.
+    pub fn knows(&self, keys: &[EntryKey]) -> Result<bool, Error> {
+        for key in keys {
+            if self.index.places(key)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What all writers stored.
@@ -68,7 +95,7 @@ impl Served {
 
     /// Learns who was revoked and what was condemned, damaged or verified meanwhile. Blocks.
     pub fn renew_gate(&self) -> Result<Arc<Gate>, Error> {
-        let gate = Arc::new(Gate::open(&*self.store)?);
+        let gate = Arc::new(self.gate().renewed(&*self.store)?);
         *self.gate.write().unwrap_or_else(PoisonError::into_inner) = gate.clone();
         Ok(gate)
     }
@@ -84,10 +111,14 @@ impl Served {
     }
 }
 
-/// Those that were opened, by their place.
+/// A repository that is open, or the place where whoever opens it puts it.
+type Slot = Arc<Mutex<Option<Arc<Served>>>>;
+
+/// Those that were opened, by their place. The lock of all is held for a look only; each has a lock of its own, held while it is opened,
+/// so that a large one keeps nobody from the others.
 pub struct Repositories {
     index_dir: PathBuf,
-    open: Mutex<HashMap<PathBuf, Arc<Served>>>,
+    open: Mutex<HashMap<PathBuf, Slot>>,
 }
 
 impl Repositories {
@@ -96,16 +127,18 @@ impl Repositories {
         Self { index_dir, open: Mutex::default() }
     }
 
-    /// The repository in a directory, opened by whoever needs it first; the others wait. Blocks.
+    /// The repository in a directory, opened by whoever needs it first; others who need it wait. Blocks.
     pub fn get(&self, directory: &Path) -> anyhow::Result<Arc<Served>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(served) = open.get(directory) {
+        let slot =
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).entry(directory.to_owned()).or_default().clone();
+        let mut opened = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(served) = &*opened {
             return Ok(served.clone());
         }
         std::fs::create_dir_all(&self.index_dir)
             .with_context(|| format!("cannot make {}", self.index_dir.display()))?;
         let served = Arc::new(Served::open(directory, &self.index_dir)?);
-        open.insert(directory.to_owned(), served.clone());
+        *opened = Some(served.clone());
         Ok(served)
     }
 }

@@ -10,8 +10,10 @@ mod tests;
 pub use document::openapi_json;
 
 use crate::auth::need::Need;
-use crate::handlers::{account, agents, audit, document as document_handler, events, health, log_in, metrics};
-use crate::handlers::{objects, repositories, sessions, settings, tokens, users};
+use crate::handlers::{
+    account, agents, audit, authority, document as document_handler, events, health, log_in, metrics,
+};
+use crate::handlers::{objects, own_token, repositories, sessions, settings, tokens, users};
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
 use crate::state::App;
@@ -39,7 +41,7 @@ fn endpoint(need: Need, limits: Limits, routes: UtoipaMethodRouter<App>) -> Endp
 #[rustfmt::skip]
 fn endpoints() -> Vec<Endpoint> {
     use Limits as L;
-    use Need::{Agent, Nothing, Person};
+    use Need::{Nothing, Objects, Person, Token};
     const READ: Need = Need::Right(Right::Read);
     const AGENTS: Need = Need::Right(Right::Agents);
     const USERS: Need = Need::Right(Right::Users);
@@ -52,6 +54,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(READ,     L::SMALL, routes!(metrics::metrics)),
         endpoint(READ,     L::SMALL, routes!(health::health)),
         endpoint(Nothing,  L::SMALL, routes!(document_handler::openapi)),
+        endpoint(Nothing,  L::SMALL, routes!(authority::read)),
         // Logging in and out.
         endpoint(Nothing,  L::SMALL, routes!(log_in::log_in)),
         endpoint(Nothing,  L::SMALL, routes!(log_in::redeem)),
@@ -67,6 +70,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Person,   L::SMALL, routes!(tokens::list)),
         endpoint(Person,   L::SMALL, routes!(tokens::create)),
         endpoint(Person,   L::SMALL, routes!(tokens::revoke)),
+        endpoint(Token,    L::SMALL, routes!(own_token::read)),
+        endpoint(Token,    L::SMALL, routes!(own_token::revoke)),
         // People.
         endpoint(USERS,    L::SMALL, routes!(users::list)),
         endpoint(USERS,    L::SMALL, routes!(users::create)),
@@ -84,14 +89,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(READ,     L::SMALL, routes!(agents::list)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::create)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::revoke)),
-        // What agents store and read.
-        endpoint(Agent,    L::LONG,  routes!(objects::list)),
-        endpoint(Agent,    L::OBJECT, routes!(objects::read)),
-        endpoint(Agent,    L::SMALL, routes!(objects::size)),
-        endpoint(Agent,    L::OBJECT, routes!(objects::store)),
-        endpoint(Agent,    L::SMALL, routes!(objects::remove)),
-        endpoint(Agent,    L::QUESTION, routes!(objects::packs_with)),
-        endpoint(Agent,    L::QUESTION, routes!(objects::persist)),
+        // What machines store, and people restore.
+        endpoint(Objects,  L::LONG,  routes!(objects::list)),
+        endpoint(Objects,  L::OBJECT, routes!(objects::read)),
+        endpoint(Objects,  L::SMALL, routes!(objects::size)),
+        endpoint(Objects,  L::OBJECT, routes!(objects::store)),
+        endpoint(Objects,  L::SMALL, routes!(objects::remove)),
+        endpoint(Objects,  L::QUESTION, routes!(objects::packs_with)),
+        endpoint(Objects,  L::QUESTION, routes!(objects::persist)),
         // The server.
         endpoint(READ,     L::SMALL, routes!(settings::read)),
         endpoint(SETTINGS, L::SMALL, routes!(settings::change)),

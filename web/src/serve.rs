@@ -106,6 +106,8 @@ fn assemble(
         events,
         metrics,
         repositories: Repositories::new(config.data_dir.join("indexes")),
+        readings: Default::default(),
+        authority: tls::authority(config)?,
         uploads: Semaphore::new(MAX_UPLOADS),
         in_memory: Semaphore::new(MAX_IN_MEMORY),
         base_url: config.base_url(address),

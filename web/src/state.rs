@@ -6,10 +6,12 @@ use crate::clock::Clock;
 use crate::db::{Batch, Database, Observer};
 use crate::events::Events;
 use crate::metrics::Metrics;
+use crate::readings::Readings;
 use crate::repositories::Repositories;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
+use web_api::authority::Authority;
 use web_api::event::Event;
 use web_api::unit::Time;
 
@@ -29,6 +31,10 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What agents store into.
     pub repositories: Repositories,
+    /// Who reads them.
+    pub readings: Readings,
+    /// The internal authority, where the server's certificate is of it.
+    pub authority: Option<Authority>,
     /// Packs that may arrive at the same time; others wait.
     pub uploads: Semaphore,
     /// Records that arrive and reads of objects at the same time; each lies in memory.

@@ -88,6 +88,8 @@ impl TestApp {
             events,
             metrics,
             repositories: Repositories::new(dir.path().join("indexes")),
+            readings: Default::default(),
+            authority: None,
             uploads: Semaphore::new(MAX_UPLOADS),
             in_memory: Semaphore::new(MAX_IN_MEMORY),
             base_url: "https://ice.example".into(),

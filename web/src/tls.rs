@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use web_api::authority::{Authority, Fingerprint};
 use web_api::unit::Time;
 
 /// How often the internal certificate is made anew; it lives longer.
@@ -49,6 +50,20 @@ pub async fn keep_fresh(tls: RustlsConfig, config: Config, clock: crate::clock::
             ),
         }
     }
+}
+
+/// What clients are told of the internal authority; `None` where the certificate is of another one, or there is none.
+pub fn authority(config: &Config) -> anyhow::Result<Option<Authority>> {
+    if config.tls != TlsMode::Internal {
+        return Ok(None);
+    }
+    let file = config.data_dir.join(internal::CERTIFICATE_FILE);
+    let certificate = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let bytes = CertificateDer::from_pem_slice(certificate.as_bytes())
+        .with_context(|| format!("{} holds no certificate", file.display()))?;
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+    let fingerprint = Fingerprint::from_sha256(hash.as_ref());
+    Ok(Some(Authority { certificate, fingerprint }))
 }
 
 fn server_config(config: &Config, now: Time) -> anyhow::Result<Arc<ServerConfig>> {

@@ -63,6 +63,12 @@ impl Console {
         }
     }
 
+    /// The same in the middle of a long job, whose bar is on the line now: the bar is drawn again below.
+    pub fn aside(self, line: &str) {
+        let clear = if io::stderr().is_terminal() { "\r\u{1b}[K" } else { "" };
+        self.note(&format!("{clear}{}", agent::output::lines(line)));
+    }
+
     /// Something a person must know; shown with `--quiet` too.
     pub fn warn(self, line: &str) {
         let label = if coloured(io::stderr().is_terminal()) { "\u{1b}[1;33mwarning:\u{1b}[0m" } else { "warning:" };

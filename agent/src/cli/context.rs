@@ -2,12 +2,13 @@
 
 use super::console::Console;
 use super::failure::{Code, Failure};
+use super::reach::Enrolment;
 use super::secrets::{self, Credential, KeyOptions};
 use super::server::ServerOptions;
 use super::signals;
 use agent::open::{self, Opened};
 use agent::progress::{self, Progress};
-use agent::remote::{Client, Options, Place};
+use agent::remote::{Client, Place};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use repo_format::Error;
@@ -20,6 +21,7 @@ use repo_format::repository::{Access, Repository, read_config};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use zeroize::Zeroizing;
 
 /// Options that every verb has.
 #[derive(clap::Args)]
@@ -74,6 +76,8 @@ fn open_with(opened: &Opened, credential: &Credential) -> anyhow::Result<Reposit
 pub struct Context {
     globals: Globals,
     opened: OnceLock<Opened>,
+    /// As [`Context::enrolment`] found it.
+    pub(super) enrolment: OnceLock<Option<Enrolment>>,
     /// Output.
     pub console: Console,
 }
@@ -81,7 +85,7 @@ pub struct Context {
 impl Context {
     /// From the options; touches nothing.
     pub fn new(globals: Globals, console: Console) -> Self {
-        Self { globals, opened: OnceLock::new(), console }
+        Self { globals, opened: OnceLock::new(), enrolment: OnceLock::new(), console }
     }
 
     /// Time now.
@@ -91,13 +95,39 @@ impl Context {
 
     /// Where the repository is.
     pub fn place(&self) -> anyhow::Result<&Place> {
-        match &self.globals.repo {
-            Some(Place::Directory(dir)) if dir.as_os_str().is_empty() => {}
-            Some(place) => return Ok(place),
-            None => {}
+        if let Some(place) = self.named_place() {
+            return Ok(place);
         }
-        let next = "give --repo DIR (or https://SERVER/NAME), or set ICECORE_REPO";
+        if let Some(enrolment) = self.enrolment()? {
+            return Ok(&enrolment.place);
+        }
+        let next = "give --repo DIR (or https://SERVER/NAME), or set ICECORE_REPO; or enrol this machine: `icecore agent enroll`";
         Err(Failure::new(Code::Usage, "no repository was named").next(next).into())
+    }
+
+    /// The repository that option or environment name.
+    pub(super) fn named_place(&self) -> Option<&Place> {
+        self.globals.repo.as_ref().filter(|place| !place.directory().is_some_and(|dir| dir.as_os_str().is_empty()))
+    }
+
+    /// The token that options or environment name.
+    pub fn given_token(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
+        self.globals.server.token(self.console)
+    }
+
+    /// Whether there is one, without reading it.
+    pub(super) fn token_is_given(&self) -> bool {
+        self.globals.server.token_file.is_some() || secrets::variable_path("ICECORE_TOKEN").is_some()
+    }
+
+    /// The certificate authority that options or environment name, as PEM.
+    pub fn ca_file(&self) -> anyhow::Result<Option<String>> {
+        self.globals.server.ca_file.as_deref().map(secrets::certificates).transpose()
+    }
+
+    /// How long a server that does not answer is asked again.
+    pub fn patience(&self) -> std::time::Duration {
+        self.globals.server.patience()
     }
 
     /// The repository's directory, for what only works there.
@@ -116,12 +146,7 @@ impl Context {
         }
         let opened = match self.place()? {
             Place::Directory(dir) => Opened::directory(dir),
-            Place::Server(address) => {
-                let token = self.globals.server.token(self.console)?;
-                let (patience, cancel) = (self.globals.server.patience(), self.cancel()?);
-                let ca_file = self.globals.server.ca_file.as_deref();
-                Opened::server(Client::new(address.clone(), Options { token, ca_file, patience, cancel })?)
-            }
+            Place::Server(address) => Opened::server(Client::new(address.clone(), self.reach(address)?)?),
         };
         Ok(self.opened.get_or_init(|| opened))
     }
@@ -133,7 +158,17 @@ impl Context {
 
     /// Whether options or environment name a key; nobody would have to be asked.
     pub fn key_is_given(&self) -> bool {
-        secrets::is_given(&self.globals.keys)
+        secrets::is_given(&self.globals.keys) || self.enrolment_counts()
+    }
+
+    /// The key that options, environment or this machine's enrolment name; `None` when a person has to be asked.
+    fn credential(&self) -> anyhow::Result<Option<Credential>> {
+        match secrets::given(&self.globals.keys, self.console)? {
+            None if self.enrolment_counts() => {
+                self.enrolment()?.map(|enrolment| secrets::writer_text(&enrolment.enrolled.writer_key)).transpose()
+            }
+            given => Ok(given),
+        }
     }
 
     /// Opens the repository with whatever key was given, asking for a passphrase on a terminal.
@@ -147,7 +182,7 @@ impl Context {
         let opened = || {
             // Before anybody is asked for a passphrase.
             read_config(&*place.store)?;
-            match secrets::given(&self.globals.keys, self.console)? {
+            match self.credential()? {
                 Some(credential) => {
                     let repo = open_with(place, &credential)?;
                     credential.unlock().iter().for_each(used);
@@ -215,8 +250,8 @@ impl Context {
     }
 
     fn cannot_open(&self) -> String {
-        match &self.globals.repo {
-            Some(Place::Server(address)) => format!("cannot open the repository at {address}"),
+        match self.place() {
+            Ok(Place::Server(address)) => format!("cannot open the repository at {address}"),
             place => {
                 format!("cannot open the repository in {}", place.iter().map(ToString::to_string).collect::<String>())
             }
@@ -225,6 +260,27 @@ impl Context {
 
     /// Opens the index and makes it say what the store holds. Damaged packs are a warning: they cost chunks, not the verb.
     pub fn index(&self, repo: &Repository) -> anyhow::Result<Index> {
+        let index = self.unreconciled_index(repo)?;
+        if repo.elsewhere().is_some() {
+            // It learns from the server what is asked for; to list all that is there would be the work of hours.
+            return Ok(index);
+        }
+        self.bring_up_to_date(repo, &index)?;
+        Ok(index)
+    }
+
+    /// The same, of everything that the store holds even where a server knows it: for counting it. Reads the footer of every pack that is
+    /// not known here yet.
+    pub fn whole_index(&self, repo: &Repository) -> anyhow::Result<Index> {
+        let index = self.unreconciled_index(repo)?;
+        // A writer key does not show what others stored.
+        if repo.elsewhere().is_none() || repo.keys().private().is_some() {
+            self.bring_up_to_date(repo, &index)?;
+        }
+        Ok(index)
+    }
+
+    fn unreconciled_index(&self, repo: &Repository) -> anyhow::Result<Index> {
         let dir = self.index_place()?;
         let index = open::index(dir.as_deref(), repo).or_else(|error| match error {
             Error::Index { .. } => {
@@ -233,19 +289,19 @@ impl Context {
             }
             other => Err(other),
         })?;
-        if repo.elsewhere().is_some() {
-            // It learns from the server what is asked for; to list all that is there would be the work of hours.
-            return Ok(index);
-        }
+        Ok(index)
+    }
+
+    fn bring_up_to_date(&self, repo: &Repository, index: &Index) -> anyhow::Result<()> {
         let progress = self.progress();
-        let done = open::bring_up_to_date(repo, &index, &*progress, &*self.cancel()?)?;
+        let done = open::bring_up_to_date(repo, index, &*progress, &*self.cancel()?)?;
         for (object, error) in &done.damaged {
             self.console.warn(&format!("{object} cannot be used: {error}"));
         }
         if !done.damaged.is_empty() {
             self.console.warn("the repository is damaged; `icecore check --read-data` says which points are affected");
         }
-        Ok(index)
+        Ok(())
     }
 
     /// Where this repository's index lies; `None` when there is no place for it but memory.

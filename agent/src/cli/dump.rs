@@ -73,7 +73,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         What::Node { id } => with_reader(context, |reader| dump::node(reader, id))?,
         What::Index => {
             let repo = context.open()?;
-            dump::index(&context.index(&repo)?)?
+            dump::index(&context.whole_index(&repo)?)?
         }
     };
     context.console.result(&shown, dump::text)

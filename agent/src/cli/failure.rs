@@ -121,6 +121,7 @@ impl Report {
         let snapshot = error.chain().find_map(|cause| cause.downcast_ref::<SnapshotError>());
         let (code, next) = match (own, format, tracker, snapshot) {
             (Some(own), ..) => (own.code, own.next.clone()),
+            (_, Some(Error::AccessRefused { next, .. }), ..) => (Code::Key, Some(next.clone())),
             (_, Some(format), ..) => (code_of(format), next_of(format).map(str::to_owned)),
             (_, _, Some(tracker), _) => (code_of_tracker(tracker), tracker.next()),
             (.., Some(snapshot)) => (Code::Failed, Some(snapshot.next.clone())),
@@ -210,7 +211,7 @@ fn code_of(error: &Error) -> Code {
         | Error::ForeignRepository { .. } => Code::Damaged,
         Error::NewerVersion { .. } | Error::UnknownFeature(_) => Code::NewerProgram,
         Error::NoRepository | Error::NoSuch(_) => Code::NotFound,
-        Error::WrongPassphrase | Error::KeyNeeded(_) => Code::Key,
+        Error::WrongPassphrase | Error::KeyNeeded(_) | Error::AccessRefused { .. } => Code::Key,
         Error::RepositoryExists | Error::Refused(_) => Code::Refused,
         Error::Limit { .. } => Code::Usage,
         Error::Interrupted => Code::Interrupted,

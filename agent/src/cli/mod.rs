@@ -20,10 +20,12 @@ mod init;
 mod key;
 mod level;
 mod list;
+mod login;
 mod ls;
 mod mount;
 mod point;
 mod prune;
+mod reach;
 mod repair;
 mod restore;
 mod secrets;
@@ -104,6 +106,10 @@ enum Verb {
     Index(index::Args),
     /// Passphrases, key files, recovery kits and writer keys
     Key(key::Args),
+    /// Log in at a server, so that `--repo https://SERVER/NAME` works
+    Login(login::Args),
+    /// Revoke the token of a log-in and forget it
+    Logout(login::LogoutArgs),
     /// Track changes and take snapshots of block devices by the kernel module
     Tracker(tracker::Args),
     /// Show a structure of the repository format, for finding faults
@@ -184,6 +190,8 @@ fn run(cli: Cli, console: Console) -> anyhow::Result<()> {
         Verb::Status(args) => status::run(args, &context),
         Verb::Index(args) => index::run(args, &context),
         Verb::Key(args) => key::run(args, &context),
+        Verb::Login(args) => login::run(args, &context),
+        Verb::Logout(args) => login::logout(args, &context),
         Verb::Tracker(args) => tracker::run(args, &context),
         Verb::Completions(args) => generate::completions(args, console),
         Verb::Man(args) => generate::man(args, console),

@@ -1,9 +1,11 @@
 //! `icecore prune`: frees the space of what no point needs any more.
 
 use super::context::Context;
+use super::failure::{Code, Failure};
 use super::{level, size};
 use agent::output;
 use agent::progress::{Counts, Unit};
+use agent::remote::Place;
 use repo_format::codec::DEFAULT_LEVEL;
 use repo_format::index::Index;
 use repo_format::prune::{GRACE, Options, Outcome, REPACK_DEAD_PERCENT, Step, prune};
@@ -54,8 +56,13 @@ impl Default for Settings {
 
 /// Prunes.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    if let (Place::Server(address), false) = (context.place()?, args.dry_run) {
+        let what = format!("{address} is behind a server, and prune deletes and repacks beside the repository");
+        let next = "the appliance's agent prunes as a job; or run `icecore --repo DIR prune` on the machine that has the repository";
+        return Err(Failure::new(Code::Refused, what).next(next).into());
+    }
     let repo = context.open()?;
-    let index = context.index(&repo)?;
+    let index = context.whole_index(&repo)?;
     let settings = Settings {
         dry_run: args.dry_run,
         repack_dead_percent: args.repack_dead,

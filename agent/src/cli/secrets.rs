@@ -110,8 +110,17 @@ fn from_environment(console: Console) -> anyhow::Result<Option<Credential>> {
 }
 
 fn writer(file: &Path, console: Console) -> anyhow::Result<Credential> {
-    let keys = writer_key::from_text(&secret_text(file, console)?).with_context(|| unusable(file))?;
-    Ok(Credential::Writer(Box::new(keys)))
+    writer_text(&secret_text(file, console)?).with_context(|| unusable(file))
+}
+
+/// The writer of what a writer key file holds.
+pub fn writer_text(text: &str) -> anyhow::Result<Credential> {
+    Ok(Credential::Writer(Box::new(writer_key::from_text(text)?)))
+}
+
+/// What a file with certificates holds.
+pub fn certificates(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// A recovery kit.
@@ -220,8 +229,39 @@ pub fn new_passphrase(file: Option<&Path>, variables: &[&str], console: Console)
     ask("New passphrase", Some("Once more"))
 }
 
+/// Whether there is a person to ask.
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Asks for something that may be seen while it is typed.
+pub fn ask_line(prompt: &str) -> anyhow::Result<String> {
+    if !can_ask() {
+        let what = format!("{} is needed, and there is no terminal to ask on", prompt.to_lowercase());
+        return Err(Failure::new(Code::Usage, what).next("`--help` names the option or variable for it").into());
+    }
+    dialoguer::Input::new().with_prompt(prompt).interact_text().with_context(|| format!("cannot ask for {prompt}"))
+}
+
+/// A person's password at a server: from a file, from ICECORE_PASSWORD, or asked for.
+pub fn password(file: Option<&Path>, console: Console) -> anyhow::Result<Zeroizing<String>> {
+    if let Some(file) = file {
+        return passphrase_file(file, console);
+    }
+    if let Some(password) = variable_text("ICECORE_PASSWORD")? {
+        return Ok(password);
+    }
+    if !can_ask() {
+        return Err(Failure::new(Code::Key, "no password was given, and there is no terminal to ask on")
+            .next("give --password-file, or set ICECORE_PASSWORD; or give a token by --token-file")
+            .into());
+    }
+    let question = dialoguer::Password::new().with_prompt("Password");
+    Ok(Zeroizing::new(question.interact().context("cannot ask for the password")?))
+}
+
 fn ask(prompt: &str, again: Option<&str>) -> anyhow::Result<Zeroizing<String>> {
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+    if !can_ask() {
         return Err(Failure::new(Code::Key, "no passphrase was given, and there is no terminal to ask on")
             .next("set ICECORE_PASSPHRASE, or give --passphrase-file, --key-file, --recovery-kit or --writer-key")
             .into());

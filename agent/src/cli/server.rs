@@ -40,18 +40,16 @@ pub struct ServerOptions {
 }
 
 impl ServerOptions {
-    /// The token.
-    pub fn token(&self, console: Console) -> anyhow::Result<Zeroizing<String>> {
+    /// The token that options or environment name.
+    pub fn token(&self, console: Console) -> anyhow::Result<Option<Zeroizing<String>>> {
         let token = match &self.token_file {
-            Some(file) => secrets::token_file(file, console)?,
-            None => secrets::variable_text("ICECORE_TOKEN")?.ok_or_else(|| {
-                Failure::new(Code::Key, "the server wants to know who asks, and no token was given")
-                    .next("give --token-file FILE or set ICECORE_TOKEN")
-            })?,
+            Some(file) => Some(secrets::token_file(file, console)?),
+            None => secrets::variable_text("ICECORE_TOKEN")?,
         };
+        let Some(token) = token else { return Ok(None) };
         // What cannot stand in a header would fail later, and less clearly.
         match !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            true => Ok(token),
+            true => Ok(Some(token)),
             false => Err(Failure::new(Code::Key, "the token is empty or holds characters that no token has").into()),
         }
     }

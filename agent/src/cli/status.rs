@@ -108,7 +108,7 @@ struct Session {
 /// Shows the status.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
-    let index = context.index(&repo)?;
+    let index = context.whole_index(&repo)?;
     let stones = tombstones(&repo)?;
     let entries = entries(&repo, &stones)?;
     let mut status = space(&repo, &index)?;

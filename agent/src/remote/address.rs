@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use url::{Host, Url};
+use web_api::repository::{REPOSITORY_NAMES, is_repository_name};
 
 /// A repository's place, as `--repo` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,12 @@ pub struct Address {
 }
 
 impl Address {
+    /// A repository of a server.
+    pub fn new(server: Url, repository: &str) -> Result<Self> {
+        ensure!(is_repository_name(repository), "{WANTED}. {REPOSITORY_NAMES}");
+        Ok(Self { server: checked(server)?, repository: repository.to_owned() })
+    }
+
     /// URL of the server.
     pub fn server(&self) -> &Url {
         &self.server
@@ -81,33 +88,39 @@ impl FromStr for Address {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let mut server: Url = text.parse().with_context(|| format!("{text:?} is no URL"))?;
-        ensure!(
-            server.username().is_empty() && server.password().is_none(),
-            "a secret in a URL is seen by everybody; give the token by --token-file or ICECORE_TOKEN"
-        );
-        ensure!(
-            server.query().is_none() && server.fragment().is_none(),
-            "{text} has parts after `?` or `#`; leave them out"
-        );
-        ensure!(
-            server.scheme() == "https" || is_loopback(&server),
-            "{text} would send secrets in the open; use https:// (http:// is for this machine itself)"
-        );
-        let wanted = "the repository's name is missing; write https://SERVER/REPOSITORY";
+        let mut server = checked(text.parse().with_context(|| format!("{text:?} is no URL"))?)?;
         let path = server.path().trim_end_matches('/').to_owned();
-        let (below, repository) = path.rsplit_once('/').context(wanted)?;
-        ensure!(is_name(repository), "{wanted}. Names are of a-z, 0-9 and -");
-        let repository = repository.to_owned();
+        let (below, repository) = path.rsplit_once('/').context(WANTED)?;
         server.set_path(&format!("{below}/"));
-        Ok(Self { server, repository })
+        Self::new(server, repository)
     }
 }
 
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 63
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+const WANTED: &str = "the repository's name is missing; write https://SERVER/REPOSITORY";
+
+/// The URL of a server itself, as `https://HOST[:PORT][/BELOW]`; it ends in `/` then.
+pub fn server_url(text: &str) -> Result<Url> {
+    let mut server = checked(text.parse().with_context(|| format!("{text:?} is no URL; write https://SERVER"))?)?;
+    let below = server.path().trim_end_matches('/').to_owned();
+    server.set_path(&format!("{below}/"));
+    Ok(server)
+}
+
+/// Refuses what would show secrets to others.
+fn checked(server: Url) -> Result<Url> {
+    ensure!(
+        server.username().is_empty() && server.password().is_none(),
+        "a secret in a URL is seen by everybody; give the token by --token-file or ICECORE_TOKEN"
+    );
+    ensure!(
+        server.query().is_none() && server.fragment().is_none(),
+        "{server} has parts after `?` or `#`; leave them out"
+    );
+    ensure!(
+        server.scheme() == "https" || (server.scheme() == "http" && is_loopback(&server)),
+        "{server} would send secrets in the open; use https:// (http:// is for this machine itself)"
+    );
+    Ok(server)
 }
 
 fn is_loopback(url: &Url) -> bool {

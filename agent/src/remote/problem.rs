@@ -1,6 +1,7 @@
 //! What a server says when it does not do what it was asked, as an error of ours.
 
 use repo_format::Error;
+use std::fmt;
 use std::io;
 use web_api::error::{ErrorCode, ErrorDetail, ErrorEnvelope};
 
@@ -9,6 +10,8 @@ use web_api::error::{ErrorCode, ErrorDetail, ErrorEnvelope};
 pub enum Problem {
     /// The server answered with an error.
     Answered(ErrorDetail),
+    /// Whoever answered did not prove to be the server.
+    Untrusted(String),
     /// It was not reached, or did not answer as one of ours does.
     Unreachable(String),
     /// The caller wants no more.
@@ -43,7 +46,7 @@ impl Problem {
                 detail.code,
                 ErrorCode::Unavailable | ErrorCode::TooManyRequests | ErrorCode::TimedOut | ErrorCode::Internal
             ),
-            Self::Interrupted => false,
+            Self::Interrupted | Self::Untrusted(_) => false,
         }
     }
 
@@ -51,11 +54,16 @@ impl Problem {
     pub fn about(self, key: &str) -> Error {
         match self {
             Self::Interrupted => Error::Interrupted,
-            Self::Unreachable(why) => Error::Store { key: key.into(), source: io::Error::other(why) },
+            Self::Unreachable(why) | Self::Untrusted(why) => {
+                Error::Store { key: key.into(), source: io::Error::other(why) }
+            }
             Self::Answered(detail) => match detail.code {
                 ErrorCode::NotFound => Error::Missing { key: key.into() },
                 ErrorCode::LeaseLost => Error::LeaseLost,
-                ErrorCode::NotLoggedIn | ErrorCode::Forbidden => Error::KeyNeeded(sentence(&detail)),
+                ErrorCode::NotLoggedIn | ErrorCode::WrongCredentials | ErrorCode::CodeNeeded => {
+                    access_refused(detail, Some(LOG_IN))
+                }
+                ErrorCode::Forbidden => access_refused(detail, None),
                 ErrorCode::Internal | ErrorCode::Unavailable | ErrorCode::TimedOut | ErrorCode::TooManyRequests => {
                     Error::Store { key: key.into(), source: io::Error::other(sentence(&detail)) }
                 }
@@ -64,6 +72,34 @@ impl Problem {
         }
     }
 }
+
+/// What a command line can do, where the server speaks of requests.
+const LOG_IN: &str = "log in anew: `icecore login SERVER`; or give another token by --token-file or ICECORE_TOKEN";
+
+fn access_refused(mut detail: ErrorDetail, next: Option<&str>) -> Error {
+    let said = detail.next.take();
+    let next = next.map(str::to_owned).or(said);
+    let next = next.unwrap_or_else(|| "give another token by --token-file or ICECORE_TOKEN".into());
+    Error::AccessRefused { what: sentence(&detail), next }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        problem.about("the server")
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered(detail) => f.write_str(&sentence(detail)),
+            Self::Unreachable(why) | Self::Untrusted(why) => f.write_str(why),
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
 
 /// The server's words in one line.
 fn sentence(detail: &ErrorDetail) -> String {
@@ -90,7 +126,8 @@ mod tests {
     fn answers_become_errors_that_callers_act_on() {
         assert!(matches!(answered("not_found").about("config"), Error::Missing { .. }));
         assert!(matches!(answered("lease_lost").about("x"), Error::LeaseLost));
-        assert!(matches!(answered("forbidden").about("x"), Error::KeyNeeded(_)));
+        assert!(matches!(answered("forbidden").about("x"), Error::AccessRefused { next, .. } if next == "wait"));
+        assert!(matches!(answered("not_logged_in").about("x"), Error::AccessRefused { next, .. } if next == LOG_IN));
         assert!(matches!(answered("unavailable").about("x"), Error::Store { .. }));
         let refused = answered("invalid").about("x");
         assert_eq!(refused.to_string(), "the server says: cannot. wait (request r7)");

@@ -3,9 +3,9 @@
 use super::client::Client;
 use super::problem::Problem;
 use repo_format::gate::Object;
-use repo_format::store::Store;
+use repo_format::store::{MAX_OBJECT_BYTES, Store};
 use repo_format::{Error, Result};
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,15 +29,23 @@ impl RemoteStore {
         self.client.address().url(&["objects", &to_url(key)])
     }
 
-    fn read_piece(&self, key: &str, offset_bytes: u64, length_bytes: u64) -> Result<Vec<u8>> {
+    /// Bytes from an offset, fewer where the object ends before, and the length of the whole object.
+    fn read_piece(&self, key: &str, offset_bytes: u64, length_bytes: u64) -> Result<(Vec<u8>, u64)> {
         let range = format!("bytes={offset_bytes}-{}", offset_bytes + length_bytes - 1);
         let take = |response: reqwest::blocking::Response| {
             if response.status() != StatusCode::PARTIAL_CONTENT {
                 return Err(broken("the server does not know ranges"));
             }
-            let mut bytes = Vec::new();
+            let size = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok()?.rsplit_once('/'));
+            let size = size.and_then(|(_, size)| size.parse().ok());
+            let size: u64 = size.ok_or_else(|| broken("it does not say how long the object is"))?;
+            let expected = length_bytes.min(size.saturating_sub(offset_bytes));
+            let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
             response.take(length_bytes).read_to_end(&mut bytes).map_err(broken)?;
-            Ok(bytes)
+            match bytes.len() as u64 == expected {
+                true => Ok((bytes, size)),
+                false => Err(broken("it is shorter than it says")),
+            }
         };
         let got = self.client.ask(&Method::GET, &self.url(key), |request| request.header(RANGE, &range), take);
         got.map_err(|problem| match problem.about(key) {
@@ -78,7 +86,7 @@ impl Store for RemoteStore {
     fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {
         let mut at = offset_bytes;
         for piece in buf.chunks_mut(usize::try_from(MAX_READ_BYTES).expect("some MiB fit")) {
-            let bytes = self.read_piece(key, at, piece.len() as u64)?;
+            let (bytes, _) = self.read_piece(key, at, piece.len() as u64)?;
             if bytes.len() != piece.len() {
                 return Err(Error::damaged(key, "it is shorter than it must be"));
             }
@@ -86,6 +94,18 @@ impl Store for RemoteStore {
             at += piece.len() as u64;
         }
         Ok(())
+    }
+
+    /// One request for a small object, where the length first would be two.
+    fn get(&self, key: &str) -> Result<Vec<u8>> {
+        let (mut bytes, size) = self.read_piece(key, 0, MAX_READ_BYTES)?;
+        if size > MAX_OBJECT_BYTES {
+            return Err(Error::damaged(key, format!("it is {size} bytes long; no object of the format is")));
+        }
+        let first = bytes.len();
+        bytes.resize(usize::try_from(size).expect("bounded above"), 0);
+        self.read_at(key, first as u64, &mut bytes[first..])?;
+        Ok(bytes)
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {
@@ -98,7 +118,7 @@ impl Store for RemoteStore {
             Err(problem) => match problem.about(key) {
                 Error::Missing { .. } => Ok(None),
                 // An answer to HEAD has no words; the same refusal of a read has.
-                refused @ Error::KeyNeeded(_) => Err(self.read_piece(key, 0, 1).err().unwrap_or(refused)),
+                refused @ Error::AccessRefused { .. } => Err(self.read_piece(key, 0, 1).err().unwrap_or(refused)),
                 error => Err(error),
             },
         }

@@ -1,6 +1,6 @@
 //! Records that a writer sends: what is looked at before they are stored. Packs are `staged`.
 
-use super::{Denied, Gate, Object, signer_of};
+use super::{Denied, Gate, Object, Party, signer_of};
 use crate::condemned::PacksBody;
 use crate::error::Error;
 use crate::forget;
@@ -15,33 +15,68 @@ use std::collections::HashSet;
 
 /// How far the clock of a writer may be off.
 pub const MAX_SKEW: SignedDuration = SignedDuration::from_hours(1);
+/// What becomes of leases that nobody gave back.
+pub(super) const LEASES_LAST: &str = "those left behind end within an hour";
 /// Leases that one writer may hold at a time.
 const MAX_LEASES: usize = 64;
 /// Trees that one lease may pin.
 const MAX_PINNED: usize = 4096;
 
+/// Whether writers store objects of this name at all.
+fn check_writer_stores(key: &str) -> Result<(), Denied> {
+    match Object::of(key) {
+        Object::Lease(..) | Object::Manifest(_) => Ok(()),
+        Object::Record if key.starts_with("rescues/") || key.starts_with("suspects/") => Ok(()),
+        _ => Err(Denied::Forbidden(format!("store {key}"))),
+    }
+}
+
 impl Gate {
-    /// Takes a record of a writer and stores it. `lease` is the object of the session's lease; only a manifest needs it. The same
-    /// object once more is no error, so that a request of which the answer was lost can be repeated.
+    /// Takes a record and stores it. `lease` is the object of the session's lease; only a manifest needs it. The same object once more
+    /// is no error, so that a request of which the answer was lost can be repeated.
     pub fn accept(
         &self,
         store: &dyn Store,
-        writer: WriterId,
+        party: Party,
         (key, bytes): (&str, &[u8]),
         lease: Option<&str>,
         now: Timestamp,
     ) -> Result<(), Denied> {
-        if store.exists(key)? {
-            return if store.get(key)? == bytes { Ok(()) } else { Err(Denied::Exists(key.into())) };
+        // Before anything of what is stored can be told by the answer.
+        match party {
+            Party::Writer(_) => check_writer_stores(key)?,
+            Party::Person(grants) => Self::check_person_stores(key, grants)?,
         }
-        match Object::of(key) {
-            Object::Lease(..) => self.check_lease(store, writer, (key, bytes), now)?,
-            Object::Manifest(at) => return self.accept_manifest(store, writer, (at, bytes), lease, now),
-            Object::Record if key.starts_with("rescues/") => self.check_rescue(store, writer, (key, bytes))?,
-            Object::Record if key.starts_with("suspects/") => self.check_suspects(store, writer, (key, bytes))?,
-            _ => return Err(Denied::Forbidden(format!("store {key}"))),
+        if store.exists(key)? {
+            return match store.get(key)? == bytes {
+                true => Ok(()),
+                false => self.check_instead(store, party, (key, bytes), now),
+            };
+        }
+        match party {
+            Party::Person(_) => self.check_from_person(store, (key, bytes), now)?,
+            Party::Writer(writer) => match Object::of(key) {
+                Object::Lease(..) => self.check_lease(store, writer, (key, bytes), now)?,
+                Object::Manifest(at) => return self.accept_manifest(store, writer, (at, bytes), lease, now),
+                _ if key.starts_with("rescues/") => self.check_rescue(store, writer, (key, bytes))?,
+                _ => self.check_suspects(store, writer, (key, bytes))?,
+            },
         }
         Ok(store.put(key, bytes)?)
+    }
+
+    /// Nothing is replaced. Of two pardons for one point either says the same: an undo that was cut off can be repeated.
+    fn check_instead(
+        &self,
+        store: &dyn Store,
+        party: Party,
+        (key, bytes): (&str, &[u8]),
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        match party {
+            Party::Person(_) if key.starts_with("pardons/") => self.check_from_person(store, (key, bytes), now),
+            _ => Err(Denied::Exists(key.into())),
+        }
     }
 
     fn check_lease(
@@ -59,13 +94,9 @@ impl Gate {
         if body.purpose == Purpose::Prune {
             return Err(Denied::Forbidden("prune".into()));
         }
-        if body.expires_at > now + LEASE_TTL + MAX_SKEW {
-            return Err(Denied::Wrong(format!(
-                "{key} lasts longer than a lease may; is the clock of this machine right?"
-            )));
-        }
-        if body.pinned.len() > MAX_PINNED || body.pinned.iter().any(|root| root.writer != writer) {
-            return Err(Denied::Forbidden("pin so many trees, or another's".into()));
+        self.check_term(key, &body, now)?;
+        if body.pinned.iter().any(|root| root.writer != writer) {
+            return Err(Denied::Forbidden("pin another's trees".into()));
         }
         match counter.checked_sub(1) {
             // What was revoked does not come back.
@@ -73,6 +104,19 @@ impl Gate {
             Some(_) => Ok(()),
             None => self.check_new_lease(store, writer),
         }
+    }
+
+    /// No lease lasts longer than leases do, or holds more than any session needs.
+    pub(super) fn check_term(&self, key: &str, body: &LeaseBody, now: Timestamp) -> Result<(), Denied> {
+        if body.expires_at > now + LEASE_TTL + MAX_SKEW {
+            return Err(Denied::Wrong(format!(
+                "{key} lasts longer than a lease may; is the clock of this machine right?"
+            )));
+        }
+        if body.pinned.len() > MAX_PINNED {
+            return Err(Denied::Wrong(format!("{key} pins {} trees; {MAX_PINNED} are the most", body.pinned.len())));
+        }
+        Ok(())
     }
 
     fn check_new_lease(&self, store: &dyn Store, writer: WriterId) -> Result<(), Denied> {
@@ -83,9 +127,7 @@ impl Gate {
         }
         match held < MAX_LEASES {
             true => Ok(()),
-            false => Err(Denied::Forbidden(format!(
-                "hold more than {MAX_LEASES} leases; those left behind end within an hour"
-            ))),
+            false => Err(Denied::Busy(format!("this writer holds {held} leases already; {LEASES_LAST}"))),
         }
     }
 

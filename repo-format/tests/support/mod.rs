@@ -1,6 +1,7 @@
 //! A repository on a simulated file system with a clock that the test turns, for all tests of this crate.
 
 pub mod full;
+pub mod guarded;
 pub mod watched;
 
 use jiff::{SignedDuration, Timestamp};

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod agent;
 pub mod audit;
+pub mod authority;
 pub mod error;
 pub mod event;
 pub mod health;

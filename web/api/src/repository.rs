@@ -4,6 +4,15 @@ use crate::id::RepositoryId;
 use crate::unit::Time;
 use serde::{Deserialize, Serialize};
 
+/// What names of repositories are made of, for people.
+pub const REPOSITORY_NAMES: &str = "A repository's name has 1 to 63 small letters, digits or `-`";
+
+/// Whether a repository can have this name.
+pub fn is_repository_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(fits)
+}
+
 /// A repository.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -41,13 +41,20 @@ impl Caller {
     /// Whether it has what a route asks for.
     pub fn meets(&self, need: Need) -> bool {
         match (need, &self.via) {
-            (Need::Nothing, _) | (Need::Person, Via::Session { .. }) => true,
-            (Need::Agent, _) | (Need::Person, Via::Token { .. }) => false,
-            (Need::Right(right), Via::Session { .. }) => role::includes(self.role, right),
-            (Need::Right(right), Via::Token { rights, .. }) => {
-                rights.contains(&right) && role::includes(self.role, right)
-            }
+            (Need::Nothing, _) | (Need::Person, Via::Session { .. }) | (Need::Token, Via::Token { .. }) => true,
+            (Need::Agent, _) | (Need::Person, Via::Token { .. }) | (Need::Token, Via::Session { .. }) => false,
+            (Need::Objects, _) => self.may(Right::Restore),
+            (Need::Right(right), _) => self.may(right),
         }
+    }
+
+    /// Whether it has a right: its role includes it, and so does the token where it came with one.
+    pub fn may(&self, right: Right) -> bool {
+        let in_scope = match &self.via {
+            Via::Session { .. } => true,
+            Via::Token { rights, .. } => rights.contains(&right),
+        };
+        in_scope && role::includes(self.role, right)
     }
 
     /// The session, where there is one.
@@ -55,6 +62,14 @@ impl Caller {
         match self.via {
             Via::Session { id, .. } => Some(id),
             Via::Token { .. } => None,
+        }
+    }
+
+    /// The token, where there is one.
+    pub fn token_id(&self) -> Option<TokenId> {
+        match self.via {
+            Via::Session { .. } => None,
+            Via::Token { id, .. } => Some(id),
         }
     }
 

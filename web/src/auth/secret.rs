@@ -24,6 +24,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether a text begins as a secret of this kind does.
+    pub fn marks(self, text: &str) -> bool {
+        text.starts_with(self.mark())
+    }
+
     fn mark(self) -> &'static str {
         match self {
             Self::Session => "ics_",

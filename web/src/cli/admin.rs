@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::db::{self, Write, open, recovery_code, session, user};
 use crate::handlers::audit::walk;
 use crate::http::ApiError;
-use crate::{auth, db::audit};
+use crate::{auth, db::audit, tls};
 use anyhow::{Context as _, anyhow, bail};
 use jiff::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
@@ -45,6 +45,8 @@ pub enum Command {
         /// Name of the account
         name: Option<String>,
     },
+    /// Print the fingerprint of the server's own certificate authority, to be compared where somebody connects for the first time
+    Fingerprint,
     /// Walk along the audit log's chain; exit code 3 when it is not intact
     AuditVerify {
         /// A head that was noted earlier and must still be in the log
@@ -66,8 +68,12 @@ fn noted(text: &str) -> Result<AuditHead, String> {
 
 /// Runs one verb.
 pub fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
+    if matches!(command, Command::Fingerprint) {
+        return fingerprint(config);
+    }
     let mut connection = open::writable(&config.database_file())?;
     match command {
+        Command::Fingerprint => {}
         Command::CreateUser { name, role } => print_link(&change(&mut connection, |write, now| {
             let user = crate::handlers::users::add(write, name, *role, now).map_err(told)?;
             record(write, now, "user.create", &user.id.to_string(), &format!("{name} as {role}"))?;
@@ -97,6 +103,14 @@ pub fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
         })?),
         Command::AuditVerify { noted } => return verify(&connection, noted.clone()),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fingerprint(config: &Config) -> anyhow::Result<ExitCode> {
+    let authority = tls::authority(config)?.context(
+        "this server has no certificate authority of its own: `tls` is not \"internal\"; clients trust whom their system trusts",
+    )?;
+    println!("{}", authority.fingerprint);
     Ok(ExitCode::SUCCESS)
 }
 

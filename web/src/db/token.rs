@@ -60,6 +60,12 @@ pub fn find(connection: &Connection, secret: &SecretHash) -> Result<Option<(Toke
     Ok(Some((token?, Owner { name, role: known("users", &role, Role::named)?, disabled })))
 }
 
+/// One token.
+pub fn get(connection: &Connection, id: TokenId) -> Result<Option<Token>> {
+    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM tokens t WHERE t.id = ?1"))?;
+    query.query_row([Column(id)], |row| Ok(token(row))).optional()?.transpose()
+}
+
 /// Tokens of an account in the order of making, after one of them.
 pub fn page(connection: &Connection, user: UserId, after: Option<TokenId>, limit: u32) -> Result<Vec<Token>> {
     let mut query = connection.prepare_cached(&format!(

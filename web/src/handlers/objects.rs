@@ -1,10 +1,10 @@
-//! The objects of a repository, for agents: what `icecore --repo https://…` reads and writes.
+//! The objects of a repository: what `icecore --repo https://…` reads and writes.
 //!
-//! Who asks is an agent; which repository and which writer it stands for follows from its secret, not from the request.
+//! Who asks is a machine or a person who may restore; what each may do is `repo_format::gate`'s to say.
 
 use crate::db;
 use crate::http::body::{Path, Query};
-use crate::http::{AgentCaller, ApiError, ApiResult, Body};
+use crate::http::{ApiError, ApiResult, Asker, Body};
 use crate::ingest::{self, blocking};
 use crate::repositories::Served;
 use crate::state::App;
@@ -12,54 +12,37 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use repo_format::gate::Object;
+use repo_format::gate::{Object, Party};
 use repo_format::id::EntryKey;
 use repo_format::pack::PackKind;
 use repo_format::store::Store as _;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::time::Duration;
 use web_api::error::ErrorCode;
 use web_api::object::{
     AskPacks, FoundPacks, KindOfPack, LEASE_HEADER, ListObjects, ListedObject, MAX_ASKED_KEYS, MAX_LISTED,
     MAX_READ_BYTES, PersistObjects, from_url,
 };
 use web_api::page::Page;
-use web_api::unit::ByteCount;
+use web_api::unit::{ByteCount, Time};
 
-/// The repository of an agent's requests, if that is the one in the URL.
-async fn served(app: &App, agent: &AgentCaller, name: &str) -> ApiResult<Arc<Served>> {
-    if agent.repository != name {
-        return Err(ApiError::not_found("repository"));
-    }
-    let wanted = name.to_owned();
-    let found = app.database.read(move |connection| db::repository::named(connection, &wanted)).await?;
-    let directory = PathBuf::from(found.ok_or_else(|| ApiError::not_found("repository"))?.directory);
-    let app = app.clone();
-    blocking(move || {
-        app.repositories.get(&directory).map_err(|error| {
-            tracing::error!(error = format!("{error:#}"), "a repository cannot be opened");
-            ApiError::new(ErrorCode::Unavailable, "the repository cannot be used at the moment")
-                .next("look into the server's log")
-        })
-    })
-    .await
-}
+/// An index that was brought up to date this long ago is not again.
+const LET_BE: Duration = Duration::from_secs(10);
 
-/// Objects below a prefix that the agent may see, in the order of their keys.
+/// Objects below a prefix that the caller may see, in the order of their keys.
 #[utoipa::path(get, path = "/api/v1/repositories/{repository}/objects", tag = "objects",
     params(("repository" = String, Path, description = "name of the repository"), ListObjects),
     responses((status = 200, body = Page<ListedObject>)))]
 pub async fn list(
     State(app): State<App>,
-    agent: AgentCaller,
+    asker: Asker,
     Path(repository): Path<String>,
     Query(query): Query<ListObjects>,
 ) -> ApiResult<Json<Page<ListedObject>>> {
-    let served = served(&app, &agent, &repository).await?;
-    blocking(move || page(&served, &agent, &query)).await.map(Json)
+    let served = asker.served(&app, &repository).await?;
+    blocking(move || page(&served, asker.party(), &query)).await.map(Json)
 }
 
-fn page(served: &Served, agent: &AgentCaller, query: &ListObjects) -> ApiResult<Page<ListedObject>> {
+fn page(served: &Served, party: Party, query: &ListObjects) -> ApiResult<Page<ListedObject>> {
     let mut found = Vec::new();
     served.store().list(&query.prefix, &mut |key, size| {
         if query.cursor.as_deref().is_none_or(|cursor| key > cursor) {
@@ -71,7 +54,7 @@ fn page(served: &Served, agent: &AgentCaller, query: &ListObjects) -> ApiResult<
     let mut items = Vec::new();
     let mut next_cursor = None;
     for (key, size) in found {
-        if !gate.may_see(&**served.store(), agent.writer, &Object::of(&key))? {
+        if !gate.may_see(&**served.store(), party, &Object::of(&key))? {
             continue;
         }
         if items.len() == MAX_LISTED {
@@ -89,15 +72,15 @@ fn page(served: &Served, agent: &AgentCaller, query: &ListObjects) -> ApiResult<
         ("key" = String, Path, description = "key of the object, with dots for slashes")), responses((status = 200)))]
 pub async fn size(
     State(app): State<App>,
-    agent: AgentCaller,
+    asker: Asker,
     Path((repository, key)): Path<(String, String)>,
 ) -> ApiResult<Response> {
-    let served = served(&app, &agent, &repository).await?;
-    let size = blocking(move || size_of(&served, &agent, &from_url(&key))).await?;
+    let served = asker.served(&app, &repository).await?;
+    let size = blocking(move || size_of(&served, asker.party(), &from_url(&key))).await?;
     Ok(([(header::CONTENT_LENGTH, size)], ()).into_response())
 }
 
-/// Part of an object, by `Range: bytes=FIRST-LAST`.
+/// Part of an object, by `Range: bytes=FIRST-LAST`; what lies beyond its end is left out.
 #[utoipa::path(get, path = "/api/v1/repositories/{repository}/objects/{key}", tag = "objects",
     params(("repository" = String, Path, description = "name of the repository"),
         ("key" = String, Path, description = "key of the object, with dots for slashes"),
@@ -105,34 +88,35 @@ pub async fn size(
     responses((status = 206, body = Vec<u8>, content_type = "application/octet-stream")))]
 pub async fn read(
     State(app): State<App>,
-    agent: AgentCaller,
+    asker: Asker,
     Path((repository, key)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> ApiResult<Response> {
-    let served = served(&app, &agent, &repository).await?;
+    let served = asker.served(&app, &repository).await?;
     let key = from_url(&key);
-    let (first, last) = range(&headers)?;
+    let range = range(&headers)?;
     let _permit = app.in_memory.acquire().await.map_err(|error| ApiError::internal(&error))?;
-    let (bytes, size) = blocking(move || {
-        let size = size_of(&served, &agent, &key)?;
-        if last >= size {
-            return Err(ApiError::new(ErrorCode::Invalid, format!("the object ends at byte {size}")));
-        }
-        let gate = served.gate();
-        let object = Object::of(&key);
-        gate.may_read(&**served.store(), agent.writer, (&key, &object), (first, last - first + 1))?;
-        let mut bytes = vec![0; usize::try_from(last - first + 1).map_err(|error| ApiError::internal(&error))?];
-        served.store().read_at(&key, first, &mut bytes)?;
-        Ok((bytes, size))
-    })
-    .await?;
-    let content_range = format!("bytes {first}-{last}/{size}");
+    let (bytes, content_range) = blocking(move || part(&served, asker.party(), &key, range)).await?;
     let headers = [(header::CONTENT_RANGE, content_range), (header::CONTENT_TYPE, "application/octet-stream".into())];
     Ok((StatusCode::PARTIAL_CONTENT, headers, bytes).into_response())
 }
 
-fn size_of(served: &Served, agent: &AgentCaller, key: &str) -> ApiResult<u64> {
-    let seen = served.gate().may_see(&**served.store(), agent.writer, &Object::of(key))?;
+/// The bytes, and what the answer says of them.
+fn part(served: &Served, party: Party, key: &str, (first, last): (u64, u64)) -> ApiResult<(Vec<u8>, String)> {
+    let size = size_of(served, party, key)?;
+    let last = last.min(size.saturating_sub(1));
+    if first > last || first >= size {
+        return Err(ApiError::new(ErrorCode::Invalid, format!("the object ends at byte {size}")));
+    }
+    let length = last - first + 1;
+    served.gate().may_read(&**served.store(), party, (key, &Object::of(key)), (first, length))?;
+    let mut bytes = vec![0; usize::try_from(length).map_err(|error| ApiError::internal(&error))?];
+    served.store().read_at(key, first, &mut bytes)?;
+    Ok((bytes, format!("bytes {first}-{last}/{size}")))
+}
+
+fn size_of(served: &Served, party: Party, key: &str) -> ApiResult<u64> {
+    let seen = served.gate().may_see(&**served.store(), party, &Object::of(key))?;
     let size = if seen { served.store().size(key)? } else { None };
     size.ok_or_else(|| ApiError::not_found("object"))
 }
@@ -162,15 +146,16 @@ fn range(headers: &HeaderMap) -> ApiResult<(u64, u64)> {
     responses((status = 204)))]
 pub async fn store(
     State(app): State<App>,
-    agent: AgentCaller,
+    asker: Asker,
     Path((repository, key)): Path<(String, String)>,
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> ApiResult<StatusCode> {
-    let served = served(&app, &agent, &repository).await?;
+    let served = asker.served(&app, &repository).await?;
     let key = from_url(&key);
     let object = Object::of(&key);
     if let Object::Pack(kind, id) = object {
+        let Asker::Agent(agent) = asker else { return Err(machines_work()) };
         let _permit = app.uploads.acquire().await.map_err(|error| ApiError::internal(&error))?;
         ingest::pack(served, agent.writer, (kind, id), body).await?;
         return Ok(StatusCode::NO_CONTENT);
@@ -179,49 +164,78 @@ pub async fn store(
     let _permit = app.in_memory.acquire().await.map_err(|error| ApiError::internal(&error))?;
     let lease = headers.get(LEASE_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let now = app.now();
-    let size_bytes = ingest::record(served, agent.writer, key, lease, body, now).await?;
-    if let Object::Manifest(point) = object {
-        app.database
-            .write(move |write| {
-                db::receipt::note(write, (agent.repository_id, agent.id), &point, size_bytes, now)?;
-                db::event::append(write, now, "recovery-point.received", &point.manifest.to_string())
-            })
-            .await?;
-    }
+    let size_bytes = ingest::record(served, asker.party(), key.clone(), lease, body, now).await?;
+    stored(&app, asker, (&key, &object), size_bytes, now).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Removes one of the agent's own leases. Nothing else can be removed here.
+fn machines_work() -> ApiError {
+    ApiError::new(ErrorCode::Forbidden, "packs are stored by machines")
+        .why("what came is a person's login, which reads")
+        .next("back up with the machine's own secret: `icecore agent enroll`, or --token-file")
+}
+
+/// Notes what was stored: when a recovery point came in, and what a person changed.
+async fn stored(app: &App, asker: Asker, (key, object): (&str, &Object), size_bytes: u64, now: Time) -> ApiResult<()> {
+    match (asker, object) {
+        (Asker::Agent(agent), Object::Manifest(point)) => {
+            let point = *point;
+            let note = move |write: &mut db::Write<'_>| {
+                db::receipt::note(write, (agent.repository_id, agent.id), &point, size_bytes, now)?;
+                db::event::append(write, now, "recovery-point.received", &point.manifest.to_string())
+            };
+            Ok(app.database.write(note).await?)
+        }
+        (Asker::Person(acting), _) => {
+            let (action, subject) = match key.split_once('/') {
+                Some(("tombstones", manifest)) => ("recovery-point.forget", manifest),
+                Some(("writers", record)) => ("writer.change", record),
+                _ => return Ok(()),
+            };
+            let subject = subject.to_owned();
+            Ok(app.database.write(move |write| acting.done(write, action, &subject, "over the API")).await?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a lease of one's own, or what stands in the way of a point that a person takes back. Nothing else can be removed here.
 #[utoipa::path(delete, path = "/api/v1/repositories/{repository}/objects/{key}", tag = "objects",
     params(("repository" = String, Path, description = "name of the repository"),
         ("key" = String, Path, description = "key of the object, with dots for slashes")),
     responses((status = 204)))]
 pub async fn remove(
     State(app): State<App>,
-    agent: AgentCaller,
+    asker: Asker,
     Path((repository, key)): Path<(String, String)>,
 ) -> ApiResult<StatusCode> {
-    let served = served(&app, &agent, &repository).await?;
-    let key = from_url(&key);
-    blocking(move || {
-        served.gate().may_delete(&**served.store(), agent.writer, (&key, &Object::of(&key)))?;
-        Ok(served.store().delete(&key)?)
+    let served = asker.served(&app, &repository).await?;
+    let (key, party) = (from_url(&key), asker.party());
+    let key = blocking(move || {
+        let _one_at_a_time = served.lock_records();
+        served.gate().may_delete(&**served.store(), party, (&key, &Object::of(&key)))?;
+        served.store().delete(&key)?;
+        Ok(key)
     })
     .await?;
+    if let (Asker::Person(acting), Some(("tombstones", manifest))) = (asker, key.split_once('/')) {
+        let manifest = manifest.to_owned();
+        app.database.write(move |write| acting.done(write, "recovery-point.undo", &manifest, "over the API")).await?;
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Packs that hold these chunks or nodes, as far as the agent may rely on them.
+/// Packs that hold these chunks or nodes, as far as the caller may rely on them.
 #[utoipa::path(post, path = "/api/v1/repositories/{repository}/packs-with", tag = "objects", request_body = AskPacks,
     params(("repository" = String, Path, description = "name of the repository")),
     responses((status = 200, body = FoundPacks)))]
 pub async fn packs_with(
     State(app): State<App>,
-    agent: AgentCaller,
+    asker: Asker,
     Path(repository): Path<String>,
     Body(asked): Body<AskPacks>,
 ) -> ApiResult<Json<FoundPacks>> {
-    let served = served(&app, &agent, &repository).await?;
+    let served = asker.served(&app, &repository).await?;
     check_count(asked.keys.len())?;
     let kind = match asked.kind {
         KindOfPack::Data => PackKind::Data,
@@ -229,20 +243,28 @@ pub async fn packs_with(
     };
     let keys: Result<Vec<EntryKey>, _> = asked.keys.iter().map(|key| key.parse()).collect();
     let keys = keys.map_err(|_| ApiError::new(ErrorCode::Invalid, "a key is 32 hexadecimal digits"))?;
-    let packs = blocking(move || Ok(served.gate().packs_with(served.index(), agent.writer, kind, &keys)?)).await?;
+    let packs = blocking(move || {
+        let party = asker.party();
+        // What a reader asks for is stored, so an index that does not know it is behind what was stored beside this server.
+        if matches!(party, Party::Person(_)) && !served.knows(&keys)? {
+            served.catch_up(LET_BE)?;
+        }
+        Ok(served.gate().packs_with(served.index(), party, kind, &keys)?)
+    })
+    .await?;
     Ok(Json(FoundPacks { packs: packs.iter().map(ToString::to_string).collect() }))
 }
 
-/// Makes objects durable that the agent found and did not put.
+/// Makes objects durable that the caller found and did not put.
 #[utoipa::path(post, path = "/api/v1/repositories/{repository}/persist", tag = "objects", request_body = PersistObjects,
     params(("repository" = String, Path, description = "name of the repository")), responses((status = 204)))]
 pub async fn persist(
     State(app): State<App>,
-    agent: AgentCaller,
+    asker: Asker,
     Path(repository): Path<String>,
     Body(asked): Body<PersistObjects>,
 ) -> ApiResult<StatusCode> {
-    let served = served(&app, &agent, &repository).await?;
+    let served = asker.served(&app, &repository).await?;
     check_count(asked.keys.len())?;
     blocking(move || Ok(served.store().persist(&asked.keys)?)).await?;
     Ok(StatusCode::NO_CONTENT)

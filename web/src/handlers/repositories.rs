@@ -14,9 +14,7 @@ use std::path::{Path, PathBuf};
 use web_api::error::ErrorCode;
 use web_api::id::RepositoryId;
 use web_api::page::{Page, PageQuery};
-use web_api::repository::{AddRepository, Repository};
-
-const NAME_LENGTH: std::ops::RangeInclusive<usize> = 1..=63;
+use web_api::repository::{AddRepository, REPOSITORY_NAMES, Repository, is_repository_name};
 
 impl Made for Repository {
     fn without_secret(&self) -> Self {
@@ -69,10 +67,8 @@ pub async fn add(
 }
 
 fn check(request: &AddRepository) -> ApiResult<()> {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !NAME_LENGTH.contains(&request.name.len()) || !request.name.bytes().all(fits) {
-        return Err(ApiError::new(ErrorCode::Invalid, "this cannot be a repository's name")
-            .why("a name has 1 to 63 small letters, digits or '-'"));
+    if !is_repository_name(&request.name) {
+        return Err(ApiError::new(ErrorCode::Invalid, "this cannot be a repository's name").why(REPOSITORY_NAMES));
     }
     if !Path::new(&request.directory).is_absolute() {
         return Err(ApiError::new(ErrorCode::Invalid, "a repository's directory is an absolute path on the server"));

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use web_api::error::ErrorCode;
+use web_api::role::Right;
 use web_api::unit::Time;
 
 /// What a request proves its sender by.
@@ -39,7 +40,7 @@ pub async fn guard(State((app, need)): State<(App, Need)>, mut request: Request,
     if changes {
         csrf::check_origin(request.headers(), request.uri())?;
     }
-    if need == Need::Agent {
+    if need == Need::Agent || (need == Need::Objects && agent::comes(request.headers())) {
         let agent = agent::agent(&app, request.headers()).await?;
         request.extensions_mut().insert(agent);
     } else if need != Need::Nothing {
@@ -83,20 +84,21 @@ fn check_right(caller: &Caller, need: Need) -> ApiResult<()> {
     }
     let error = ApiError::new(ErrorCode::Forbidden, "you may not do this");
     tracing::warn!(user = %caller.name, need = need.name(), "refused for lack of a right");
+    let right = match need {
+        Need::Objects => Right::Restore.name(),
+        _ => need.name(),
+    };
     Err(match (need, &caller.via) {
         (Need::Person, _) => {
             error.why("this is for people who logged in, not for tokens").next("log in with a password")
         }
+        (Need::Token, _) => error.why("this is about the token of the request").next("send one"),
         (_, Via::Session { .. }) => error
-            .why(format!("the role {} does not include the right {:?}", caller.role, need.name()))
+            .why(format!("the role {} does not include the right {right:?}", caller.role))
             .next("ask an admin for another role"),
         (_, Via::Token { .. }) => error
-            .why(format!(
-                "the token, or its owner's role {}, does not include the right {:?}",
-                caller.role,
-                need.name()
-            ))
-            .next("make a token with this right"),
+            .why(format!("the token, or its owner's role {}, does not include the right {right:?}", caller.role))
+            .next(format!("make a token with this right, or `icecore login --rights {right}`")),
     })
 }
 

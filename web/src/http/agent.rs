@@ -28,6 +28,12 @@ pub struct AgentCaller {
     pub writer: WriterId,
 }
 
+/// Whether a machine asks: what came has the mark of an agent's secret.
+pub fn comes(headers: &HeaderMap) -> bool {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    bearer.is_some_and(|text| Kind::Agent.marks(text.trim()))
+}
+
 /// Who that is, at this moment; revoked agents are nobody.
 pub async fn agent(app: &App, headers: &HeaderMap) -> ApiResult<AgentCaller> {
     let secret = headers

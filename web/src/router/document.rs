@@ -61,8 +61,8 @@ fn annotate(operation: &mut Operation, need: Need) {
     let schemes: &[&str] = match need {
         Need::Nothing => &[],
         Need::Person => &[BY_SESSION],
-        Need::Agent => &[BY_TOKEN],
-        Need::Right(_) => &[BY_SESSION, BY_TOKEN],
+        Need::Agent | Need::Token => &[BY_TOKEN],
+        Need::Right(_) | Need::Objects => &[BY_SESSION, BY_TOKEN],
     };
     let requirement = |scheme: &&str| SecurityRequirement::new::<_, [String; 0], String>(*scheme, []);
     // Handlers of different nouns share names; generated clients need unique ones.

@@ -1,0 +1,174 @@
+//! A server with one repository, and the machines and people that use it: what the tests of the network side begin with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::http::{Request, Response};
+use crate::{Server, capture, icecore_program};
+
+/// Bytes of a chunk.
+pub const CHUNK: usize = 65536;
+const PASSPHRASE: &str = "correct horse";
+/// Password of every account.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A server with one repository, and the machines that store into it.
+pub struct Appliance {
+    /// The server.
+    pub server: Server,
+    dir: TempDir,
+    /// A token of an admin.
+    pub admin: String,
+}
+
+/// A machine: its writer key and the secret that lets it in.
+pub struct Machine {
+    /// Its writer key.
+    pub key_file: PathBuf,
+    /// What lets it in.
+    pub secret: String,
+    /// Its id at the server.
+    pub id: String,
+}
+
+impl Appliance {
+    /// With a new server and repository.
+    pub fn new() -> Result<Self> {
+        let (server, dir) = (Server::started()?, TempDir::with_prefix("icecore-remote-")?);
+        let body = json!({"secret": server.link()?, "name": "ada", "password": "correct horse battery"});
+        let redeemed = server.send(&Request::new("POST", "/api/v1/log-in-links/redeem").json(&body))?.expect(201)?;
+        let cookie = redeemed.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
+        let csrf = redeemed.body["csrf_token"].as_str().context("a log-in answers with a CSRF token")?.to_owned();
+        let body = json!({"name": "test", "rights": ["read", "agents", "users", "audit", "settings"], "expires_at": "2027-11-01T00:00:00Z"});
+        let request = Request::new("POST", "/api/v1/tokens").header("cookie", &cookie).header("x-csrf-token", &csrf);
+        let made = server.send(&request.json(&body))?.expect(201)?;
+        let admin = made.body["secret"].as_str().context("a token's secret is shown once")?.to_owned();
+        let this = Self { server, dir, admin };
+        this.local(&["init"])?;
+        this.post("/api/v1/repositories", &json!({"name": "main", "directory": this.repository()}))?.expect(201)?;
+        Ok(this)
+    }
+
+    /// Directory of the repository.
+    pub fn repository(&self) -> PathBuf {
+        self.dir.path().join("repository")
+    }
+
+    /// Posts as an admin.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Response> {
+        self.server.send(&Request::new("POST", path).token(&self.admin).json(body))
+    }
+
+    /// `icecore` with nothing of the caller's own settings.
+    pub fn command(&self) -> Result<Command> {
+        let mut command = Command::new(icecore_program()?);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ICECORE_")) {
+            command.env_remove(name);
+        }
+        command.env("ICECORE_INDEX_DIR", self.dir.path().join("index")).current_dir(self.dir.path());
+        Ok(command)
+    }
+
+    /// `icecore` beside the repository, with the passphrase.
+    pub fn local(&self, args: &[&str]) -> Result<Value> {
+        let mut command = self.command()?;
+        command.env("ICECORE_REPO", self.repository()).env("ICECORE_PASSPHRASE", PASSPHRASE).arg("--json").args(args);
+        let output = capture(&mut command)?;
+        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
+    }
+
+    /// A machine that may store.
+    pub fn machine(&self, name: &str) -> Result<Machine> {
+        let key_file = self.dir.path().join(format!("{name}.key"));
+        let exported = self.local(&["key", "writer-export", "--out", &key_file.to_string_lossy(), "--label", name])?;
+        let writer = exported["writer"].as_str().context("an export names its writer")?;
+        let body = json!({"name": name, "repository": "main", "writer": writer});
+        let made = self.post("/api/v1/agents", &body)?.expect(201)?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).context("an agent has an id and a secret");
+        Ok(Machine { key_file, secret: text(&made.body["secret"])?, id: text(&made.body["agent"]["id"])? })
+    }
+
+    /// `icecore` on a machine, over the server.
+    pub fn remote(&self, machine: &Machine, args: &[&str]) -> Result<Command> {
+        let mut command = self.command()?;
+        command.env("ICECORE_INDEX_DIR", machine.key_file.with_extension("index"));
+        command.env("ICECORE_REPO", format!("http://{}/main", self.server.address()?));
+        command.env("ICECORE_TOKEN", &machine.secret).env("ICECORE_WRITER_KEY", &machine.key_file);
+        command.arg("--json").args(args);
+        Ok(command)
+    }
+
+    /// Backs up over the server.
+    pub fn backup(&self, machine: &Machine, disk: &Path, name: &str) -> Result<Value> {
+        let output = capture(&mut self.remote(machine, &["backup", &disk.to_string_lossy(), "--name", name])?)?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Restores a point beside the repository and compares.
+    pub fn ensure_restores(&self, point: &Value, content: &[u8]) -> Result<()> {
+        let target = self.dir.path().join("restored");
+        let id = point["id"].as_str().context("a point has an id")?;
+        self.local(&["restore", id, "--to", &target.to_string_lossy()])?;
+        ensure!(fs::read(&target)? == content, "what was restored differs");
+        Ok(fs::remove_file(target)?)
+    }
+
+    /// A file with this content.
+    pub fn disk(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
+        let path = self.dir.path().join(name);
+        fs::write(&path, content)?;
+        Ok(path)
+    }
+
+    /// Makes an account with [`PASSWORD`].
+    pub fn person(&self, name: &str, role: &str) -> Result<()> {
+        let made = self.post("/api/v1/users", &json!({"name": name, "role": role}))?.expect(201)?;
+        let secret = made.body["log_in_link"]["secret"].as_str().context("an account is made with a link")?;
+        let body = json!({"secret": secret, "password": PASSWORD});
+        self.server.send(&Request::new("POST", "/api/v1/log-in-links/redeem").json(&body))?.expect(201)?;
+        Ok(())
+    }
+
+    /// `icecore` as a person at a machine of their own, who knows the passphrase.
+    pub fn at_home(&self, name: &str, args: &[&str]) -> Result<Command> {
+        let mut command = self.home(name)?;
+        command.arg("--json").args(args);
+        Ok(command)
+    }
+
+    /// The same without arguments.
+    pub fn home(&self, name: &str) -> Result<Command> {
+        let home = self.dir.path().join(format!("home-{name}"));
+        fs::create_dir_all(&home)?;
+        let mut command = self.command()?;
+        command.env("HOME", &home).env("ICECORE_INDEX_DIR", home.join("index")).env_remove("XDG_CONFIG_HOME");
+        command.env("ICECORE_PASSPHRASE", PASSPHRASE).env("ICECORE_PASSWORD", PASSWORD).env("ICECORE_PATIENCE", "5");
+        Ok(command)
+    }
+
+    /// A directory that goes with this.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// Chunks that each differ, and some zeroes.
+pub fn content(seed: usize, chunks: usize) -> Vec<u8> {
+    let byte = |chunk: usize, at: usize| match chunk % 5 {
+        4 => 0,
+        _ => u8::try_from((at / 7 + chunk * 31 + seed * 97 + (at * at) % 251) % 251).unwrap_or_default(),
+    };
+    (0..chunks * CHUNK).map(|at| byte(at / CHUNK, at % CHUNK)).collect()
+}
+
+/// Whether a program ended with a code and said something.
+pub fn says(output: &Output, code: i32, words: &str) -> Result<()> {
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(code) && text.contains(words), "{}: {text}", output.status);
+    Ok(())
+}

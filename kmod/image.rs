@@ -133,6 +133,11 @@ impl Image {
         Ok(())
     }
 
+    /// The disk, to see what lies on it.
+    pub fn disk(&self) -> *mut gendisk {
+        self.disk
+    }
+
     pub fn cow(&self) -> &Cow {
         &self.cow
     }

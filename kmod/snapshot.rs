@@ -183,12 +183,16 @@ fn would_loop(snapshot: &Arc<Snapshot>, tracker: &Arc<Tracker>) -> Result<bool> 
     Ok(false)
 }
 
+/// Whether writes to the storage end up on one of the devices, or on an image: both then need the storage of that snapshot.
 fn lies_on_any(store: &Store, devices: &[Device]) -> Result<bool> {
     for device in devices {
         // SAFETY: a tracker holds a reference on its device.
-        let disk = unsafe { (*device.tracker.bdev()).bd_disk };
-        if stack::lies_on(store.device(), disk)? {
-            return Ok(true);
+        let original = unsafe { (*device.tracker.bdev()).bd_disk };
+        let image = device.image.as_ref().map(|image| image.disk());
+        for disk in [Some(original), image].into_iter().flatten() {
+            if stack::lies_on(store.device(), disk)? {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

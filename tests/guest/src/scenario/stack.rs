@@ -30,6 +30,12 @@ pub const SCENARIOS: &[Scenario] = &[
         .with_module(),
     Scenario::new("stack/store_below_loop", "so is it when a loop lies between", store_below_loop).with_module(),
     Scenario::new(
+        "stack/store_below_image",
+        "so is it when an image of another snapshot lies between",
+        store_below_image,
+    )
+    .with_module(),
+    Scenario::new(
         "stack/store_on_tracked_disk",
         "a store on a tracked disk outside of the snapshot works",
         store_on_tracked,
@@ -196,8 +202,8 @@ fn on_loop() -> Result<()> {
 }
 
 /// Either ADD or TAKE refuses, and nothing stays behind.
-fn ensure_refused(tracked: &Tracked, store: &Path) -> Result<()> {
-    let snapshot = Snapshot::create(store, 1 << 16)?;
+fn ensure_refused(tracked: &Tracked, store: &Path, limit_sectors: u64) -> Result<()> {
+    let snapshot = Snapshot::create(store, limit_sectors)?;
     let refused = tracked.add_to(snapshot.id()).and_then(|()| snapshot.take());
     ensure!(refused.is_err(), "a disk that holds the store is in the snapshot");
     snapshot.destroy()
@@ -206,8 +212,8 @@ fn ensure_refused(tracked: &Tracked, store: &Path) -> Result<()> {
 fn store_on_own_disk() -> Result<()> {
     let store = StoreDirectory::new()?;
     let tracked = Tracked::attach(&Disk::Store.node()?)?;
-    ensure_refused(&tracked, store.path())?;
-    ensure_refused(&tracked, &store.file(16 << 20)?)?;
+    ensure_refused(&tracked, store.path(), 1 << 16)?;
+    ensure_refused(&tracked, &store.file(16 << 20)?, 1 << 16)?;
     tracked.detach()?;
     store.close()
 }
@@ -218,10 +224,32 @@ fn store_below_loop() -> Result<()> {
     tool::run("mkfs.ext4", &["-q", "-F", &device.node().to_string_lossy()])?;
     let inner = crate::mount::Mount::new(device.node(), "inner", "ext4", "")?;
     let tracked = Tracked::attach(&Disk::Store.node()?)?;
-    ensure_refused(&tracked, inner.root())?;
+    ensure_refused(&tracked, inner.root(), 1 << 16)?;
     tracked.detach()?;
     inner.unmount()?;
     drop(device);
+    outer.close()
+}
+
+/// What is written to an image goes to the store of the image's snapshot.
+fn store_below_image() -> Result<()> {
+    let outer = StoreDirectory::new()?;
+    let original = Tracked::attach(&Disk::First.node()?)?;
+    let first = Snapshot::take_of(outer.path(), AMPLE_SECTORS, &[&original])?;
+    let below = Tracked::attach(&Disk::Store.node()?)?;
+    let image = original.image()?;
+    let image_sectors = sectors_of(&image)?;
+    ensure_refused(&below, &image, image_sectors)?;
+    let elsewhere = Tracked::attach(&Disk::Second.node()?)?;
+    let second = Snapshot::create(&image, image_sectors)?;
+    elsewhere.add_to(second.id())?;
+    second.take()?;
+    second.destroy()?;
+    for tracked in [elsewhere, below] {
+        tracked.detach()?;
+    }
+    first.destroy()?;
+    original.detach()?;
     outer.close()
 }
 

@@ -4,20 +4,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-
-use crate::measure;
-
 const HASHED_BYTES: usize = 256 << 20;
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Bytes a second that O_DIRECT reads of 4 MiB deliver from `file`, which has no holes.
-pub fn direct_read_rate(file: &Path) -> Result<f64> {
-    measure::drop_caches();
+/// O_DIRECT reads of 4 MiB of a whole file.
+pub fn direct_reading(file: &Path) -> Command {
     let mut command = Command::new("dd");
     command.arg(format!("if={}", file.display())).args(["of=/dev/null", "bs=4M", "iflag=direct", "status=none"]);
-    let cost = measure::run(&command).context("cannot read directly")?;
-    Ok(rate(std::fs::metadata(file)?.len(), cost.seconds))
+    command
 }
 
 /// Bytes a second that all processors together hash with keyed BLAKE3 in chunks.

@@ -78,7 +78,7 @@ fn run(options: &Options) -> Result<()> {
         results: results::Results::default(),
     };
     let circumstances = circumstances(options, recipe, &bench)?;
-    let limits = machine_limits(&images.day.before, work.path())?;
+    let limits = machine_limits(&images.day.before)?;
     bench.run_all()?;
     publish(options, &cache, circumstances, limits, bench.results)
 }
@@ -117,13 +117,9 @@ fn publish(
     report::MARKERS.write_into(Path::new("docs/benchmarks.md"), &report.markdown())
 }
 
-fn machine_limits(disk: &Path, work: &Path) -> Result<Limits> {
-    let dense = work.join("dense");
-    e2e::capture(&mut limits::zstd(disk, &dense))?;
-    let read_rate = limits::direct_read_rate(&dense)?;
-    std::fs::remove_file(dense)?;
+fn machine_limits(disk: &Path) -> Result<Limits> {
     let blocks = std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(disk)?);
-    Ok(Limits { read_rate, hash_rate: limits::hash_rate(), disk_data_bytes: blocks * 512 })
+    Ok(Limits { hash_rate: limits::hash_rate(), disk_data_bytes: blocks * 512 })
 }
 
 fn circumstances(options: &Options, recipe: Recipe, bench: &Bench<'_>) -> Result<Circumstances> {

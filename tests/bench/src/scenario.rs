@@ -30,7 +30,9 @@ pub const BLOCKS: &str = "scattered blocks, server";
 pub const BLOCKS_HUGE: &str = "scattered blocks, 16 TiB";
 /// A full backup of the huge disk.
 pub const FULL_HUGE: &str = "full backup, 16 TiB";
-/// A restore of the realistic disk to a file.
+/// Direct reading of the next day's disk, beside the backups that have to read it.
+pub const READ: &str = "reading the disk";
+/// A restore of the realistic disk to a file, until it is on the disk.
 pub const RESTORE: &str = "restore";
 /// Check of all data.
 pub const CHECK: &str = "check of all data";
@@ -49,6 +51,8 @@ pub const RESTIC: &str = "restic";
 pub const RUSTIC: &str = "rustic";
 /// Label of borg.
 pub const BORG: &str = "borg fixed zstd-1";
+/// Label of plain direct reading.
+pub const DD: &str = "dd, O_DIRECT, 4 MiB";
 /// Label of plain zstd.
 pub const ZSTD: &str = "zstd -1 -T0";
 /// Label of qemu-img.
@@ -122,6 +126,21 @@ impl<'a> Bench<'a> {
         Ok(cost)
     }
 
+    /// As `measure`, until what was written into `directory` is on the disk: some tools wait for that, others leave it to the kernel.
+    fn measure_durable(
+        &mut self,
+        scenario: &'static str,
+        tool: &'static str,
+        command: &Command,
+        directory: &Path,
+    ) -> Result<()> {
+        measure::drop_caches();
+        let mut cost = measure::run(command).with_context(|| format!("{tool} in `{scenario}`"))?;
+        cost.seconds += measure::run(Command::new("sync").arg("--file-system").arg(directory))?.seconds;
+        self.results.add(Measurement { scenario, tool, cost, stored_bytes: None });
+        Ok(())
+    }
+
     /// As `measure`, with the growth of the tool's repository.
     fn measure_stored(&mut self, scenario: &'static str, tool: &Tool<'_>, command: &Command) -> Result<()> {
         let before_bytes = measure::size_of(&tool.repository())?;
@@ -170,7 +189,7 @@ impl<'a> Bench<'a> {
             for tool in self.contenders() {
                 fs::create_dir(&target)?;
                 let (command, restored) = tool.restore(source, &target)?;
-                self.measure(RESTORE, tool.label, &command)?;
+                self.measure_durable(RESTORE, tool.label, &command, &target)?;
                 if round == 0 {
                     ensure!(
                         e2e::same_bytes(source, &restored)?,
@@ -201,6 +220,7 @@ impl<'a> Bench<'a> {
             keep_state(&tool)?;
         }
         for _ in 0..self.rounds {
+            self.measure(READ, DD, &limits::direct_reading(&source))?;
             for tool in self.contenders() {
                 return_to_state(&tool)?;
                 self.measure_stored(NEXT_DAY, &tool, &tool.backup(&source)?)?;

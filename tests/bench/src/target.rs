@@ -9,8 +9,6 @@ use crate::scenario as s;
 /// Rates of the machine, in bytes a second, and sizes that the targets need.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Limits {
-    /// O_DIRECT reading.
-    pub read_rate: f64,
     /// Hashing on all processors.
     pub hash_rate: f64,
     /// Bytes of the realistic disk that are not holes.
@@ -29,8 +27,9 @@ pub fn judge(results: &Results, limits: &Limits) -> Vec<Target> {
         .filter_map(|scenario| results.peak_kib(scenario, s::ICECORE))
         .max()
         .map(|kib| kib as f64 / 1024.0);
-    let scan_rate = seconds(s::NEXT_DAY, s::ICECORE).map(|time| limits.disk_data_bytes as f64 / time);
-    let scan_limit = Some(limits.read_rate.min(limits.hash_rate));
+    let data_rate = |time: f64| limits.disk_data_bytes as f64 / time;
+    let scan_rate = seconds(s::NEXT_DAY, s::ICECORE).map(data_rate);
+    let scan_limit = seconds(s::READ, s::DD).map(|time| data_rate(time).min(limits.hash_rate));
     vec![
         Target::at_least("full backup: throughput ≥ 3 × restic", ratio(seconds(s::FULL, s::RESTIC), full), 3.0),
         Target::at_least("full backup: throughput ≥ 2 × rustic", ratio(seconds(s::FULL, s::RUSTIC), full), 2.0),
@@ -86,7 +85,7 @@ mod tests {
 
     #[test]
     fn nothing_passes_when_nothing_was_measured() {
-        let limits = Limits { read_rate: 1.0, hash_rate: 1.0, disk_data_bytes: 1 };
+        let limits = Limits { hash_rate: 1.0, disk_data_bytes: 1 };
         let targets = judge(&Results::default(), &limits);
         assert!(targets.iter().all(|target| target.verdict == Verdict::Unknown));
     }

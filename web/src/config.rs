@@ -68,10 +68,12 @@ pub struct Config {
     pub password_memory_kib: u32,
     #[expect(missing_docs, reason = "KEYS explains it")]
     pub password_workers: NonZeroUsize,
+    #[expect(missing_docs, reason = "KEYS explains it")]
+    pub job_lease_s: NonZeroU64,
 }
 
 /// Every key and what it means.
-pub const KEYS: [(&str, &str); 13] = [
+pub const KEYS: [(&str, &str); 14] = [
     ("listen", "Address and port."),
     ("data_dir", "Directory of the database and the internal certificate authority; made with mode 0700."),
     ("public_url", "Where people reach the server, for links; empty: made of `listen` and the machine's name."),
@@ -91,6 +93,10 @@ pub const KEYS: [(&str, &str); 13] = [
     ("database_readers", "Connections that read the database at the same time."),
     ("password_memory_kib", "Memory of one password hash (argon2id, 3 passes)."),
     ("password_workers", "Passwords that are hashed at the same time; each takes `password_memory_kib`."),
+    (
+        "job_lease_s",
+        "An agent that reports nothing of its job for this long has lost it; the job is tried again by its plan's rule.",
+    ),
 ];
 
 impl Default for Config {
@@ -110,6 +116,7 @@ impl Default for Config {
             database_readers: some(4),
             password_memory_kib: 64 << 10,
             password_workers: some(2),
+            job_lease_s: NonZeroU64::new(60).unwrap_or(NonZeroU64::MIN),
         }
     }
 }

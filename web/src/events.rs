@@ -2,7 +2,8 @@
 //! `Last-Event-ID`, which the table answers (`db::event`).
 
 use tokio::sync::{Semaphore, broadcast};
-use web_api::event::Event;
+use web_api::event::{Event, PASSING};
+use web_api::unit::Time;
 
 /// Events that may wait for a slow listener.
 pub const RING: usize = 1024;
@@ -35,6 +36,11 @@ impl Events {
             // Nobody listens: the table has it.
             let _ = self.ring.send(event);
         }
+    }
+
+    /// Tells something that is soon out of date: it gets no number of its own and nobody who missed it hears of it later.
+    pub fn tell_passing(&self, at: Time, kind: &str, subject: &str) {
+        self.tell(vec![Event { number: PASSING, at, kind: kind.to_owned(), subject: subject.to_owned() }]);
     }
 
     /// A place among the listeners; `None` when all are taken.

@@ -1,17 +1,21 @@
 //! One file a noun: parse, one call, render. Who may come in was decided before (`http::access`).
 
 pub mod account;
+pub mod agent_work;
 pub mod agents;
 pub mod audit;
 pub mod authority;
 pub mod document;
 pub mod events;
 pub mod health;
+pub mod jobs;
 pub mod log_in;
 pub mod metrics;
 pub mod objects;
 pub mod own_token;
+pub mod plans;
 pub mod repositories;
+pub mod retention;
 pub mod sessions;
 pub mod settings;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Removing what nobody can use any more, from time to time.
 
-use crate::db::{self, Write, event, idempotency, log_in_link, session, settings, token};
+use crate::db::{self, Write, event, idempotency, job, log_in_link, session, settings, token};
 use crate::http;
 use crate::state::App;
 use std::time::Duration;
@@ -9,6 +9,9 @@ use web_api::unit::Time;
 const EVERY: Duration = Duration::from_secs(600);
 /// Expired tokens stay in the list for a while, so that people see why a script failed.
 const TOKENS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// Jobs stay for more than a year: whoever asks how the last one went compares it with the year before.
+const JOBS_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// Runs until the server ends.
 pub async fn run(app: App) {
@@ -34,5 +37,6 @@ fn clean(write: &Write<'_>, now: Time) -> db::Result<()> {
     token::delete_ended(write, ago(TOKENS_KEPT))?;
     idempotency::delete_old(write, ago(http::idempotency::KEPT))?;
     event::delete_old(write)?;
+    job::delete_old(write, ago(JOBS_KEPT))?;
     Ok(())
 }

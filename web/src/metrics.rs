@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::time::Duration;
+use web_api::unit::Time;
 
 /// A kind of request. Routes are patterns, so their number is bounded.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
@@ -30,6 +31,18 @@ pub struct LogInOutcome {
     outcome: &'static str,
 }
 
+/// A plan.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct PlanLabel {
+    plan: String,
+}
+
+/// A state of jobs.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+pub struct StateLabel {
+    state: &'static str,
+}
+
 /// All metrics with their registry.
 pub struct Metrics {
     registry: Registry,
@@ -39,6 +52,8 @@ pub struct Metrics {
     event_listeners: Gauge,
     database_writes: Counter,
     database_write_seconds: Histogram,
+    plan_last_good_seconds: Family<PlanLabel, Gauge>,
+    jobs: Family<StateLabel, Gauge>,
 }
 
 /// 0.5 ms to 32 s.
@@ -56,6 +71,8 @@ impl Default for Metrics {
             event_listeners: Gauge::default(),
             database_writes: Counter::default(),
             database_write_seconds: seconds(),
+            plan_last_good_seconds: Family::default(),
+            jobs: Family::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("http_requests", "Answered requests", metrics.requests.clone());
@@ -67,11 +84,27 @@ impl Default for Metrics {
         let help = "Time of a transaction with its sync; writes that wait together share one";
         let unit = Unit::Seconds;
         registry.register_with_unit("database_transaction", help, unit, metrics.database_write_seconds.clone());
+        let help = "When a plan's last success ended, in seconds since 1970; 0 while it never had one";
+        registry.register("plan_last_good_timestamp_seconds", help, metrics.plan_last_good_seconds.clone());
+        registry.register("jobs", "Jobs that are not over, by state", metrics.jobs.clone());
         metrics
     }
 }
 
 impl Metrics {
+    /// Takes over how plans and jobs are now. Plans that are gone are not shown any more.
+    pub fn plans_and_jobs(&self, plans: Vec<(String, Option<Time>)>, (queued, running): (u64, u64)) {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.plan_last_good_seconds.clear();
+        for (plan, last_good_at) in plans {
+            let seconds = last_good_at.map_or(0, |at| number(at.unix_s()));
+            self.plan_last_good_seconds.get_or_create(&PlanLabel { plan }).set(seconds);
+        }
+        for (state, count) in [("queued", queued), ("running", running)] {
+            self.jobs.get_or_create(&StateLabel { state }).set(number(count));
+        }
+    }
+
     /// Counts an answered request.
     pub fn request(&self, method: &str, route: &str, status: u16, took: Duration) {
         let (method, route) = (method.to_owned(), route.to_owned());
@@ -111,12 +144,18 @@ mod tests {
         metrics.request("GET", "/api/v1/users/{id}", 200, Duration::from_millis(3));
         metrics.log_in(false);
         metrics.batch(Batch { writes: 3, took: Duration::from_millis(2) });
+        metrics.plans_and_jobs(vec![("gone".into(), None)], (0, 0));
+        metrics.plans_and_jobs(vec![("web".into(), Some(Time::from_ms(5000))), ("new".into(), None)], (2, 1));
         let text = metrics.render(2).unwrap();
+        assert!(!text.contains("gone"));
         for line in [
             r#"icecore_http_requests_total{method="GET",route="/api/v1/users/{id}",status="200"} 1"#,
             r#"icecore_log_ins_total{outcome="refused"} 1"#,
             "icecore_database_writes_total 3",
             "icecore_event_listeners 2",
+            r#"icecore_plan_last_good_timestamp_seconds{plan="web"} 5"#,
+            r#"icecore_plan_last_good_timestamp_seconds{plan="new"} 0"#,
+            r#"icecore_jobs{state="queued"} 2"#,
             "# EOF",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

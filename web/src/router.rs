@@ -11,9 +11,9 @@ pub use document::openapi_json;
 
 use crate::auth::need::Need;
 use crate::handlers::{
-    account, agents, audit, authority, document as document_handler, events, health, log_in, metrics,
+    account, agent_work, agents, audit, authority, document as document_handler, events, health, jobs, log_in, metrics,
 };
-use crate::handlers::{objects, own_token, repositories, sessions, settings, tokens, users};
+use crate::handlers::{objects, own_token, plans, repositories, retention, sessions, settings, tokens, users};
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
 use crate::state::App;
@@ -41,8 +41,9 @@ fn endpoint(need: Need, limits: Limits, routes: UtoipaMethodRouter<App>) -> Endp
 #[rustfmt::skip]
 fn endpoints() -> Vec<Endpoint> {
     use Limits as L;
-    use Need::{Nothing, Objects, Person, Token};
+    use Need::{Agent, Nothing, Objects, Person, Token};
     const READ: Need = Need::Right(Right::Read);
+    const OPERATE: Need = Need::Right(Right::Operate);
     const AGENTS: Need = Need::Right(Right::Agents);
     const USERS: Need = Need::Right(Right::Users);
     const AUDIT: Need = Need::Right(Right::Audit);
@@ -89,6 +90,27 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(READ,     L::SMALL, routes!(agents::list)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::create)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::revoke)),
+        endpoint(READ,     L::SMALL, routes!(agents::devices)),
+        // Plans and jobs.
+        endpoint(READ,     L::SMALL, routes!(plans::list)),
+        endpoint(OPERATE,  L::SMALL, routes!(plans::create)),
+        endpoint(READ,     L::SMALL, routes!(plans::read)),
+        endpoint(OPERATE,  L::SMALL, routes!(plans::change)),
+        endpoint(OPERATE,  L::SMALL, routes!(plans::remove)),
+        endpoint(OPERATE,  L::SMALL, routes!(plans::run)),
+        endpoint(OPERATE,  L::SMALL, routes!(plans::pause)),
+        endpoint(OPERATE,  L::SMALL, routes!(plans::resume)),
+        endpoint(READ,     L::SMALL, routes!(retention::decided)),
+        endpoint(READ,     L::SMALL, routes!(jobs::list)),
+        endpoint(READ,     L::SMALL, routes!(jobs::read)),
+        endpoint(READ,     L::SMALL, routes!(jobs::log)),
+        endpoint(OPERATE,  L::SMALL, routes!(jobs::cancel)),
+        endpoint(OPERATE,  L::SMALL, routes!(jobs::retry)),
+        // What agents are given and report.
+        endpoint(Agent,    L::REPORT, routes!(agent_work::heartbeat)),
+        endpoint(Agent,    L::SMALL, routes!(agent_work::lease)),
+        endpoint(Agent,    L::REPORT, routes!(agent_work::progress)),
+        endpoint(Agent,    L::REPORT, routes!(agent_work::finish)),
         // What machines store, and people restore.
         endpoint(Objects,  L::LONG,  routes!(objects::list)),
         endpoint(Objects,  L::OBJECT, routes!(objects::read)),

@@ -4,7 +4,9 @@ use crate::auth::password::{Cost, Passwords};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{Database, user};
+use crate::jobs::Bell;
 use crate::repositories::Repositories;
+use crate::scheduler::clockwork;
 use crate::state::{Announcer, App, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
 use crate::{auth, housekeeping, router, systemd, tls};
 use anyhow::Context as _;
@@ -56,6 +58,7 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     let limit = Duration::from_secs(config.stop_within_s.get());
     tokio::spawn(end_on_signal(handle.clone(), stop, limit));
     tokio::spawn(housekeeping::run(app.clone()));
+    tokio::spawn(clockwork::run(app.clone()));
     tokio::spawn(systemd::answer_watchdog(app.clone()));
     if let Some(tls) = &tls {
         tokio::spawn(tls::keep_fresh(tls.clone(), config.clone(), clock));
@@ -108,6 +111,8 @@ fn assemble(
         repositories: Repositories::new(config.data_dir.join("indexes")),
         readings: Default::default(),
         authority: tls::authority(config)?,
+        bell: Bell::default(),
+        job_lease: Duration::from_secs(config.job_lease_s.get()),
         uploads: Semaphore::new(MAX_UPLOADS),
         in_memory: Semaphore::new(MAX_IN_MEMORY),
         base_url: config.base_url(address),

@@ -5,11 +5,13 @@ use crate::auth::throttle::Throttle;
 use crate::clock::Clock;
 use crate::db::{Batch, Database, Observer};
 use crate::events::Events;
+use crate::jobs::Bell;
 use crate::metrics::Metrics;
 use crate::readings::Readings;
 use crate::repositories::Repositories;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use web_api::authority::Authority;
 use web_api::event::Event;
@@ -35,6 +37,10 @@ pub struct Parts {
     pub readings: Readings,
     /// The internal authority, where the server's certificate is of it.
     pub authority: Option<Authority>,
+    /// Wakes agents that wait for work.
+    pub bell: Bell,
+    /// How long a job is an agent's without a report.
+    pub job_lease: Duration,
     /// Packs that may arrive at the same time; others wait.
     pub uploads: Semaphore,
     /// Records that arrive and reads of objects at the same time; each lies in memory.

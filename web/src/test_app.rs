@@ -90,6 +90,8 @@ impl TestApp {
             repositories: Repositories::new(dir.path().join("indexes")),
             readings: Default::default(),
             authority: None,
+            bell: Default::default(),
+            job_lease: Duration::from_secs(60),
             uploads: Semaphore::new(MAX_UPLOADS),
             in_memory: Semaphore::new(MAX_IN_MEMORY),
             base_url: "https://ice.example".into(),

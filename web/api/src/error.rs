@@ -56,6 +56,8 @@ codes! {
     Conflict = "conflict", 409;
     /// The session's lease lapsed or was revoked; what it stored stays and is not sent again.
     LeaseLost = "lease_lost", 409;
+    /// The job is not this agent's any more: its lease ran out, or a person ended it.
+    JobLost = "job_lost", 409;
     /// Somebody changed it since it was read; the ETag in If-Match is old.
     Changed = "changed", 412;
     /// The body is larger than this route allows.
@@ -66,6 +68,8 @@ codes! {
     Invalid = "invalid", 422;
     /// The idempotency key was used for another request.
     KeyReused = "key_reused", 422;
+    /// Agent and server are more than one version apart.
+    VersionsApart = "versions_apart", 426;
     /// An edit needs the If-Match header with the ETag that was read.
     IfMatchNeeded = "if_match_needed", 428;
     /// Too many attempts; Retry-After says how many seconds to wait.

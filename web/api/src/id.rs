@@ -47,8 +47,12 @@ id!(/// Names an agent.
     AgentId);
 id!(/// Names a repository that the server keeps.
     RepositoryId);
+id!(/// Names a plan.
+    PlanId);
 id!(/// Names a job.
     JobId);
+id!(/// Names the time for which a job is one agent's.
+    LeaseId);
 
 #[cfg(test)]
 mod tests {

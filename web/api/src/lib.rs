@@ -7,8 +7,10 @@
 
 pub mod account;
 pub mod agent;
+pub mod agent_work;
 pub mod audit;
 pub mod authority;
+pub mod device;
 pub mod error;
 pub mod event;
 pub mod health;
@@ -17,6 +19,7 @@ pub mod job;
 pub mod log_in_link;
 pub mod object;
 pub mod page;
+pub mod plan;
 pub mod repository;
 pub mod role;
 pub mod session;

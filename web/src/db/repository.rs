@@ -40,6 +40,12 @@ pub fn named(connection: &Connection, name: &str) -> Result<Option<Repository>> 
     Ok(query.query_row([name], repository).optional()?)
 }
 
+/// One repository.
+pub fn get(connection: &Connection, id: RepositoryId) -> Result<Option<Repository>> {
+    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM repositories WHERE id = ?1"))?;
+    Ok(query.query_row([Column(id)], repository).optional()?)
+}
+
 /// In the order of adding, after one of them.
 pub fn page(connection: &Connection, after: Option<RepositoryId>, limit: u32) -> Result<Vec<Repository>> {
     let mut query = connection.prepare_cached(&format!(

@@ -2,8 +2,10 @@
 
 use super::{Error, Result};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
-use web_api::id::{AgentId, LogInLinkId, RepositoryId, SessionId, TokenId, UserId};
+use web_api::id::{AgentId, JobId, LeaseId, LogInLinkId, PlanId, RepositoryId, SessionId, TokenId, UserId};
 use web_api::unit::Time;
 
 /// An id or a time in a column.
@@ -27,7 +29,7 @@ macro_rules! id_column {
     )+ };
 }
 
-id_column!(UserId SessionId TokenId LogInLinkId AgentId RepositoryId);
+id_column!(UserId SessionId TokenId LogInLinkId AgentId RepositoryId PlanId JobId LeaseId);
 
 impl ToSql for Column<Time> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -49,4 +51,14 @@ pub(super) fn known<T>(table: &str, word: &str, named: impl Fn(&str) -> Option<T
 /// A count that SQLite keeps signed.
 pub(super) fn unsigned(table: &str, value: i64) -> Result<u64> {
     u64::try_from(value).map_err(|_| Error::Unknown { what: format!("{value} in {table}") })
+}
+
+/// A value that is kept as JSON.
+pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::Unknown { what: format!("a value that is no JSON: {error}") })
+}
+
+/// The value of stored JSON.
+pub(super) fn json<T: DeserializeOwned>(table: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| Error::Unknown { what: format!("JSON in {table} ({error})") })
 }

@@ -168,15 +168,16 @@ fn transaction(connection: &Connection, waiting: &mut impl Iterator<Item = Box<d
             Err(error) => return abandon(connection, done, &error),
         }
     }
-    let writes = done.len();
-    match connection.execute_batch("COMMIT") {
+    let committed = connection.execute_batch("COMMIT");
+    // Before the answers: whoever has one may ask what was counted.
+    observer.batch(Batch { writes: done.len(), took: begun.elapsed() });
+    match committed {
         Ok(()) => {
             observer.committed(events);
             done.into_iter().for_each(|job| job.answer(Ok(())));
         }
         Err(error) => abandon(connection, done, &error),
     }
-    observer.batch(Batch { writes, took: begun.elapsed() });
 }
 
 /// Runs one job so that its failure leaves nothing behind. An error means that the whole transaction is lost.

@@ -8,6 +8,7 @@ use crate::http::cursor::Wanted;
 use crate::http::idempotency::{IdempotencyKey, Made, once};
 use crate::http::{Acting, ApiError, ApiResult, Body};
 use crate::ingest::blocking;
+use crate::jobs;
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +16,7 @@ use axum::http::StatusCode;
 use repo_format::id::WriterId;
 use std::path::PathBuf;
 use web_api::agent::{Agent, CreateAgent, CreatedAgent};
+use web_api::device::DeviceList;
 use web_api::error::ErrorCode;
 use web_api::id::AgentId;
 use web_api::page::{Page, PageQuery};
@@ -113,10 +115,28 @@ pub async fn revoke(State(app): State<App>, Path(id): Path<AgentId>, acting: Act
         .write(move |write| {
             let Some(agent) = db::agent::get(write, id)? else { return Err(ApiError::not_found("agent")) };
             if db::agent::revoke(write, id, acting.now)? {
+                jobs::end_of_revoked(write, id, acting.now)?;
                 acting.done(write, "agent.revoke", &id.to_string(), &agent.name)?;
             }
             Ok(())
         })
         .await?;
+    // Its request for work may be waiting.
+    app.bell.ring();
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The disks of an agent's machine, as it reported them last.
+#[utoipa::path(get, path = "/api/v1/agents/{id}/devices", tag = "agents",
+    params(("id" = AgentId, Path, description = "agent")), responses((status = 200, body = DeviceList)))]
+pub async fn devices(State(app): State<App>, Path(id): Path<AgentId>) -> ApiResult<Json<DeviceList>> {
+    let found = app
+        .database
+        .read(move |connection| {
+            db::agent::get(connection, id)?.ok_or_else(|| ApiError::not_found("agent"))?;
+            ApiResult::Ok(db::machine::devices(connection, id)?)
+        })
+        .await?;
+    let never = DeviceList { reported_at: None, host: None, version: None, heard_at: None, devices: Vec::new() };
+    Ok(Json(found.unwrap_or(never)))
 }

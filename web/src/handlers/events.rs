@@ -20,7 +20,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use web_api::error::ErrorCode;
-use web_api::event::Event;
+use web_api::event::{Event, PASSING};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -81,6 +81,7 @@ impl Stream {
         loop {
             tokio::select! {
                 event = listener.events.recv() => match event {
+                    Ok(event) if event.number == PASSING => self.send(render(&event)).await?,
                     Ok(event) if event.number > sent => {
                         sent = event.number;
                         self.send(render(&event)).await?;
@@ -134,7 +135,8 @@ async fn stop(stopping: &mut watch::Receiver<bool>) {
 
 fn render(event: &Event) -> Sent {
     let data = serde_json::to_string(event).unwrap_or_else(|_| "{}".into());
-    Sent::default().id(event.number.to_string()).event(&event.kind).data(data)
+    let sent = Sent::default().event(&event.kind).data(data);
+    if event.number == PASSING { sent } else { sent.id(event.number.to_string()) }
 }
 
 /// The receiving end as a stream; it ends when the sender does.

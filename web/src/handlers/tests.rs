@@ -2,5 +2,8 @@
 
 mod account;
 mod events;
+mod jobs;
 mod log_in;
+mod plans;
 mod resources;
+mod retention;

@@ -19,6 +19,8 @@ pub struct Limits {
 impl Limits {
     /// For what asks or changes a little.
     pub const SMALL: Self = Self { body_bytes: 16 << 10, answer_within: Duration::from_secs(30) };
+    /// For what agents report.
+    pub const REPORT: Self = Self { body_bytes: 512 << 10, answer_within: Duration::from_secs(30) };
     /// For questions about many chunks.
     pub const QUESTION: Self = Self { body_bytes: 512 << 10, answer_within: Duration::from_secs(60) };
     /// For a pack over a slow line; its length is limited as it arrives.

@@ -48,6 +48,14 @@ fn tokens() -> Vec<Who> {
     tokens.chain([Who::Overreaching]).collect()
 }
 
+fn operators() -> Vec<Who> {
+    vec![Who::Session(Role::Operator), Who::Session(Role::Admin), Who::Token(Right::Operate)]
+}
+
+fn agents() -> Vec<Who> {
+    vec![Who::Agent]
+}
+
 fn admins_with(right: Right) -> Vec<Who> {
     vec![Who::Session(Role::Admin), Who::Token(right)]
 }
@@ -91,6 +99,25 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("GET /api/v1/agents", readers()),
         ("POST /api/v1/agents", admins_with(Right::Agents)),
         ("POST /api/v1/agents/{id}/revoke", admins_with(Right::Agents)),
+        ("GET /api/v1/agents/{id}/devices", readers()),
+        ("GET /api/v1/plans", readers()),
+        ("POST /api/v1/plans", operators()),
+        ("GET /api/v1/plans/{id}", readers()),
+        ("PATCH /api/v1/plans/{id}", operators()),
+        ("DELETE /api/v1/plans/{id}", operators()),
+        ("POST /api/v1/plans/{id}/run", operators()),
+        ("POST /api/v1/plans/{id}/pause", operators()),
+        ("POST /api/v1/plans/{id}/resume", operators()),
+        ("GET /api/v1/plans/{id}/retention", readers()),
+        ("GET /api/v1/jobs", readers()),
+        ("GET /api/v1/jobs/{id}", readers()),
+        ("GET /api/v1/jobs/{id}/log", readers()),
+        ("POST /api/v1/jobs/{id}/cancel", operators()),
+        ("POST /api/v1/jobs/{id}/retry", operators()),
+        ("POST /api/v1/agent/heartbeat", agents()),
+        ("POST /api/v1/agent/jobs/lease", agents()),
+        ("POST /api/v1/agent/jobs/{id}/progress", agents()),
+        ("POST /api/v1/agent/jobs/{id}/finish", agents()),
         ("GET /api/v1/repositories/{repository}/objects", machines_and_restorers()),
         ("GET /api/v1/repositories/{repository}/objects/{key}", machines_and_restorers()),
         ("HEAD /api/v1/repositories/{repository}/objects/{key}", machines_and_restorers()),
@@ -202,7 +229,9 @@ async fn every_caller_on_every_route_is_let_in_or_refused_as_the_table_says() {
 async fn nothing_is_changed_by_cookie_without_the_csrf_token_or_from_another_site() {
     let callers = Callers::new().await;
     let reads = |route: &str| route.starts_with("GET ") || route.starts_with("HEAD ");
-    for (route, _) in table().into_iter().filter(|(route, _)| !reads(route)) {
+    // Agents bring no cookies, and a cookie does not open their routes.
+    let of_people = table().into_iter().filter(|(route, allowed)| !reads(route) && *allowed != agents());
+    for (route, _) in of_people {
         let (method, path) = split(route);
         let Some(Login::Session { cookie, csrf_token }) = callers.login(Who::Session(Role::Admin)).await else {
             panic!()

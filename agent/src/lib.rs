@@ -4,6 +4,7 @@
 //! `repo-format`; this crate decides which bytes go in and where they come out.
 
 pub mod backup;
+pub mod daemon;
 pub mod export;
 pub mod extents;
 pub mod facts;

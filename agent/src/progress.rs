@@ -5,11 +5,15 @@
 
 mod counter;
 mod lines;
+mod report;
+mod spent;
 mod terminal;
 
 use std::ops::AddAssign;
 
 pub use lines::Lines;
+pub use report::{Line, Report, StageReport};
+pub use spent::{Spent, Watch};
 pub use terminal::Terminal;
 
 /// What happened since the last report. Fields that a job does not have stay zero.
@@ -27,6 +31,8 @@ pub struct Counts {
     pub bytes_known: u64,
     /// What the new chunks became in the store.
     pub bytes_stored: u64,
+    /// Where the time of the threads went.
+    pub spent: Spent,
 }
 
 impl AddAssign for Counts {
@@ -37,6 +43,7 @@ impl AddAssign for Counts {
         self.bytes_new += more.bytes_new;
         self.bytes_known += more.bytes_known;
         self.bytes_stored += more.bytes_stored;
+        self.spent += more.spent;
     }
 }
 

@@ -8,7 +8,7 @@ use super::plan::PlannedDisk;
 use super::{Audit, Surroundings};
 use crate::extents::Extent;
 use crate::priority::Priority;
-use crate::progress::Counts;
+use crate::progress::{Counts, Spent, Watch};
 use crate::read_at::ReadAt;
 use crate::source::provider::Snapshot;
 use anyhow::{Context, Result};
@@ -56,6 +56,7 @@ struct Done {
     payloads: Vec<u8>,
     holes: Option<Extent>,
     bytes_read: u64,
+    spent: Spent,
 }
 
 impl Done {
@@ -235,8 +236,16 @@ impl Pipeline<'_> {
                 return;
             }
         };
+        // What is waited for here is the thread that stores; it is told with the next batch.
+        let (mut watch, mut waited_us) = (Watch::start(), 0);
         while let Some((number, batch)) = tickets.next() {
-            if results.send((number, worker.process(batch))).is_err() {
+            watch.add_to(&mut waited_us);
+            let mut done = worker.process(batch);
+            if let Ok(done) = &mut done {
+                done.spent.store_us = std::mem::take(&mut waited_us);
+            }
+            watch = Watch::start();
+            if results.send((number, done)).is_err() {
                 return;
             }
         }
@@ -283,7 +292,8 @@ impl Pipeline<'_> {
         done: Done,
         tally: &mut Tally,
     ) -> Result<()> {
-        let mut counts = Counts { done: done.bytes_read, bytes_read: done.bytes_read, ..Counts::default() };
+        let mut counts =
+            Counts { done: done.bytes_read, bytes_read: done.bytes_read, spent: done.spent, ..Counts::default() };
         let before = session.stored_bytes();
         // First all chunks, then the nodes above them: nothing comes between the pieces of a frame.
         session.add_chunks(done.new_chunks())?;
@@ -385,7 +395,7 @@ impl<'a> Worker<'a> {
         let mut end = 0;
         for extent in extents {
             let place = end..end + usize::try_from(extent.length_bytes())?;
-            self.read(extent, place.clone())?;
+            self.read(extent, place.clone(), &mut done.spent)?;
             done.bytes_read += extent.length_bytes();
             end = place.end.next_multiple_of(ALIGNMENT_BYTES);
             places.push((extent, place));
@@ -395,14 +405,17 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads an extent into its place in the buffer.
-    fn read(&mut self, extent: Extent, place: Range<usize>) -> Result<()> {
+    fn read(&mut self, extent: Extent, place: Range<usize>, spent: &mut Spent) -> Result<()> {
+        let mut watch = Watch::start();
         self.pipeline.limit.wait(extent.length_bytes(), self.pipeline.around.cancel);
+        watch.add_to(&mut spent.limit_us);
         let source = &self.pipeline.disk.source;
         source.read_exact_at(&mut self.buffer[place.clone()], extent.offset_bytes()).with_context(|| {
             let (length, offset) = (extent.length_bytes(), extent.offset_bytes());
             format!("reading {length} bytes at offset {offset} of {}", source.path().display())
         })?;
         self.blank_zeroed(extent, place.start);
+        watch.add_to(&mut spent.read_us);
         Ok(())
     }
 
@@ -418,6 +431,7 @@ impl<'a> Worker<'a> {
         let chunk_bytes = self.pipeline.chunk_bytes();
         let step = usize::try_from(chunk_bytes)?;
         let ids = self.pipeline.reader.repository().keys().ids();
+        let mut watch = Watch::start();
         let chunks: Vec<(u64, &[u8], Option<ChunkId>)> = places
             .iter()
             .flat_map(|(extent, place)| {
@@ -425,19 +439,24 @@ impl<'a> Worker<'a> {
             })
             .map(|(position, plain)| (position, plain, (!is_zero(plain)).then(|| ids.chunk(plain))))
             .collect();
+        watch.add_to(&mut done.spent.hash_us);
         let asked: Vec<EntryId> = chunks.iter().filter_map(|(.., chunk)| Some((*chunk)?.into())).collect();
         self.claims.prepare(PackKind::Data, &asked)?;
+        watch.add_to(&mut done.spent.known_us);
         for (position, plain, chunk) in chunks {
             let Some(chunk) = chunk else {
                 done.chunks.push((position, Stored::Hole));
                 continue;
             };
             // Asked even when the parent has the same chunk here: its pack may be lost or damaged, and then this stores it again.
-            if !self.claims.claim(&chunk.into(), PackKind::Data, &mut self.hint)? {
+            let is_new = self.claims.claim(&chunk.into(), PackKind::Data, &mut self.hint)?;
+            watch.add_to(&mut done.spent.known_us);
+            if !is_new {
                 done.chunks.push((position, Stored::Known(chunk)));
                 continue;
             }
             let kind = self.encoder.encode(plain, &mut self.payload)?;
+            watch.add_to(&mut done.spent.compress_us);
             done.payloads.extend_from_slice(&self.payload);
             let plain_bytes = u32::try_from(plain.len())?;
             done.chunks.push((position, Stored::New { chunk, kind, plain_bytes, payload_bytes: self.payload.len() }));

@@ -15,6 +15,7 @@ use repo_format::Error;
 use repo_format::config::{CONFIG_COPY_KEY, CONFIG_KEY};
 use repo_format::index::Index;
 use repo_format::key_slot::Unlock;
+use repo_format::keys::WriterKeys;
 use repo_format::manifest::{Manifest, StoredManifest};
 use repo_format::repair::rebuild_config;
 use repo_format::repository::{Access, Repository, read_config};
@@ -149,6 +150,22 @@ impl Context {
             Place::Server(address) => Opened::server(Client::new(address.clone(), self.reach(address)?)?),
         };
         Ok(self.opened.get_or_init(|| opened))
+    }
+
+    /// The writer key that options, environment or this machine's enrolment name; another key is refused.
+    pub fn writer_keys(&self) -> anyhow::Result<WriterKeys> {
+        match self.credential()? {
+            Some(Credential::Writer(keys)) => Ok(*keys),
+            given => {
+                let what = match given {
+                    Some(_) => "a key that reads everything is no key for an agent",
+                    None => "no writer key was given",
+                };
+                Err(Failure::new(Code::Key, what)
+                    .next("give --writer-key FILE; `icecore key writer-export` beside the repository makes one")
+                    .into())
+            }
+        }
     }
 
     /// Key options.

@@ -107,9 +107,12 @@ impl std::error::Error for NobodyReads {}
 pub struct Report {
     /// Exit code.
     pub code: Code,
-    what: String,
-    why: Vec<String>,
-    next: Option<String>,
+    /// What could not be done.
+    pub what: String,
+    /// The reasons, the outermost first.
+    pub why: Vec<String>,
+    /// What to do next.
+    pub next: Option<String>,
 }
 
 impl Report {

@@ -2,6 +2,7 @@
 //!
 //! One file a verb or group of verbs; each has `Args` and `run`. Nothing is read or opened before the arguments are parsed.
 
+mod agent;
 mod backup;
 mod check;
 mod console;
@@ -112,6 +113,8 @@ enum Verb {
     Logout(login::LogoutArgs),
     /// Track changes and take snapshots of block devices by the kernel module
     Tracker(tracker::Args),
+    /// This machine as an agent of a server
+    Agent(agent::Args),
     /// Show a structure of the repository format, for finding faults
     Dump(dump::Args),
     /// Print completions for a shell
@@ -130,7 +133,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    log_to_stderr();
+    log_to_stderr(matches!(&cli.verb, Verb::Agent(args) if args.is_service()));
     let console = Console::new(cli.globals.json, cli.globals.quiet);
     match run(cli, console) {
         Ok(()) => ExitCode::SUCCESS,
@@ -143,10 +146,11 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Warnings of the libraries, one line an event; `RUST_LOG` asks for more.
-fn log_to_stderr() {
+/// Warnings of the libraries, one line an event, and of a service what it does; `RUST_LOG` asks for more.
+fn log_to_stderr(is_service: bool) {
     // fuser warns when it finds at the end that what it would unmount is unmounted already.
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,fuser=error".into());
+    let default = if is_service { "info,fuser=error" } else { "warn,fuser=error" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
     let colours = console::coloured(std::io::stderr().is_terminal());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -184,6 +188,7 @@ fn run(cli: Cli, console: Console) -> anyhow::Result<()> {
         Verb::Mount(args) => mount::run(args, &context),
         Verb::Check(args) => check::run(args, &context),
         Verb::Prune(args) => prune::run(args, &context),
+        Verb::Agent(args) => agent::run(args, &context),
         Verb::Dump(args) => dump::run(args, &context),
         Verb::Forget(args) => forget::run(args, &context),
         Verb::Undo(args) => undo::run(args, &context),

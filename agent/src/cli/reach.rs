@@ -10,6 +10,7 @@
 use super::context::Context;
 use super::failure::{Code, Failure};
 use super::secrets;
+use agent::daemon::Server;
 use agent::remote::enrolled::{DEFAULT_DIRECTORY, DIRECTORY_VARIABLE, Enrolled};
 use agent::remote::login::{Login, Logins};
 use agent::remote::{Address, Options, Place, Tell};
@@ -89,6 +90,12 @@ impl Context {
         let authority = self.ca_file()?.or(known);
         let patience = self.patience();
         Ok(Options { token: Some(token), authority, patience, cancel: self.cancel()?, tell: self.tell() })
+    }
+
+    /// Where a service works for, as whom, and whom it believes to be that.
+    pub fn server(&self, address: &Address) -> anyhow::Result<Server> {
+        let (token, known) = self.known(address)?;
+        Ok(Server { address: address.clone(), token, authority: self.ca_file()?.or(known) })
     }
 
     fn known(&self, address: &Address) -> anyhow::Result<Known> {

@@ -12,6 +12,12 @@ pub(super) struct Counter {
     bytes_new: AtomicU64,
     bytes_known: AtomicU64,
     bytes_stored: AtomicU64,
+    read_us: AtomicU64,
+    limit_us: AtomicU64,
+    hash_us: AtomicU64,
+    known_us: AtomicU64,
+    compress_us: AtomicU64,
+    store_us: AtomicU64,
 }
 
 impl Counter {
@@ -22,6 +28,12 @@ impl Counter {
         each(&self.bytes_new, &mut counts.bytes_new);
         each(&self.bytes_known, &mut counts.bytes_known);
         each(&self.bytes_stored, &mut counts.bytes_stored);
+        each(&self.read_us, &mut counts.spent.read_us);
+        each(&self.limit_us, &mut counts.spent.limit_us);
+        each(&self.hash_us, &mut counts.spent.hash_us);
+        each(&self.known_us, &mut counts.spent.known_us);
+        each(&self.compress_us, &mut counts.spent.compress_us);
+        each(&self.store_us, &mut counts.spent.store_us);
     }
 
     pub(super) fn add(&self, mut counts: Counts) {

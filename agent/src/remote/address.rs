@@ -74,13 +74,18 @@ impl Address {
         &self.repository
     }
 
-    /// A URL below this repository's part of the API; the segments are encoded.
-    pub fn url(&self, segments: &[&str]) -> Url {
+    /// A URL below the server's API; the segments are encoded.
+    pub fn api_url(&self, segments: &[&str]) -> Url {
         let mut url = self.server.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "v1", "repositories", &self.repository]).extend(segments);
+            path.pop_if_empty().extend(["api", "v1"]).extend(segments);
         }
         url
+    }
+
+    /// A URL below this repository's part of the API; the segments are encoded.
+    pub fn url(&self, segments: &[&str]) -> Url {
+        self.api_url(&[&["repositories", &self.repository], segments].concat())
     }
 }
 

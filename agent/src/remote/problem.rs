@@ -50,6 +50,14 @@ impl Problem {
         }
     }
 
+    /// The stable code of an answer.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Answered(detail) => Some(detail.code),
+            Self::Untrusted(_) | Self::Unreachable(_) | Self::Interrupted => None,
+        }
+    }
+
     /// As an error about an object of the store.
     pub fn about(self, key: &str) -> Error {
         match self {

@@ -181,6 +181,11 @@ impl SysRoot {
         dir.join("partition").exists().then(|| number_in(dir.parent()?))?
     }
 
+    /// All whole disks, also those that are made of others or lie in memory.
+    pub fn disks(&self) -> Vec<DeviceNumber> {
+        self.entries(&self.join(Path::new("/sys/block"))).iter().filter_map(|dir| number_in(dir)).collect()
+    }
+
     /// The partitions of a disk that the kernel knows.
     pub fn partitions(&self, device: DeviceNumber) -> Vec<DeviceNumber> {
         let Some(dir) = self.device_dir(device) else { return Vec::new() };

@@ -1,0 +1,167 @@
+//! `icecore agent run`: the agent as a service. It asks the server for jobs, carries them out and reports; the server never comes to it.
+//!
+//! Three threads: this one asks for work and does it, one sends signs of life ([`pulse`]), and while a job runs one reports on it
+//! ([`reporting`]). What a job does is the [`Worker`]'s. One job at a time: a machine that is backed up has something else to do.
+//!
+//! Whatever the server does (restart, vanish, come back), nothing here ends but by a signal or because the server refuses this agent: every
+//! request can be repeated, and pauses grow to a minute. A signal stops the work cleanly and gives the job back.
+
+pub mod devices;
+mod link;
+mod pause;
+mod pulse;
+mod reporting;
+mod service;
+mod stop;
+#[cfg(test)]
+mod tests;
+pub mod work;
+
+pub use link::{Link, Refused, Server};
+pub use stop::{Stop, Why};
+
+use crate::progress::{Progress as _, Report};
+use crate::source::sys::SysRoot;
+use anyhow::Result;
+use link::Asked;
+use pause::Pauses;
+use reporting::Reporter;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+use web_api::agent_work::{Ending, LeasedJob};
+use web_api::job::{JobError, JobResult};
+
+/// How long a request for work waits at the server. Short, because a signal waits as long.
+const WAIT_S: u32 = 5;
+/// How long the end of a job is told to a server that does not answer, once a signal came.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// Carries out jobs.
+pub trait Worker: Sync {
+    /// Does the job until it is done or `cancel` becomes true. Reports to `report`.
+    fn work(&self, job: &LeasedJob, report: &Report, cancel: &Arc<AtomicBool>) -> Result<JobResult>;
+
+    /// What an error means to people, and whether another attempt may succeed.
+    fn explain(&self, error: &anyhow::Error, attempt: u32) -> (JobError, bool);
+}
+
+/// What the service works with.
+pub struct Daemon<'d> {
+    /// To the server.
+    pub link: Link,
+    /// Does the jobs.
+    pub worker: &'d dyn Worker,
+    /// Name of this machine.
+    pub host: String,
+    /// Where disks are looked for.
+    pub sys: SysRoot,
+    /// Set by a signal.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Daemon<'_> {
+    /// Serves until a signal comes. An error means that the server refuses this agent, or speaks another language.
+    pub fn run(&self) -> Result<(), Refused> {
+        let refused = std::thread::scope(|scope| {
+            let began = self.pulse_begin()?;
+            service::ready();
+            scope.spawn(|| self.pulse(began));
+            let refused = self.serve();
+            // The other thread ends by the same flag, whatever ended this one.
+            self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            refused
+        });
+        service::stopping();
+        refused
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stop.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn serve(&self) -> Result<(), Refused> {
+        let mut pauses = Pauses::default();
+        while !self.is_stopping() {
+            match self.link.ask_work(&[], WAIT_S) {
+                Ok(Some(job)) => {
+                    pauses.reset();
+                    self.carry_out(&job)?;
+                }
+                Ok(None) => pauses.reset(),
+                Err(Asked::Refused(refused)) => return Err(refused),
+                Err(Asked::Away(why)) => {
+                    let pause = pauses.next();
+                    tracing::warn!(why, pause_s = pause.as_secs(), "the server gives no work");
+                    pause::wait(pause, &self.stop);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One job from its lease to the report of its end.
+    fn carry_out(&self, job: &LeasedJob) -> Result<(), Refused> {
+        tracing::info!(job = %job.id, plan = job.plan, attempt = job.attempt, "job begins");
+        let (report, stop, began) = (Report::default(), Stop::new(self.stop.clone()), Instant::now());
+        let reporter = Reporter::new(&self.link, job, &report, &stop);
+        let done = std::thread::scope(|scope| {
+            let reporting = scope.spawn(|| reporter.run());
+            let done = self.worker.work(job, &report, stop.flag());
+            reporter.is_done();
+            // It cannot panic but by a fault of ours; the job's own result counts.
+            let _ = reporting.join();
+            done
+        });
+        report.end();
+        let took_s = began.elapsed().as_secs();
+        let Some(ending) = self.ending(job, &stop, done) else {
+            tracing::warn!(job = %job.id, took_s, "the server took the job away; it is no longer worked on");
+            return Ok(());
+        };
+        match &ending {
+            Ending::Succeeded(result) => tracing::info!(job = %job.id, took_s, point = result.point, "job succeeded"),
+            Ending::Failed { error, .. } => {
+                tracing::error!(job = %job.id, took_s, why = error.why.join(": "), "job failed: {}", error.what);
+            }
+            Ending::Cancelled => tracing::info!(job = %job.id, took_s, "job cancelled"),
+            Ending::Returned => tracing::info!(job = %job.id, took_s, "job given back"),
+        }
+        self.tell_end(&reporter, ending)
+    }
+
+    /// How it ended; nothing when the job is not ours any more. What is done is done, whatever was wanted meanwhile.
+    fn ending(&self, job: &LeasedJob, stop: &Stop, done: Result<JobResult>) -> Option<Ending> {
+        match (done, stop.why()) {
+            (Ok(result), _) => Some(Ending::Succeeded(result)),
+            (Err(_), Some(Why::Lost)) => None,
+            (Err(_), Some(Why::Cancelled)) => Some(Ending::Cancelled),
+            (Err(_), Some(Why::Signal)) => Some(Ending::Returned),
+            (Err(error), None) => {
+                let (error, retry) = self.worker.explain(&error, job.attempt);
+                Some(Ending::Failed { error, retry })
+            }
+        }
+    }
+
+    fn tell_end(&self, reporter: &Reporter<'_>, ending: Ending) -> Result<(), Refused> {
+        let mut pauses = Pauses::default();
+        let mut give_up_at = None;
+        loop {
+            match reporter.finish(ending.clone()) {
+                Ok(()) => return Ok(()),
+                Err(Asked::Refused(refused)) => return Err(refused),
+                Err(Asked::Away(why)) => tracing::warn!(why, "the end of a job could not be told; it is tried again"),
+            }
+            if self.is_stopping() && Instant::now() >= *give_up_at.get_or_insert_with(|| Instant::now() + FAREWELL) {
+                tracing::warn!("the end of a job could not be told; the server will try it again");
+                return Ok(());
+            }
+            let pause = pauses.next();
+            match self.is_stopping() {
+                true => std::thread::sleep(pause.min(Duration::from_secs(1))),
+                false => pause::wait(pause, &self.stop),
+            }
+        }
+    }
+}

@@ -1,10 +1,13 @@
 //! A server with one repository, and the machines and people that use it: what the tests of the network side begin with.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -14,6 +17,10 @@ use crate::{Server, capture, icecore_program};
 /// Bytes of a chunk.
 pub const CHUNK: usize = 65536;
 const PASSPHRASE: &str = "correct horse";
+/// What the admin's token may.
+const RIGHTS: [&str; 6] = ["read", "operate", "agents", "users", "audit", "settings"];
+/// What has not happened after this time does not happen.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Password of every account.
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -28,6 +35,8 @@ pub struct Appliance {
 
 /// A machine: its writer key and the secret that lets it in.
 pub struct Machine {
+    /// Its name at the server.
+    pub name: String,
     /// Its writer key.
     pub key_file: PathBuf,
     /// What lets it in.
@@ -39,12 +48,22 @@ pub struct Machine {
 impl Appliance {
     /// With a new server and repository.
     pub fn new() -> Result<Self> {
-        let (server, dir) = (Server::started()?, TempDir::with_prefix("icecore-remote-")?);
+        Self::with(&[])
+    }
+
+    /// The same with settings of the server. Its address stays the same when it is started again.
+    pub fn with(settings: &[(&'static str, &str)]) -> Result<Self> {
+        let (mut server, dir) = (Server::new()?, TempDir::with_prefix("icecore-remote-")?);
+        settings.iter().for_each(|(key, value)| server.set(key, value));
+        server.start()?;
+        // A free port may be another one at the next start.
+        let address = server.address()?;
+        server.set("LISTEN", &address);
         let body = json!({"secret": server.link()?, "name": "ada", "password": "correct horse battery"});
         let redeemed = server.send(&Request::new("POST", "/api/v1/log-in-links/redeem").json(&body))?.expect(201)?;
         let cookie = redeemed.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
         let csrf = redeemed.body["csrf_token"].as_str().context("a log-in answers with a CSRF token")?.to_owned();
-        let body = json!({"name": "test", "rights": ["read", "agents", "users", "audit", "settings"], "expires_at": "2027-11-01T00:00:00Z"});
+        let body = json!({"name": "test", "rights": RIGHTS, "expires_at": "2027-11-01T00:00:00Z"});
         let request = Request::new("POST", "/api/v1/tokens").header("cookie", &cookie).header("x-csrf-token", &csrf);
         let made = server.send(&request.json(&body))?.expect(201)?;
         let admin = made.body["secret"].as_str().context("a token's secret is shown once")?.to_owned();
@@ -62,6 +81,29 @@ impl Appliance {
     /// Posts as an admin.
     pub fn post(&self, path: &str, body: &Value) -> Result<Response> {
         self.server.send(&Request::new("POST", path).token(&self.admin).json(body))
+    }
+
+    /// Asks as an admin for what must be there.
+    pub fn get(&self, path: &str) -> Result<Value> {
+        Ok(self.server.send(&Request::new("GET", path).token(&self.admin))?.expect(200)?.body)
+    }
+
+    /// Asks again and again until `wanted` finds what it looks for.
+    pub fn until<T>(&self, path: &str, wanted: impl Fn(&Value) -> Option<T>) -> Result<T> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let seen = self.get(path)?;
+            if let Some(found) = wanted(&seen) {
+                return Ok(found);
+            }
+            ensure!(Instant::now() < until, "it did not come about in time: {seen:#}");
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    }
+
+    /// Starts a machine's agent.
+    pub fn agent(&self, machine: &Machine) -> Result<Agent> {
+        Agent::start(self.remote(machine, &["agent", "run", "--host", &machine.name])?, machine)
     }
 
     /// `icecore` with nothing of the caller's own settings.
@@ -90,7 +132,8 @@ impl Appliance {
         let body = json!({"name": name, "repository": "main", "writer": writer});
         let made = self.post("/api/v1/agents", &body)?.expect(201)?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("an agent has an id and a secret");
-        Ok(Machine { key_file, secret: text(&made.body["secret"])?, id: text(&made.body["agent"]["id"])? })
+        let (secret, id) = (text(&made.body["secret"])?, text(&made.body["agent"]["id"])?);
+        Ok(Machine { name: name.into(), key_file, secret, id })
     }
 
     /// `icecore` on a machine, over the server.
@@ -154,6 +197,57 @@ impl Appliance {
     /// A directory that goes with this.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+}
+
+/// A machine's agent; it is killed when this is dropped.
+pub struct Agent {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Agent {
+    /// Starts it by a command, and keeps what it says beside the machine's key.
+    pub fn start(mut command: Command, machine: &Machine) -> Result<Self> {
+        command.env("ICECORE_STATE_DIR", machine.key_file.with_extension("state"));
+        let log = machine.key_file.with_extension("log");
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = command.stdin(Stdio::null()).stderr(output).spawn()?;
+        Ok(Self { child, log })
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it in order.
+    pub fn stop(mut self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the agent ended with {status}: {}", self.said()?);
+        Ok(())
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(mut self) -> Result<(ExitStatus, String)> {
+        let status = self.child.wait()?;
+        Ok((status, self.said()?))
+    }
+
+    /// What it wrote so far, also in earlier lives.
+    pub fn said(&self) -> Result<String> {
+        Ok(fs::read_to_string(&self.log)?)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -19,6 +19,7 @@ pub mod entropy;
 pub mod error;
 pub mod forget;
 pub mod gate;
+pub mod handover;
 pub mod id;
 pub mod index;
 pub mod key_slot;
@@ -44,6 +45,7 @@ pub mod sign;
 pub mod store;
 pub mod suspects;
 pub mod tree;
+mod uploads;
 pub mod writer_key;
 pub mod writers;
 

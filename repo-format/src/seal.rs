@@ -11,6 +11,8 @@ use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
 use std::convert::Infallible;
 use zeroize::Zeroizing;
 
+/// Bytes of an encapsulated key.
+const ENCAPSULATED_BYTES: usize = 32;
 /// Bytes that sealing adds.
 pub const TAG_BYTES: usize = 16;
 
@@ -70,6 +72,15 @@ pub struct WrappedKey {
     pub ciphertext: [u8; 48],
 }
 
+/// What two sides share and who stands between does not know.
+pub(crate) struct SharedCode(pub(crate) Zeroizing<[u8; 32]>);
+
+impl SharedCode {
+    fn bundle(&self) -> hpke::PskBundle<'_> {
+        hpke::PskBundle::new(&*self.0, b"icecore v1 code").expect("neither is empty")
+    }
+}
+
 struct Draw<'e>(&'e dyn Entropy);
 
 impl TryRng for Draw<'_> {
@@ -125,7 +136,34 @@ impl PrivateKey {
     }
 }
 
+impl PrivateKey {
+    /// Opens what [`PublicKey::seal_with`] sealed; `None` when it was sealed otherwise.
+    pub(crate) fn open_with(&self, code: &SharedCode, info: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (encapsulated, ciphertext) = sealed.split_at_checked(ENCAPSULATED_BYTES)?;
+        let encapsulated = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).ok()?;
+        let mode = OpModeR::Psk(code.bundle());
+        hpke::single_shot_open::<Aead, Kdf, Kem>(&mode, &self.0, &encapsulated, info, ciphertext, &[])
+            .ok()
+            .map(Zeroizing::new)
+    }
+}
+
 impl PublicKey {
+    /// Seals for the private key's holder who shares the code: encapsulated key and ciphertext.
+    pub(crate) fn seal_with(
+        &self,
+        code: &SharedCode,
+        info: &[u8],
+        plain: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>> {
+        let mode = OpModeS::Psk(code.bundle());
+        let (encapsulated, ciphertext) =
+            hpke::single_shot_seal_with_rng::<Aead, Kdf, Kem>(&mode, &self.0, info, plain, &[], &mut Draw(entropy))
+                .map_err(|_| Error::SelfCheck("sealing to a shared code"))?;
+        Ok([encapsulated.to_bytes().as_slice(), &ciphertext].concat())
+    }
+
     /// The key with these bytes; an error when they are no point of the curve that can be used.
     pub fn new(bytes: &[u8; 32]) -> Result<Self> {
         <Kem as hpke::Kem>::PublicKey::from_bytes(bytes)

@@ -1,8 +1,8 @@
 //! Writing: one session stores chunks and trees and commits one recovery point.
 //!
 //! The types enforce the order: only an open [`Session`] takes chunks and nodes; [`Session::close`] returns a [`ClosedSession`]
-//! once every pack is durable; only that can commit a manifest. Packs are stored in the order they were filled, trees after the
-//! chunks they reference, and nothing is stored after a failure.
+//! once every pack is durable; only that can commit a manifest. Packs are handed to `uploads` in the order they were filled, trees after
+//! the chunks they reference.
 
 use crate::claims::{Claims, Hint};
 use crate::codec::Kind;
@@ -11,19 +11,18 @@ use crate::config::CONFIG_KEY;
 use crate::error::{Error, Result};
 use crate::forget;
 use crate::id::{ChunkId, ManifestId, NodeId, PackId};
-use crate::index::Index;
 use crate::lease::{self, Lease, PinnedRoot, Purpose};
 use crate::manifest::{self, Manifest, PointKey, StoredManifest};
-use crate::pack::{FinishedPack, PackBuilder, PackKind};
+use crate::pack::{PackBuilder, PackKind};
 use crate::reader::Reader;
 use crate::repository::Repository;
 use crate::tree::NodeSink;
-use crossbeam_channel::{Sender, bounded};
+use crate::uploads::Uploads;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::Scope;
 
 /// Begins a session: takes its lease, then learns what is condemned and verified.
 pub struct SessionStart<'r> {
@@ -69,29 +68,22 @@ impl<'r> SessionStart<'r> {
         &self.claims
     }
 
-    /// Starts storing. The uploading thread lives in `scope`.
+    /// Starts storing. The uploading threads live in `scope`.
     pub fn open<'scope>(
         &'scope mut self,
         scope: &'scope Scope<'scope, '_>,
         reader: &'scope Reader<'r>,
     ) -> Session<'scope, 'r> {
-        let (sender, packs) = bounded::<FinishedPack>(1);
-        let stored_bytes = Arc::new(AtomicU64::new(0));
         let (claims, lease) = (&self.claims, &mut self.lease);
-        let counter = stored_bytes.clone();
-        let upload = scope.spawn(move || {
-            for pack in packs {
-                store_pack(reader.repository(), reader.index(), claims, pack, &counter)?;
-            }
-            Ok(())
-        });
+        let stored_bytes = Arc::new(AtomicU64::new(0));
+        let uploads = Uploads::begin(scope, reader, claims, &stored_bytes);
         Session {
             reader,
             claims,
             lease,
             data: None,
             tree: None,
-            uploads: Some(Uploads { sender, thread: upload }),
+            uploads: Some(uploads),
             stored_bytes,
             node_hint: Hint::default(),
         }
@@ -109,26 +101,6 @@ pub fn pinned_roots(stored: &StoredManifest, manifest: &Manifest) -> Vec<PinnedR
     trees.filter_map(|tree| Some(PinnedRoot { root: tree.root?, level: tree.level(), writer: stored.writer })).collect()
 }
 
-/// Durable first, then known.
-fn store_pack(
-    repo: &Repository,
-    index: &Index,
-    claims: &Claims<'_>,
-    pack: FinishedPack,
-    stored: &AtomicU64,
-) -> Result<()> {
-    repo.store().put(&pack.info.header.kind.key(&pack.id), &pack.bytes)?;
-    index.insert(&[(pack.id, &pack.info)])?;
-    claims.settle(pack.id, &pack.info);
-    stored.fetch_add(pack.info.pack_bytes, Ordering::Relaxed);
-    Ok(())
-}
-
-struct Uploads<'scope> {
-    sender: Sender<FinishedPack>,
-    thread: ScopedJoinHandle<'scope, Result<()>>,
-}
-
 /// An open session. One thread owns it and feeds it in disk order.
 pub struct Session<'scope, 'r> {
     reader: &'scope Reader<'r>,
@@ -136,7 +108,7 @@ pub struct Session<'scope, 'r> {
     lease: &'scope mut Lease,
     data: Option<PackBuilder>,
     tree: Option<PackBuilder>,
-    /// `None` once a failure was taken from the uploading thread.
+    /// `None` once a failure was taken from the uploading threads.
     uploads: Option<Uploads<'scope>>,
     stored_bytes: Arc<AtomicU64>,
     node_hint: Hint,
@@ -193,7 +165,7 @@ impl<'scope, 'r> Session<'scope, 'r> {
     fn send(&mut self, builder: PackBuilder) -> Result<()> {
         let pack = builder.finish(self.repo().signer());
         let failed = match &self.uploads {
-            Some(uploads) => uploads.sender.send(pack).is_err(),
+            Some(uploads) => !uploads.send(pack),
             None => true,
         };
         if failed { self.upload_result() } else { Ok(()) }
@@ -204,8 +176,7 @@ impl<'scope, 'r> Session<'scope, 'r> {
         let Some(uploads) = self.uploads.take() else {
             return Err(Error::Refused("the session failed before".into()));
         };
-        drop(uploads.sender);
-        uploads.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        uploads.finish()
     }
 
     fn flush_data(&mut self) -> Result<()> {

@@ -4,11 +4,12 @@ use crate::support::guarded::Guarded;
 use crate::support::{Bench, DAY, disk};
 use jiff::SignedDuration;
 use repo_format::Error;
+use repo_format::codec::Kind;
 use repo_format::gate::{Denied, Gate, Object, Party, check_pack};
-use repo_format::id::{PackId, WriterId};
+use repo_format::id::{EntryId, PackId, WriterId};
 use repo_format::keys::WriterKeys;
 use repo_format::lease::{LEASE_TTL, LeaseBody, Purpose};
-use repo_format::pack::PackKind;
+use repo_format::pack::{PackBuilder, PackKind};
 use repo_format::record;
 use repo_format::repository::Access;
 use repo_format::writer_key;
@@ -163,6 +164,36 @@ fn a_footer_that_lies_about_its_entries_is_refused_though_it_is_signed() {
     let id = PackId(*blake3::hash(&lying).as_bytes());
     let denied = check_pack(&gate(&bench), web.keys.writer, PackKind::Data, &id, &lying[..]).err().unwrap();
     assert!(denied.to_string().contains("do not have the hash of the footer"), "{denied}");
+}
+
+/// The gate cannot look into what is sealed: it takes such a pack, and lets nobody else rely on it.
+#[test]
+fn garbage_under_a_true_id_is_taken_and_used_by_nobody_else() {
+    let bench = Bench::new();
+    let (evil, web) = (machine(&bench, "evil", None), machine(&bench, "web", None));
+    let image = disk(1, 4);
+    let by = (evil.keys.writer, evil.keys.writer);
+    let entropy = bench.repo().entropy();
+    let mut pack = PackBuilder::data(evil.keys.repository, by, &evil.keys.public, 65536, entropy).unwrap();
+    let id = evil.keys.ids.chunk(&image[..65536]);
+    pack.add(id.into(), Kind::Raw, 65536, &[0xEE; 65536]).unwrap();
+    let pack = pack.finish(&evil.keys.signer());
+    evil.bench.store().put(&PackKind::Data.key(&pack.id), &pack.bytes).unwrap();
+    let named = |keys: &WriterKeys| {
+        let index = bench.with_new_index().index;
+        let key = EntryId::from(id).key();
+        gate(&bench).packs_with(&index, Party::Writer(keys.writer), PackKind::Data, &[key]).unwrap().contains(&pack.id)
+    };
+    assert!(named(&evil.keys) && !named(&web.keys));
+    let at = web.bench.backup("web", &image, None).unwrap();
+    assert_eq!(bench.with_new_index().restore(at).unwrap(), image);
+    // Who can look into it finds it, and does not vouch for it.
+    let report = bench.with_new_index().check(repo_format::check::Depth::ReadAll, true);
+    assert_eq!(report.damaged_packs.iter().map(|found| found.pack).collect::<Vec<_>>(), [pack.id]);
+    let late = machine(&bench, "late", None);
+    let at = late.bench.backup("late", &image, None).unwrap();
+    assert_eq!(bench.with_new_index().restore(at).unwrap(), image);
+    assert!(!named(&late.keys) && !named(&evil.keys));
 }
 
 #[test]

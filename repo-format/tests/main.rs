@@ -21,6 +21,7 @@ mod roundtrip;
 mod sessions;
 mod support;
 mod unsound;
+mod uploads;
 mod verified;
 
 /// A file that is forgotten here would never run.

@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use web_api::object::{LEASE_HEADER, ListedObject, MAX_ASKED_KEYS, MAX_READ_BYTES, PersistObjects, to_url};
 use web_api::page::Page;
 
+/// Packs that are sent at the same time: while the server looks at one, the next one arrives. Each is in memory.
+const PUTS_AT_ONCE: usize = 2;
+
 /// A repository's store over HTTPS.
 pub struct RemoteStore {
     client: Arc<Client>,
@@ -67,8 +70,16 @@ fn broken(error: impl std::fmt::Display) -> Problem {
 
 impl Store for RemoteStore {
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.put_owned(key, bytes.to_vec())
+    }
+
+    fn puts_at_once(&self) -> usize {
+        PUTS_AT_ONCE
+    }
+
+    fn put_owned(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         let (object, lease) = (Object::of(key), self.lease());
-        let body = bytes::Bytes::copy_from_slice(bytes);
+        let body = bytes::Bytes::from(bytes);
         let finish = |request: reqwest::blocking::RequestBuilder| {
             let request = request.header(CONTENT_TYPE, "application/octet-stream").body(body.clone());
             match (&object, &lease) {

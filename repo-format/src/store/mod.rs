@@ -19,6 +19,16 @@ pub trait Store: Send + Sync {
     /// Stores an object; when it returns, a power cut cannot take it back. Storing the same key again replaces the object.
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()>;
 
+    /// The same with bytes that the caller needs no more; a store that has to keep them while it sends them makes no copy.
+    fn put_owned(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+        self.put(key, &bytes)
+    }
+
+    /// How many objects one session puts at the same time. More than one where a put is mostly waiting.
+    fn puts_at_once(&self) -> usize {
+        1
+    }
+
     /// Reads `buf.len()` bytes from `offset_bytes`; `Missing` without the object, `Damaged` when it is shorter.
     fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()>;
 

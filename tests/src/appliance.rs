@@ -53,7 +53,12 @@ impl Appliance {
 
     /// The same with settings of the server. Its address stays the same when it is started again.
     pub fn with(settings: &[(&'static str, &str)]) -> Result<Self> {
-        let (mut server, dir) = (Server::new()?, TempDir::with_prefix("icecore-remote-")?);
+        Self::new_in(&std::env::temp_dir(), settings)
+    }
+
+    /// The same, with the repository and everything of the machines below a directory.
+    pub fn new_in(directory: &Path, settings: &[(&'static str, &str)]) -> Result<Self> {
+        let (mut server, dir) = (Server::new()?, TempDir::with_prefix_in("icecore-remote-", directory)?);
         settings.iter().for_each(|(key, value)| server.set(key, value));
         server.start()?;
         // A free port may be another one at the next start.

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod enrolment;
 pub mod error;
 pub mod event;
 pub mod idempotency;

@@ -1,6 +1,6 @@
 //! Removing what nobody can use any more, from time to time.
 
-use crate::db::{self, Write, event, idempotency, job, log_in_link, session, settings, token};
+use crate::db::{self, Write, enrolment, event, idempotency, job, log_in_link, session, settings, token};
 use crate::http;
 use crate::state::App;
 use std::time::Duration;
@@ -12,6 +12,8 @@ const TOKENS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Jobs stay for more than a year: whoever asks how the last one went compares it with the year before.
 const JOBS_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Enrolments that ended stay in the list for a while.
+const ENROLMENTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Runs until the server ends.
 pub async fn run(app: App) {
@@ -34,6 +36,7 @@ fn clean(write: &Write<'_>, now: Time) -> db::Result<()> {
     let lifetime = Duration::from_secs(settings.session_lifetime_s);
     session::delete_ended(write, ago(lifetime), ago(idle))?;
     log_in_link::delete_ended(write, now)?;
+    enrolment::delete_ended(write, ago(ENROLMENTS_KEPT))?;
     token::delete_ended(write, ago(TOKENS_KEPT))?;
     idempotency::delete_old(write, ago(http::idempotency::KEPT))?;
     event::delete_old(write)?;

@@ -3,17 +3,18 @@
 //! Memory stays small however many send: a pack lies in a temporary file while it arrives. All work on files is done on threads
 //! that may block.
 
-use crate::http::{ApiError, ApiResult};
+use crate::http::{AgentCaller, ApiError, ApiResult, Asker, agent};
 use crate::repositories::Served;
+use crate::state::App;
 use axum::body::{Body, HttpBody as _};
-use repo_format::gate::{Denied, Grant, Object, Party, check_pack};
-use repo_format::id::{PackId, WriterId};
+use repo_format::gate::{Denied, Grant, Object, check_pack};
+use repo_format::id::PackId;
 use repo_format::pack::{MAX_PACK_BYTES, PackKind};
 use repo_format::record::{HEADER_BYTES, MAX_BODY_BYTES, TAIL_BYTES};
 use repo_format::store::staged::Staged;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use web_api::error::ErrorCode;
 use web_api::role::Right;
 use web_api::unit::Time;
@@ -25,20 +26,34 @@ const MAX_RECORD_BYTES: usize = 2 * (HEADER_BYTES + TAIL_BYTES) + MAX_BODY_BYTES
 /// An index that is older than this is brought up to date when a session begins.
 const CATCH_UP_AFTER: Duration = Duration::from_secs(600);
 /// A sender that is silent for this long has gone.
-const SILENCE: Duration = Duration::from_secs(60);
+pub const SILENCE: Duration = Duration::from_secs(60);
+/// A MiB that takes this many times as long comes from somebody who only holds a place.
+const SLOWEST_PIECE: u32 = 4;
 
-/// Receives a pack, looks at every byte of it, stores it and enters it into the index.
-pub async fn pack(served: Arc<Served>, writer: WriterId, (kind, id): (PackKind, PackId), body: Body) -> ApiResult<()> {
+/// Receives a pack, looks at every byte of it, stores it and enters it into the index. At the speed and within the quota of its agent.
+pub async fn pack(
+    app: &App,
+    served: Arc<Served>,
+    agent: &AgentCaller,
+    (kind, id): (PackKind, PackId),
+    body: Body,
+) -> ApiResult<()> {
+    let writer = agent.writer;
+    let said = body.size_hint().upper().unwrap_or(MAX_PACK_BYTES).min(MAX_PACK_BYTES);
+    let _room = served.usage().room(writer, said, agent.quota_bytes).map_err(|used| quota_exceeded(agent, used))?;
     let store = served.store().clone();
     let mut staged = blocking(move || Ok(Staged::begin(&store)?)).await?;
-    let mut pieces = Pieces::new(body, MAX_PACK_BYTES);
+    let mut pieces = Pieces::new(body, MAX_PACK_BYTES, app.silence);
     while let Some(piece) = pieces.next().await? {
+        let wait = app.rates.book(agent.id, piece.len() as u64, agent.limit_bytes_per_s, Instant::now());
+        tokio::time::sleep(wait).await;
         staged = blocking(move || {
             staged.push(&piece)?;
             Ok(staged)
         })
         .await?;
     }
+    agent::still_counts(app, agent).await?;
     blocking(move || {
         let info = check_pack(&served.gate(), writer, kind, &id, &staged)?;
         // Sent once more, such as after an answer that was lost: it has the same bytes, or it would not have this name.
@@ -48,19 +63,31 @@ pub async fn pack(served: Arc<Served>, writer: WriterId, (kind, id): (PackKind, 
     .await
 }
 
+/// Refused before anything of it is read, so that it costs the agent nothing but the words.
+pub fn quota_exceeded(agent: &AgentCaller, used_bytes: u64) -> ApiError {
+    let quota = agent.quota_bytes.unwrap_or_default();
+    ApiError::new(ErrorCode::QuotaExceeded, format!("the quota of {} is used up", agent.name))
+        .why(format!("it stores {used_bytes} bytes here, and {quota} is the most that it may"))
+        .next("ask an admin to raise it (PATCH /api/v1/agents/{id}), or forget recovery points and prune")
+}
+
 /// Receives a record and stores it as the rules allow.
 pub async fn record(
+    app: &App,
     served: Arc<Served>,
-    party: Party,
-    key: String,
-    lease: Option<String>,
+    asker: &Asker,
+    (key, lease): (String, Option<String>),
     body: Body,
     now: Time,
 ) -> ApiResult<u64> {
+    let party = asker.party();
     let mut bytes = Vec::new();
-    let mut pieces = Pieces::new(body, MAX_RECORD_BYTES as u64);
+    let mut pieces = Pieces::new(body, MAX_RECORD_BYTES as u64, app.silence);
     while let Some(piece) = pieces.next().await? {
         bytes.extend_from_slice(&piece);
+    }
+    if let Asker::Agent(agent) = asker {
+        agent::still_counts(app, agent).await?;
     }
     blocking(move || {
         let now = jiff::Timestamp::from_millisecond(now.ms()).map_err(|error| ApiError::internal(&error))?;
@@ -97,19 +124,27 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + S
 struct Pieces {
     body: Body,
     left_bytes: u64,
+    silence: Duration,
     ended: bool,
 }
 
 impl Pieces {
-    fn new(body: Body, limit_bytes: u64) -> Self {
-        Self { body, left_bytes: limit_bytes, ended: false }
+    fn new(body: Body, limit_bytes: u64, silence: Duration) -> Self {
+        Self { body, left_bytes: limit_bytes, silence, ended: false }
     }
 
     async fn next(&mut self) -> ApiResult<Option<Vec<u8>>> {
+        let (silence, all) = (self.silence, self.silence * SLOWEST_PIECE);
+        let too_slow = |_| cut_off(&format!("a MiB of it did not come within {} seconds", all.as_secs_f32()));
+        tokio::time::timeout(all, self.gather(silence)).await.unwrap_or_else(|late| Err(too_slow(late)))
+    }
+
+    async fn gather(&mut self, silence: Duration) -> ApiResult<Option<Vec<u8>>> {
         let mut piece = Vec::new();
         while !self.ended && piece.len() < PIECE_BYTES {
             let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
-            let frame = tokio::time::timeout(SILENCE, frame).await.map_err(|_| cut_off("nothing came for a minute"))?;
+            let silent = |_| cut_off(&format!("nothing came for {} seconds", silence.as_secs_f32()));
+            let frame = tokio::time::timeout(silence, frame).await.map_err(silent)?;
             let Some(frame) = frame else {
                 self.ended = true;
                 break;

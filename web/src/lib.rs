@@ -19,6 +19,8 @@ pub mod ingest;
 pub mod jobs;
 mod logging;
 pub mod metrics;
+pub mod quota;
+pub mod rate;
 pub mod readings;
 pub mod repositories;
 pub mod retention;

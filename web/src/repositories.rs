@@ -3,6 +3,7 @@
 //! What a writer may do is `repo_format::gate`'s to say; here is what has to be kept in memory for it, and what may not happen at
 //! the same time.
 
+use crate::quota::Usage;
 use anyhow::Context as _;
 use repo_format::error::Error;
 use repo_format::gate::Gate;
@@ -26,6 +27,7 @@ pub struct Served {
     format_id: FormatId,
     gate: RwLock<Arc<Gate>>,
     index: Index,
+    usage: Arc<Usage>,
     /// What is looked at before a record is stored must not change until it is.
     records: Mutex<()>,
     /// When the index last said what the store holds. Held while it is brought up to date; no other lock is taken under it.
@@ -41,7 +43,8 @@ impl Served {
         let format_id = gate.repository();
         let index = Index::open(index_dir, &format_id)?;
         let (gate, caught_up) = (RwLock::new(Arc::new(gate)), Mutex::new(None));
-        let served = Self { store, format_id, gate, index, records: Mutex::default(), caught_up };
+        let served =
+            Self { store, format_id, gate, index, usage: Arc::default(), records: Mutex::default(), caught_up };
         served.catch_up(Duration::ZERO)?;
         Ok(served)
     }
@@ -69,6 +72,7 @@ impl Served {
         for (object, error) in &done.damaged {
             tracing::warn!(object, %error, "a pack cannot be used");
         }
+        self.usage.count(&self.index.packs()?);
         *caught_up = Some(Instant::now());
         Ok(())
     }
@@ -107,7 +111,14 @@ impl Served {
 
     /// Enters a pack that is durable. Blocks.
     pub fn enter(&self, pack: PackId, info: &PackInfo) -> Result<(), Error> {
+        // A pack that is sent once more counts twice until the next count: never too little.
+        self.usage.add(info.header.writer, info.pack_bytes);
         self.index.insert(&[(pack, info)])
+    }
+
+    /// How much each writer stores.
+    pub fn usage(&self) -> &Arc<Usage> {
+        &self.usage
     }
 }
 

@@ -11,9 +11,12 @@ pub use document::openapi_json;
 
 use crate::auth::need::Need;
 use crate::handlers::{
-    account, agent_work, agents, audit, authority, document as document_handler, events, health, jobs, log_in, metrics,
+    account, agent_work, agents, audit, authority, document as document_handler, enrolments, events, health, jobs,
+    log_in, metrics,
 };
-use crate::handlers::{objects, own_token, plans, repositories, retention, sessions, settings, tokens, users};
+use crate::handlers::{
+    objects, own_agent, own_token, plans, repositories, retention, sessions, settings, tokens, users,
+};
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
 use crate::state::App;
@@ -72,6 +75,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Person,   L::SMALL, routes!(tokens::create)),
         endpoint(Person,   L::SMALL, routes!(tokens::revoke)),
         endpoint(Token,    L::SMALL, routes!(own_token::read)),
+        endpoint(Token,    L::SMALL, routes!(own_token::rotate)),
         endpoint(Token,    L::SMALL, routes!(own_token::revoke)),
         // People.
         endpoint(USERS,    L::SMALL, routes!(users::list)),
@@ -89,7 +93,18 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(AGENTS,   L::LONG,  routes!(repositories::add)),
         endpoint(READ,     L::SMALL, routes!(agents::list)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::create)),
+        endpoint(READ,     L::SMALL, routes!(agents::read)),
+        endpoint(AGENTS,   L::SMALL, routes!(agents::change)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::revoke)),
+        endpoint(Agent,    L::SMALL, routes!(own_agent::read)),
+        endpoint(Agent,    L::SMALL, routes!(own_agent::rotate)),
+        // How machines become agents.
+        endpoint(AGENTS,   L::SMALL, routes!(enrolments::list)),
+        endpoint(AGENTS,   L::SMALL, routes!(enrolments::create)),
+        endpoint(AGENTS,   L::SMALL, routes!(enrolments::read)),
+        endpoint(AGENTS,   L::SMALL, routes!(enrolments::revoke)),
+        endpoint(AGENTS,   L::LONG,  routes!(enrolments::give_writer_key)),
+        endpoint(Nothing,  L::LONG,  routes!(enrolments::redeem)),
         endpoint(READ,     L::SMALL, routes!(agents::devices)),
         // Plans and jobs.
         endpoint(READ,     L::SMALL, routes!(plans::list)),

@@ -8,7 +8,7 @@ use crate::jobs::Bell;
 use crate::repositories::Repositories;
 use crate::scheduler::clockwork;
 use crate::state::{Announcer, App, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
-use crate::{auth, housekeeping, router, systemd, tls};
+use crate::{auth, housekeeping, ingest, router, systemd, tls};
 use anyhow::Context as _;
 use axum_server::Handle;
 use axum_server::accept::Accept;
@@ -113,6 +113,8 @@ fn assemble(
         authority: tls::authority(config)?,
         bell: Bell::default(),
         job_lease: Duration::from_secs(config.job_lease_s.get()),
+        rates: Default::default(),
+        silence: ingest::SILENCE,
         uploads: Semaphore::new(MAX_UPLOADS),
         in_memory: Semaphore::new(MAX_IN_MEMORY),
         base_url: config.base_url(address),

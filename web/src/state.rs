@@ -7,6 +7,7 @@ use crate::db::{Batch, Database, Observer};
 use crate::events::Events;
 use crate::jobs::Bell;
 use crate::metrics::Metrics;
+use crate::rate::Rates;
 use crate::readings::Readings;
 use crate::repositories::Repositories;
 use std::ops::Deref;
@@ -41,6 +42,10 @@ pub struct Parts {
     pub bell: Bell,
     /// How long a job is an agent's without a report.
     pub job_lease: Duration,
+    /// How fast agents send.
+    pub rates: Rates,
+    /// A sender that is silent for this long has gone.
+    pub silence: Duration,
     /// Packs that may arrive at the same time; others wait.
     pub uploads: Semaphore,
     /// Records that arrive and reads of objects at the same time; each lies in memory.

@@ -92,6 +92,8 @@ impl TestApp {
             authority: None,
             bell: Default::default(),
             job_lease: Duration::from_secs(60),
+            rates: Default::default(),
+            silence: Duration::from_millis(200),
             uploads: Semaphore::new(MAX_UPLOADS),
             in_memory: Semaphore::new(MAX_IN_MEMORY),
             base_url: "https://ice.example".into(),
@@ -166,6 +168,9 @@ impl TestApp {
             created_at: now,
             last_seen_at: None,
             revoked_at: None,
+            limit_bytes_per_s: None,
+            quota_bytes: None,
+            revision: 1,
         };
         let insert = move |write: &mut db::Write<'_>| {
             db::repository::insert(write, &repository)?;
@@ -221,6 +226,12 @@ impl Ask<'_> {
     /// A body as it is.
     pub fn body_text(&mut self, body: &'static str) {
         self.body = Body::from(body);
+    }
+
+    /// Bytes as they are, or a stream of them.
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
     }
 
     pub fn by(self, login: &Login) -> Self {

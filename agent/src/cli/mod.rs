@@ -111,10 +111,10 @@ enum Verb {
     Login(login::Args),
     /// Revoke the token of a log-in and forget it
     Logout(login::LogoutArgs),
-    /// Track changes and take snapshots of block devices by the kernel module
-    Tracker(tracker::Args),
     /// This machine as an agent of a server
     Agent(agent::Args),
+    /// Track changes and take snapshots of block devices by the kernel module
+    Tracker(tracker::Args),
     /// Show a structure of the repository format, for finding faults
     Dump(dump::Args),
     /// Print completions for a shell

@@ -13,7 +13,7 @@ use super::secrets;
 use agent::daemon::Server;
 use agent::remote::enrolled::{DEFAULT_DIRECTORY, DIRECTORY_VARIABLE, Enrolled};
 use agent::remote::login::{Login, Logins};
-use agent::remote::{Address, Options, Place, Tell};
+use agent::remote::{Address, Connection, Options, Place, Tell};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -96,6 +96,16 @@ impl Context {
     pub fn server(&self, address: &Address) -> anyhow::Result<Server> {
         let (token, known) = self.known(address)?;
         Ok(Server { address: address.clone(), token, authority: self.ca_file()?.or(known) })
+    }
+
+    /// A connection to the repository's server itself, for what is no object.
+    pub fn connection(&self, work: &str) -> anyhow::Result<Connection> {
+        match self.place()? {
+            Place::Server(address) => Connection::new(address.server().clone(), self.reach(address)?),
+            Place::Directory(_) => Err(Failure::new(Code::Usage, format!("{work} goes by a server"))
+                .next("give --repo https://SERVER/NAME")
+                .into()),
+        }
     }
 
     fn known(&self, address: &Address) -> anyhow::Result<Known> {

@@ -113,6 +113,11 @@ fn writer(file: &Path, console: Console) -> anyhow::Result<Credential> {
     writer_text(&secret_text(file, console)?).with_context(|| unusable(file))
 }
 
+/// What a writer key file holds.
+pub fn writer_key_text(file: &Path, console: Console) -> anyhow::Result<Zeroizing<String>> {
+    secret_text(file, console)
+}
+
 /// The writer of what a writer key file holds.
 pub fn writer_text(text: &str) -> anyhow::Result<Credential> {
     Ok(Credential::Writer(Box::new(writer_key::from_text(text)?)))
@@ -241,6 +246,14 @@ pub fn ask_line(prompt: &str) -> anyhow::Result<String> {
         return Err(Failure::new(Code::Usage, what).next("`--help` names the option or variable for it").into());
     }
     dialoguer::Input::new().with_prompt(prompt).interact_text().with_context(|| format!("cannot ask for {prompt}"))
+}
+
+/// The code that a machine shows while it waits for its writer key.
+pub fn enrolment_code() -> anyhow::Result<Zeroizing<String>> {
+    match variable_text("ICECORE_ENROLMENT_CODE")? {
+        Some(code) => Ok(code),
+        None => ask_line("Code that the machine shows").map(Zeroizing::new),
+    }
 }
 
 /// A person's password at a server: from a file, from ICECORE_PASSWORD, or asked for.

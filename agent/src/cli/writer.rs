@@ -3,18 +3,26 @@
 use super::console::table;
 use super::context::Context;
 use super::failure::{Code, Failure};
-use super::secrets::NewFile;
+use super::secrets::{self, NewFile};
 use agent::output;
+use agent::remote::Problem;
 use repo_format::writer_key::{self, WriterRecord};
+use repo_format::{Error, handover};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use web_api::enrolment::{Enrolment, EnrolmentState, GiveWriterKey};
+use web_api::id::EnrolmentId;
 
 /// Options of `key writer-export`.
 #[derive(clap::Args)]
 pub struct ExportArgs {
     /// New file for the key
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "enrolment", conflicts_with = "enrolment")]
+    out: Option<PathBuf>,
+    /// Seal the key to a machine that waits for it (`icecore agent enroll` says this line), by the code that it shows
+    /// (asked for, or in ICECORE_ENROLMENT_CODE)
+    #[arg(id = "enrolment", long = "for", value_name = "ENROLMENT")]
+    enrolment: Option<EnrolmentId>,
     /// What to call the writer, such as the machine's name
     #[arg(long, value_name = "TEXT", default_value = "")]
     label: String,
@@ -33,18 +41,61 @@ pub struct RevokeArgs {
 
 /// Makes a writer. The file is made first: a writer whose key could not be written would only be litter.
 pub fn export(args: &ExportArgs, context: &Context) -> anyhow::Result<()> {
+    match (&args.out, &args.enrolment) {
+        (Some(out), None) => to_file(out, args, context),
+        (None, Some(enrolment)) => hand_over(enrolment, args, context),
+        // Refused when the arguments were parsed.
+        _ => Err(Failure::new(Code::Usage, "give --out FILE or --for ENROLMENT").into()),
+    }
+}
+
+/// Seals a new writer key to a machine that waits for it. The server passes it on and cannot open it.
+fn hand_over(id: &EnrolmentId, args: &ExportArgs, context: &Context) -> anyhow::Result<()> {
+    let connection = context.connection("handing a writer key over")?;
+    let path = ["enrolments", &id.to_string()];
+    let enrolment: Enrolment = connection.get(&path).map_err(Error::from)?;
+    let Some(public_key) = enrolment.public_key.filter(|_| enrolment.state == EnrolmentState::Waiting) else {
+        let what = format!("no machine waits for a writer key by enrolment {id}");
+        return Err(Failure::new(Code::NotFound, what)
+            .next("`icecore agent enroll` on the machine says the right line")
+            .into());
+    };
     let repo = context.open()?;
     repo.keys().master_for("making a writer key")?;
-    let file = NewFile::create(&args.out)?;
+    if enrolment.format_id != repo.config().repository.to_string() {
+        let what = format!("the machine stores into {}, not into this repository", enrolment.repository);
+        return Err(Failure::new(Code::Usage, what).next(format!("give --repo with {}", enrolment.repository)).into());
+    }
+    let code = handover::Code::parse(&secrets::enrolment_code()?)?;
+    let name = enrolment.name.unwrap_or_default();
+    let label = if args.label.is_empty() { &name } else { &args.label };
+    let keys = repo.create_writer(label, args.trust_group.clone(), context.now())?;
+    let sealed = handover::seal(&public_key, (&id.to_string(), &code), &writer_key::to_text(&keys), repo.entropy())?;
+    let body = GiveWriterKey { writer: keys.writer.to_string(), public_key, sealed_writer_key: sealed };
+    let given: Result<Enrolment, Problem> = connection.post(&["enrolments", &id.to_string(), "writer-key"], &body);
+    if let Err(problem) = given {
+        // Nobody has this key: the writer would only be litter.
+        let _ = repo.revoke_writer(&keys.writer, context.now());
+        return Err(Error::from(problem).into());
+    }
+    context.console.result(&json!({ "writer": keys.writer, "enrolment": id, "name": name }), |_| {
+        format!("Sealed the key of writer {} for {}. The machine fetches it now.", keys.writer, output::name(&name))
+    })
+}
+
+fn to_file(out: &Path, args: &ExportArgs, context: &Context) -> anyhow::Result<()> {
+    let repo = context.open()?;
+    repo.keys().master_for("making a writer key")?;
+    let file = NewFile::create(out)?;
     let keys = repo.create_writer(&args.label, args.trust_group.clone(), context.now())?;
     file.keep(writer_key::to_text(&keys).as_bytes())?;
-    context.console.result(&json!({ "writer": keys.writer, "path": args.out }), |_| {
+    context.console.result(&json!({ "writer": keys.writer, "path": out }), |_| {
         format!(
             "Wrote the key of writer {} to {}. Move it to the machine; there:\n  \
              icecore --writer-key {} backup SOURCE",
             keys.writer,
-            args.out.display(),
-            args.out.display()
+            out.display(),
+            out.display()
         )
     })
 }

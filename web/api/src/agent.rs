@@ -1,7 +1,7 @@
 //! Agents: the machines that back up into a repository of this server.
 
 use crate::id::AgentId;
-use crate::unit::Time;
+use crate::unit::{ByteCount, Time};
 use serde::{Deserialize, Serialize};
 
 /// An agent, without its secret.
@@ -24,6 +24,26 @@ pub struct Agent {
     pub last_seen_at: Option<Time>,
     /// When it was revoked; from then on nothing that it sends is taken.
     pub revoked_at: Option<Time>,
+    /// How fast it may send, all of its connections together.
+    pub limit_bytes_per_s: Option<u64>,
+    /// How much its packs may take in the repository.
+    pub quota_bytes: Option<ByteCount>,
+    /// Number of the last edit.
+    pub revision: u64,
+}
+
+/// Slowest limit: a pack still arrives within the time that a request may take.
+pub const MIN_LIMIT_BYTES_PER_S: u64 = 256 << 10;
+
+/// Changes to an agent; what is missing stays.
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeAgent {
+    /// How fast it may send: at least 262144 bytes a second, or 0 for as fast as it goes.
+    pub limit_bytes_per_s: Option<u64>,
+    /// How much its packs may take in the repository; 0 for as much as there is.
+    pub quota_bytes: Option<ByteCount>,
 }
 
 /// A new agent.

@@ -62,6 +62,8 @@ codes! {
     Changed = "changed", 412;
     /// The body is larger than this route allows.
     TooLarge = "too_large", 413;
+    /// The agent's quota is used up; an admin can raise it, or prune frees space.
+    QuotaExceeded = "quota_exceeded", 413;
     /// The body is not declared as application/json.
     UnsupportedMedia = "unsupported_media", 415;
     /// A value is outside what is allowed.

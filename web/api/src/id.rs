@@ -45,6 +45,8 @@ id!(/// Names a one-time log-in link.
     LogInLinkId);
 id!(/// Names an agent.
     AgentId);
+id!(/// Names the way of one machine to becoming an agent.
+    EnrolmentId);
 id!(/// Names a repository that the server keeps.
     RepositoryId);
 id!(/// Names a plan.

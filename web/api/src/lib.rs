@@ -11,6 +11,7 @@ pub mod agent_work;
 pub mod audit;
 pub mod authority;
 pub mod device;
+pub mod enrolment;
 pub mod error;
 pub mod event;
 pub mod health;

@@ -41,6 +41,14 @@ pub struct CreateToken {
     pub expires_at: Time,
 }
 
+/// A secret that replaces the one that the request came with. Both work until the new one was used once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RotatedSecret {
+    /// The new secret. Asking again with the old one makes another.
+    pub secret: String,
+}
+
 /// A new token with its secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -19,6 +19,8 @@ pub enum Kind {
     Token,
     /// Of an agent.
     Agent,
+    /// Of an enrolment: a machine becomes an agent by it, once.
+    Enrolment,
     /// Of a one-time log-in link.
     LogInLink,
 }
@@ -34,6 +36,7 @@ impl Kind {
             Self::Session => "ics_",
             Self::Token => "ict_",
             Self::Agent => "ica_",
+            Self::Enrolment => "ice_",
             Self::LogInLink => "icl_",
         }
     }

@@ -6,9 +6,10 @@ use crate::auth::secret::SecretHash;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use web_api::agent::Agent;
 use web_api::id::{AgentId, RepositoryId};
-use web_api::unit::Time;
+use web_api::unit::{ByteCount, Time};
 
-const COLUMNS: &str = "a.id, a.name, r.name, a.writer, a.prefix, a.created_at_ms, a.last_seen_at_ms, a.revoked_at_ms";
+const COLUMNS: &str = "a.id, a.name, r.name, a.writer, a.prefix, a.created_at_ms, a.last_seen_at_ms, a.revoked_at_ms,
+    a.limit_bytes_per_s, a.quota_bytes, a.revision";
 const FROM: &str = "agents a JOIN repositories r ON r.id = a.repository_id";
 
 fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
@@ -21,6 +22,9 @@ fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
         created_at: row.get::<_, Column<Time>>(5)?.0,
         last_seen_at: row.get::<_, Option<Column<Time>>>(6)?.map(|column| column.0),
         revoked_at: row.get::<_, Option<Column<Time>>>(7)?.map(|column| column.0),
+        limit_bytes_per_s: row.get::<_, Option<Column<u64>>>(8)?.map(|column| column.0),
+        quota_bytes: row.get::<_, Option<Column<u64>>>(9)?.map(|column| ByteCount(column.0)),
+        revision: row.get::<_, Column<u64>>(10)?.0,
     })
 }
 
@@ -42,10 +46,37 @@ pub fn insert(write: &Write<'_>, agent: &Agent, repository: RepositoryId, secret
     Ok(())
 }
 
-/// The agent of a secret.
-pub fn find(connection: &Connection, secret: &SecretHash) -> Result<Option<Agent>> {
-    let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE a.secret_hash = ?1"))?;
-    Ok(query.query_row([secret.0], agent).optional()?)
+/// The agent of a secret, and whether that is the one that shall replace the other.
+pub fn find(connection: &Connection, secret: &SecretHash) -> Result<Option<(Agent, bool)>> {
+    let sql = format!(
+        "SELECT {COLUMNS}, a.secret_hash <> ?1 FROM {FROM} WHERE a.secret_hash = ?1 OR a.next_secret_hash = ?1"
+    );
+    let mut query = connection.prepare_cached(&sql)?;
+    Ok(query.query_row([secret.0], |row| Ok((agent(row)?, row.get(11)?))).optional()?)
+}
+
+/// Keeps a secret that shall replace the one that there is, in the place of an earlier one that was never used.
+pub fn set_next_secret(write: &Write<'_>, id: AgentId, (secret, prefix): (&SecretHash, &str)) -> Result<()> {
+    let sql = "UPDATE agents SET next_secret_hash = ?2, next_prefix = ?3 WHERE id = ?1";
+    write.execute(sql, params![Column(id), secret.0, prefix])?;
+    Ok(())
+}
+
+/// The new secret was used: the old one ends. Whether it was still to be done.
+pub fn end_old_secret(write: &Write<'_>, next: &SecretHash) -> Result<bool> {
+    let sql = "UPDATE agents SET secret_hash = next_secret_hash, prefix = next_prefix, next_secret_hash = NULL,
+        next_prefix = NULL WHERE next_secret_hash = ?1";
+    Ok(write.execute(sql, [next.0])? == 1)
+}
+
+/// Sets what it may at most.
+pub fn set_limits(write: &Write<'_>, id: AgentId, speed: Option<u64>, quota: Option<ByteCount>) -> Result<()> {
+    let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    write.execute(
+        "UPDATE agents SET limit_bytes_per_s = ?2, quota_bytes = ?3, revision = revision + 1 WHERE id = ?1",
+        params![Column(id), speed.map(stored), quota.map(|quota| stored(quota.0))],
+    )?;
+    Ok(())
 }
 
 /// One agent.

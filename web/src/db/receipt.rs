@@ -85,3 +85,10 @@ pub fn of_series(connection: &Connection, series: &Series, plan: PlanId) -> Resu
     }
     Ok(points)
 }
+
+/// Bytes of all manifests of an agent.
+pub fn bytes_of(connection: &Connection, agent: AgentId) -> Result<u64> {
+    let sql = "SELECT COALESCE(SUM(size_bytes), 0) FROM receipts WHERE agent_id = ?1";
+    let sum: Column<u64> = connection.prepare_cached(sql)?.query_row([Column(agent)], |row| row.get(0))?;
+    Ok(sum.0)
+}

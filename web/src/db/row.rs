@@ -5,7 +5,9 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
-use web_api::id::{AgentId, JobId, LeaseId, LogInLinkId, PlanId, RepositoryId, SessionId, TokenId, UserId};
+use web_api::id::{
+    AgentId, EnrolmentId, JobId, LeaseId, LogInLinkId, PlanId, RepositoryId, SessionId, TokenId, UserId,
+};
 use web_api::unit::Time;
 
 /// An id or a time in a column.
@@ -29,7 +31,7 @@ macro_rules! id_column {
     )+ };
 }
 
-id_column!(UserId SessionId TokenId LogInLinkId AgentId RepositoryId PlanId JobId LeaseId);
+id_column!(UserId SessionId TokenId LogInLinkId AgentId RepositoryId PlanId JobId LeaseId EnrolmentId);
 
 impl ToSql for Column<Time> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -40,6 +42,14 @@ impl ToSql for Column<Time> {
 impl FromSql for Column<Time> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         value.as_i64().map(|ms| Self(Time::from_ms(ms)))
+    }
+}
+
+/// A count; SQLite's numbers are signed.
+impl FromSql for Column<u64> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let number = value.as_i64()?;
+        u64::try_from(number).map(Self).map_err(|_| FromSqlError::OutOfRange(number))
     }
 }
 

@@ -47,17 +47,44 @@ pub fn insert(write: &Write<'_>, token: &Token, secret: &SecretHash) -> Result<(
     Ok(())
 }
 
+/// What a secret opens.
+pub struct Found {
+    /// The token.
+    pub token: Token,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Whether the secret is the one that shall replace the other.
+    pub is_next: bool,
+}
+
 /// The token of a secret, with whose it is.
-pub fn find(connection: &Connection, secret: &SecretHash) -> Result<Option<(Token, Owner)>> {
+pub fn find(connection: &Connection, secret: &SecretHash) -> Result<Option<Found>> {
     let mut query = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS}, u.name, u.role, u.disabled FROM tokens t JOIN users u ON u.id = t.user_id
-         WHERE t.secret_hash = ?1"
+        "SELECT {COLUMNS}, u.name, u.role, u.disabled, t.secret_hash <> ?1 FROM tokens t JOIN users u ON u.id = t.user_id
+         WHERE t.secret_hash = ?1 OR t.next_secret_hash = ?1"
     ))?;
     let found = query
-        .query_row([secret.0], |row| Ok((token(row), row.get(8)?, row.get::<_, String>(9)?, row.get(10)?)))
+        .query_row([secret.0], |row| {
+            Ok((token(row), row.get(8)?, row.get::<_, String>(9)?, row.get(10)?, row.get(11)?))
+        })
         .optional()?;
-    let Some((token, name, role, disabled)) = found else { return Ok(None) };
-    Ok(Some((token?, Owner { name, role: known("users", &role, Role::named)?, disabled })))
+    let Some((token, name, role, disabled, is_next)) = found else { return Ok(None) };
+    let owner = Owner { name, role: known("users", &role, Role::named)?, disabled };
+    Ok(Some(Found { token: token?, owner, is_next }))
+}
+
+/// Keeps a secret that shall replace the one that there is, in the place of an earlier one that was never used.
+pub fn set_next_secret(write: &Write<'_>, id: TokenId, (secret, prefix): (&SecretHash, &str)) -> Result<()> {
+    let sql = "UPDATE tokens SET next_secret_hash = ?2, next_prefix = ?3 WHERE id = ?1";
+    write.execute(sql, params![Column(id), secret.0, prefix])?;
+    Ok(())
+}
+
+/// The new secret was used: the old one ends. Whether it was still to be done.
+pub fn end_old_secret(write: &Write<'_>, next: &SecretHash) -> Result<bool> {
+    let sql = "UPDATE tokens SET secret_hash = next_secret_hash, prefix = next_prefix, next_secret_hash = NULL,
+        next_prefix = NULL WHERE next_secret_hash = ?1";
+    Ok(write.execute(sql, [next.0])? == 1)
 }
 
 /// One token.

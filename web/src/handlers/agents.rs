@@ -1,10 +1,11 @@
 //! Agents: who may store into which repository, in whose name.
 
 use crate::auth::name;
-use crate::auth::secret::{Kind, Secret};
+use crate::auth::secret::{Kind, Secret, SecretHash};
 use crate::db::{self, Write};
 use crate::http::body::{Path, Query};
 use crate::http::cursor::Wanted;
+use crate::http::etag::{IfMatch, etag};
 use crate::http::idempotency::{IdempotencyKey, Made, once};
 use crate::http::{Acting, ApiError, ApiResult, Body};
 use crate::ingest::blocking;
@@ -13,12 +14,13 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use repo_format::id::WriterId;
 use std::path::PathBuf;
-use web_api::agent::{Agent, CreateAgent, CreatedAgent};
+use web_api::agent::{Agent, ChangeAgent, CreateAgent, CreatedAgent, MIN_LIMIT_BYTES_PER_S};
 use web_api::device::DeviceList;
 use web_api::error::ErrorCode;
-use web_api::id::AgentId;
+use web_api::id::{AgentId, RepositoryId};
 use web_api::page::{Page, PageQuery};
 use web_api::repository::Repository;
 
@@ -61,15 +63,30 @@ pub async fn create(
 
 /// The writer must be one that the repository knows and did not revoke.
 async fn check(app: &App, request: &CreateAgent, repository: &Repository) -> ApiResult<()> {
-    if !name::is_allowed(&request.name) {
-        return Err(ApiError::new(ErrorCode::Invalid, "this cannot be an agent's name")
-            .why("a name has 1 to 64 small letters, digits, '.', '_' or '-' and begins with a letter or digit"));
+    check_name(&request.name)?;
+    check_writer(app, parse_writer(&request.writer)?, &repository.directory).await
+}
+
+/// Refuses what cannot be an agent's name.
+pub fn check_name(name: &str) -> ApiResult<()> {
+    if name::is_allowed(name) {
+        return Ok(());
     }
-    let writer: WriterId = request.writer.parse().map_err(|_| {
+    Err(ApiError::new(ErrorCode::Invalid, "this cannot be an agent's name")
+        .why("a name has 1 to 64 small letters, digits, '.', '_' or '-' and begins with a letter or digit"))
+}
+
+/// A writer's id.
+pub fn parse_writer(text: &str) -> ApiResult<WriterId> {
+    text.parse().map_err(|_| {
         ApiError::new(ErrorCode::Invalid, "a writer is 32 hexadecimal digits")
-            .next("`icecore key writer-export` makes a writer and says its id; `icecore key list` shows all")
-    })?;
-    let (app, directory) = (app.clone(), PathBuf::from(&repository.directory));
+            .next("`icecore key writer-export` makes a writer and says its id; `icecore key writers` shows all")
+    })
+}
+
+/// Refuses a writer that the repository in a directory does not know or has revoked.
+pub async fn check_writer(app: &App, writer: WriterId, directory: &str) -> ApiResult<()> {
+    let (app, directory) = (app.clone(), PathBuf::from(directory));
     blocking(move || {
         let served = app.repositories.get(&directory).map_err(|error| ApiError::internal(&format!("{error:#}")))?;
         served
@@ -96,15 +113,66 @@ fn make(
         created_at: acting.now,
         last_seen_at: None,
         revoked_at: None,
+        limit_bytes_per_s: None,
+        quota_bytes: None,
+        revision: 1,
     };
-    db::agent::insert(write, &agent, repository.id, &secret.hash()).map_err(|error| match error.is_duplicate() {
-        true => ApiError::new(ErrorCode::Conflict, format!("there is an agent named {}", agent.name))
-            .next("choose another name"),
-        false => error.into(),
-    })?;
+    insert(write, &agent, repository.id, &secret.hash())?;
     let detail = format!("{} stores into {} as writer {}", agent.name, agent.repository, agent.writer);
     acting.done(write, "agent.create", &agent.id.to_string(), &detail)?;
     Ok(CreatedAgent { agent, secret: Some(secret.expose().to_owned()) })
+}
+
+/// Stores a new agent, whose name nobody has.
+pub fn insert(write: &Write<'_>, agent: &Agent, repository: RepositoryId, secret: &SecretHash) -> ApiResult<()> {
+    db::agent::insert(write, agent, repository, secret).map_err(|error| match error.is_duplicate() {
+        true => ApiError::new(ErrorCode::Conflict, format!("there is an agent named {}", agent.name))
+            .next("choose another name; a revoked agent keeps its own"),
+        false => error.into(),
+    })
+}
+
+fn existing(connection: &rusqlite::Connection, id: AgentId) -> ApiResult<Agent> {
+    db::agent::get(connection, id)?.ok_or_else(|| ApiError::not_found("agent"))
+}
+
+/// One agent.
+#[utoipa::path(get, path = "/api/v1/agents/{id}", tag = "agents",
+    params(("id" = AgentId, Path, description = "agent")), responses((status = 200, body = Agent)))]
+pub async fn read(State(app): State<App>, Path(id): Path<AgentId>) -> ApiResult<impl IntoResponse> {
+    let agent = app.database.read(move |connection| existing(connection, id)).await?;
+    Ok((etag(agent.revision), Json(agent)))
+}
+
+/// Changes what an agent may at most.
+#[utoipa::path(patch, path = "/api/v1/agents/{id}", tag = "agents", request_body = ChangeAgent,
+    params(("id" = AgentId, Path, description = "agent")), responses((status = 200, body = Agent)))]
+pub async fn change(
+    State(app): State<App>,
+    Path(id): Path<AgentId>,
+    if_match: IfMatch,
+    acting: Acting,
+    Body(change): Body<ChangeAgent>,
+) -> ApiResult<impl IntoResponse> {
+    if change.limit_bytes_per_s.is_some_and(|limit| limit > 0 && limit < MIN_LIMIT_BYTES_PER_S) {
+        return Err(ApiError::new(ErrorCode::Invalid, "a limit this low would let no pack arrive in time")
+            .next(format!("give at least {MIN_LIMIT_BYTES_PER_S} bytes a second, or 0 for none")));
+    }
+    let agent = app
+        .database
+        .write(move |write| {
+            let agent = existing(write, id)?;
+            if_match.check(agent.revision)?;
+            let speed = change.limit_bytes_per_s.or(agent.limit_bytes_per_s).filter(|limit| *limit > 0);
+            let quota = change.quota_bytes.or(agent.quota_bytes).filter(|quota| quota.0 > 0);
+            db::agent::set_limits(write, id, speed, quota)?;
+            let told = |number: Option<u64>| number.map_or("none".to_owned(), |number| number.to_string());
+            let detail = format!("{}: limit {}, quota {}", agent.name, told(speed), told(quota.map(|quota| quota.0)));
+            acting.done(write, "agent.change", &id.to_string(), &detail)?;
+            existing(write, id)
+        })
+        .await?;
+    Ok((etag(agent.revision), Json(agent)))
 }
 
 /// Revokes an agent: nothing that it sends is taken any more. What it stored stays.

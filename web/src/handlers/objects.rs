@@ -157,16 +157,27 @@ pub async fn store(
     if let Object::Pack(kind, id) = object {
         let Asker::Agent(agent) = asker else { return Err(machines_work()) };
         let _permit = app.uploads.acquire().await.map_err(|error| ApiError::internal(&error))?;
-        ingest::pack(served, agent.writer, (kind, id), body).await?;
+        ingest::pack(&app, served, &agent, (kind, id), body).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
     // Not behind the packs: a lease must be renewed while slow ones arrive.
     let _permit = app.in_memory.acquire().await.map_err(|error| ApiError::internal(&error))?;
     let lease = headers.get(LEASE_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let now = app.now();
-    let size_bytes = ingest::record(served, asker.party(), key.clone(), lease, body, now).await?;
+    check_quota(&app, &served, &asker, &object).await?;
+    let size_bytes = ingest::record(&app, served, &asker, (key.clone(), lease), body, now).await?;
     stored(&app, asker, (&key, &object), size_bytes, now).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Manifests count too, and none is taken once the quota is used up: packs without a manifest are no recovery point.
+async fn check_quota(app: &App, served: &Served, asker: &Asker, object: &Object) -> ApiResult<()> {
+    let (Asker::Agent(agent), Object::Manifest(_)) = (asker, object) else { return Ok(()) };
+    let Some(quota) = agent.quota_bytes else { return Ok(()) };
+    let id = agent.id;
+    let manifests = app.database.read(move |connection| db::receipt::bytes_of(connection, id)).await?;
+    let used = served.usage().of(agent.writer).saturating_add(manifests);
+    if used < quota { Ok(()) } else { Err(ingest::quota_exceeded(agent, used)) }
 }
 
 fn machines_work() -> ApiError {

@@ -4,6 +4,7 @@ mod account;
 mod events;
 mod jobs;
 mod log_in;
+mod objects;
 mod plans;
 mod resources;
 mod retention;

@@ -6,7 +6,7 @@ use crate::auth::caller::{Caller, Via};
 use crate::auth::need::Need;
 use crate::auth::secret::{Kind, Secret};
 use crate::auth::session::{self, NOTE_EVERY};
-use crate::db;
+use crate::db::{self, token::Found};
 use crate::state::App;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
@@ -126,9 +126,14 @@ async fn by_session(app: &App, secret: Secret, now: Time) -> ApiResult<Caller> {
 async fn by_token(app: &App, secret: Secret, now: Time) -> ApiResult<Caller> {
     let hash = secret.hash();
     let found = app.database.read(move |connection| db::token::find(connection, &hash)).await?;
-    let Some((token, owner)) = found.filter(|(token, owner)| !owner.disabled && now < token.expires_at) else {
+    let alive = found.filter(|found| !found.owner.disabled && now < found.token.expires_at);
+    let Some(Found { token, owner, is_next }) = alive else {
         return Err(not_logged_in("the token is unknown, expired or revoked"));
     };
+    if is_next {
+        // Refused where it cannot be stored: who uses the new one relies on the end of the old one.
+        app.database.write(move |write| db::token::end_old_secret(write, &hash)).await?;
+    }
     if token.last_used_at.is_none_or(|used| now.since(used) >= NOTE_EVERY) {
         let id = token.id;
         note(app.database.write(move |write| db::token::used(write, id, now)).await);

@@ -26,6 +26,10 @@ pub struct AgentCaller {
     pub repository_id: RepositoryId,
     /// The writer in whose name it stores.
     pub writer: WriterId,
+    /// How fast it may send.
+    pub limit_bytes_per_s: Option<u64>,
+    /// How much its packs may take.
+    pub quota_bytes: Option<u64>,
 }
 
 /// Whether a machine asks: what came has the mark of an agent's secret.
@@ -45,14 +49,18 @@ pub async fn agent(app: &App, headers: &HeaderMap) -> ApiResult<AgentCaller> {
     let found = app
         .database
         .read(move |connection| {
-            let Some(agent) = db::agent::find(connection, &hash)? else { return Ok(None) };
+            let Some((agent, is_next)) = db::agent::find(connection, &hash)? else { return Ok(None) };
             let repository = db::repository::named(connection, &agent.repository)?;
-            Ok::<_, db::Error>(repository.map(|repository| (agent, repository.id)))
+            Ok::<_, db::Error>(repository.map(|repository| (agent, repository.id, is_next)))
         })
         .await?;
-    let Some((agent, repository_id)) = found.filter(|(agent, _)| agent.revoked_at.is_none()) else {
+    let Some((agent, repository_id, is_next)) = found.filter(|(agent, ..)| agent.revoked_at.is_none()) else {
         return Err(unknown("the agent is unknown or was revoked"));
     };
+    if is_next {
+        // Refused where it cannot be stored: who uses the new secret relies on the end of the old one.
+        app.database.write(move |write| db::agent::end_old_secret(write, &hash)).await?;
+    }
     let (id, now) = (agent.id, app.now());
     if agent.last_seen_at.is_none_or(|seen| now.since(seen) >= NOTE_EVERY)
         && let Err(error) = app.database.write(move |write| db::agent::seen(write, id, now)).await
@@ -61,7 +69,19 @@ pub async fn agent(app: &App, headers: &HeaderMap) -> ApiResult<AgentCaller> {
         tracing::warn!(%error, "it could not be noted when an agent was last seen");
     }
     let writer = agent.writer.parse().map_err(|error| ApiError::internal(&error))?;
-    Ok(AgentCaller { id, name: agent.name, repository: agent.repository, repository_id, writer })
+    let (limit_bytes_per_s, quota_bytes) = (agent.limit_bytes_per_s, agent.quota_bytes.map(|quota| quota.0));
+    let (name, repository) = (agent.name, agent.repository);
+    Ok(AgentCaller { id, name, repository, repository_id, writer, limit_bytes_per_s, quota_bytes })
+}
+
+/// Refuses an agent that was revoked since its request began: what takes long to arrive is not taken any more.
+pub async fn still_counts(app: &App, agent: &AgentCaller) -> ApiResult<()> {
+    let id = agent.id;
+    let found = app.database.read(move |connection| db::agent::get(connection, id)).await?;
+    match found.is_some_and(|agent| agent.revoked_at.is_none()) {
+        true => Ok(()),
+        false => Err(unknown("the agent was revoked")),
+    }
 }
 
 /// Who comes as a person or a script is somebody, and not who this is for.

@@ -39,6 +39,10 @@ fn readers() -> Vec<Who> {
     [people(), vec![Who::Token(Right::Read), Who::Overreaching]].concat()
 }
 
+fn agents() -> Vec<Who> {
+    vec![Who::Agent]
+}
+
 fn machines_and_restorers() -> Vec<Who> {
     vec![Who::Agent, Who::Session(Role::Restorer), Who::Session(Role::Admin), Who::Token(Right::Restore)]
 }
@@ -50,10 +54,6 @@ fn tokens() -> Vec<Who> {
 
 fn operators() -> Vec<Who> {
     vec![Who::Session(Role::Operator), Who::Session(Role::Admin), Who::Token(Right::Operate)]
-}
-
-fn agents() -> Vec<Who> {
-    vec![Who::Agent]
 }
 
 fn admins_with(right: Right) -> Vec<Who> {
@@ -83,6 +83,7 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("POST /api/v1/tokens", people()),
         ("DELETE /api/v1/tokens/{id}", people()),
         ("GET /api/v1/token", tokens()),
+        ("POST /api/v1/token/rotate", tokens()),
         ("DELETE /api/v1/token", tokens()),
         ("GET /api/v1/users", admins_with(Right::Users)),
         ("POST /api/v1/users", admins_with(Right::Users)),
@@ -98,6 +99,8 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("POST /api/v1/repositories", admins_with(Right::Agents)),
         ("GET /api/v1/agents", readers()),
         ("POST /api/v1/agents", admins_with(Right::Agents)),
+        ("GET /api/v1/agents/{id}", readers()),
+        ("PATCH /api/v1/agents/{id}", admins_with(Right::Agents)),
         ("POST /api/v1/agents/{id}/revoke", admins_with(Right::Agents)),
         ("GET /api/v1/agents/{id}/devices", readers()),
         ("GET /api/v1/plans", readers()),
@@ -118,6 +121,14 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("POST /api/v1/agent/jobs/lease", agents()),
         ("POST /api/v1/agent/jobs/{id}/progress", agents()),
         ("POST /api/v1/agent/jobs/{id}/finish", agents()),
+        ("GET /api/v1/agent", agents()),
+        ("POST /api/v1/agent/rotate", agents()),
+        ("GET /api/v1/enrolments", admins_with(Right::Agents)),
+        ("POST /api/v1/enrolments", admins_with(Right::Agents)),
+        ("GET /api/v1/enrolments/{id}", admins_with(Right::Agents)),
+        ("DELETE /api/v1/enrolments/{id}", admins_with(Right::Agents)),
+        ("POST /api/v1/enrolments/{id}/writer-key", admins_with(Right::Agents)),
+        ("POST /api/v1/enrolments/redeem", everybody()),
         ("GET /api/v1/repositories/{repository}/objects", machines_and_restorers()),
         ("GET /api/v1/repositories/{repository}/objects/{key}", machines_and_restorers()),
         ("HEAD /api/v1/repositories/{repository}/objects/{key}", machines_and_restorers()),
@@ -229,7 +240,7 @@ async fn every_caller_on_every_route_is_let_in_or_refused_as_the_table_says() {
 async fn nothing_is_changed_by_cookie_without_the_csrf_token_or_from_another_site() {
     let callers = Callers::new().await;
     let reads = |route: &str| route.starts_with("GET ") || route.starts_with("HEAD ");
-    // Agents bring no cookies, and a cookie does not open their routes.
+    // Agents bring no cookies, and a cookie does not open their own routes.
     let of_people = table().into_iter().filter(|(route, allowed)| !reads(route) && *allowed != agents());
     for (route, _) in of_people {
         let (method, path) = split(route);

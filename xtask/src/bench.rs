@@ -21,6 +21,9 @@ pub struct Options {
     /// Only make the disks and install the peers
     #[arg(long)]
     prepare: bool,
+    /// Measure backup and restore over the loopback next to a directory: 4 GiB, or 1 GiB with --quick
+    #[arg(long, conflicts_with_all = ["without_rustic", "prepare", "kernel"])]
+    remote: bool,
     /// Measure what the kernel module costs, in instructions and bytes, next to dm-snapshot
     #[arg(long, conflicts_with_all = ["quick", "without_rustic", "prepare"])]
     kernel: bool,
@@ -43,6 +46,9 @@ pub fn run(options: &Options) -> Result<()> {
     let icecore = workspace::build("agent", "icecore", true)?;
     let bench = workspace::build("bench", "bench", true)?;
     let mut command = std::process::Command::new(&bench);
+    if options.remote {
+        command.arg("--remote").env("ICECORE_BIN_SERVER", workspace::build("web", "icecore-server", true)?);
+    }
     let switches =
         [(options.quick, "--quick"), (options.without_rustic, "--without-rustic"), (options.prepare, "--prepare")];
     command.args(switches.iter().filter(|(given, _)| *given).map(|(_, switch)| switch));

@@ -9,6 +9,7 @@ mod limits;
 mod measure;
 mod peers;
 mod random;
+mod remote;
 mod report;
 mod results;
 mod scenario;
@@ -38,6 +39,9 @@ struct Options {
     /// Leave rustic out, which takes long to build
     #[arg(long)]
     without_rustic: bool,
+    /// Measure backup and restore over the loopback next to a directory; the result is printed only
+    #[arg(long)]
+    remote: bool,
     /// Only make the disks and install the peers
     #[arg(long)]
     prepare: bool,
@@ -57,6 +61,9 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
+    if options.remote {
+        return remote::run(if options.quick { GIB } else { 4 * GIB }, &options.cache);
+    }
     ensure!(e2e::loop_devices_usable(), "the benchmark fills its disks through a mount; run it as root");
     let recipe = Recipe { disk_bytes: if options.quick { GIB } else { 6 * GIB } };
     let cache = options.cache.join("bench");

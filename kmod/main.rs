@@ -92,13 +92,14 @@ pub struct Module {
     last_writes: LastWrites,
     clones: image::CloneMemory,
     queues: work::Queues,
+    snapshots: snapshot::List,
 }
 
 impl kernel::InPlaceModule for Module {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        snapshot::prepare();
         in_flight::prepare();
         try_pin_init!(Self {
+            snapshots: snapshot::List::new(),
             queues: work::Queues::new()?,
             clones: image::CloneMemory::new()?,
             last_writes: LastWrites,

@@ -56,10 +56,22 @@ kernel::sync::global_lock! {
     unsafe(uninit) static SNAPSHOTS: Mutex<KVec<Arc<Snapshot>>> = KVec::new();
 }
 
-/// Once, before anything else of this file.
-pub fn prepare() {
-    // SAFETY: called once.
-    unsafe { SNAPSHOTS.init() };
+/// The list of snapshots; the module has it from before anything of this file is called until nothing can be any more.
+pub struct List(());
+
+impl List {
+    pub fn new() -> Self {
+        // SAFETY: called once.
+        unsafe { SNAPSHOTS.init() };
+        Self(())
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // Empty, since every snapshot keeps the module, but its memory is not: nothing drops a static.
+        *SNAPSHOTS.lock() = KVec::new();
+    }
 }
 
 fn find(id: Uuid) -> Option<Arc<Snapshot>> {

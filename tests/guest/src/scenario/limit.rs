@@ -158,7 +158,14 @@ fn second_touch() -> Result<()> {
     let file = DirectFile::open(tracked.path())?;
     let write_all = || (0..32).try_for_each(|number| file.write(&AlignedBuffer::new(4096), number * 65536));
     write_all()?;
-    let first = tracked.statistics()?;
+    // A write is counted as delayed just after it went on.
+    let first = loop {
+        let statistics = tracked.statistics()?;
+        if statistics.delayed_writes >= 32 {
+            break statistics;
+        }
+        std::thread::yield_now();
+    };
     write_all()?;
     let second = tracked.statistics()?;
     ensure!(second.preserved_bytes == first.preserved_bytes, "a second write is preserved again");

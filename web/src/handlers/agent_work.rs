@@ -30,7 +30,7 @@ impl<S: Sync> FromRequestParts<S> for Protocol {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> ApiResult<Self> {
         let spoken = parts.headers.get(PROTOCOL_HEADER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
         match spoken {
-            Some(version) if version == PROTOCOL || version + 1 == PROTOCOL => Ok(Self),
+            Some(version) if version == PROTOCOL || version.checked_add(1) == Some(PROTOCOL) => Ok(Self),
             Some(version) => {
                 let next = if version > PROTOCOL { "upgrade the server" } else { "upgrade the agent" };
                 Err(ApiError::new(ErrorCode::VersionsApart, "agent and server are more than one version apart")

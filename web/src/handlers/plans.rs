@@ -263,7 +263,7 @@ fn existing(connection: &rusqlite::Connection, id: PlanId) -> ApiResult<Plan> {
 fn with_next_run(plan: Plan, now: Time) -> Plan {
     let next = || {
         let now = Timestamp::from_millisecond(now.ms()).ok()?;
-        Timing::parse(&plan.when, now).ok()?.next(plan.id, now)
+        Timing::parse(&plan.when, now).ok()?.upcoming(plan.id, now)
     };
     let next_run_at = if plan.paused { None } else { next().map(Time::from) };
     Plan { next_run_at, ..plan }

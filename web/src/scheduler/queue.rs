@@ -46,7 +46,14 @@ impl Timing {
         Ok(Self { calendar, windows, jitter_s: when.jitter_s, catch_up: when.catch_up })
     }
 
-    /// The next time at which the calendar would begin a run.
+    /// When the next run begins, for people: also one whose time has come and that waits for its jitter or for the end of a window.
+    pub fn upcoming(&self, plan: PlanId, now: Timestamp) -> Option<Timestamp> {
+        let calendar = self.calendar.as_ref()?;
+        let waiting = calendar.last(now).and_then(|at| self.begin(plan, calendar, at)).filter(|begin| *begin > now);
+        waiting.or_else(|| self.next(plan, now))
+    }
+
+    /// When the first run after a time begins.
     pub fn next(&self, plan: PlanId, after: Timestamp) -> Option<Timestamp> {
         let calendar = self.calendar.as_ref()?;
         self.begin(plan, calendar, calendar.next(after)?)

@@ -235,7 +235,10 @@ async fn agents_of_other_versions_are_told_who_is_too_old() {
     assert_eq!((with("1").await.status, with("0").await.status), (200, 200));
     let newer = with("2").await;
     assert_eq!((newer.code(), &newer.body["error"]["next"]), ("versions_apart", &json!("upgrade the server")));
-    assert_eq!(with("x").await.code(), "bad_request");
+    assert_eq!(with("4294967295").await.code(), "versions_apart");
+    for not_a_version in ["x", "4294967296", "-1", ""] {
+        assert_eq!(with(not_a_version).await.code(), "bad_request", "{not_a_version:?}");
+    }
 }
 
 #[tokio::test]

@@ -75,6 +75,16 @@ fn a_window_moves_runs_to_its_end_and_makes_one_of_many() {
 }
 
 #[test]
+fn a_run_that_waits_for_the_end_of_a_window_is_the_one_that_people_see() {
+    let window = Blackout { days: Vec::new(), from: "02:00".into(), until: "06:00".into() };
+    let plan = plan(&When { blackouts: vec![window], ..daily() }, "2026-06-01T12:00:00Z");
+    let upcoming = |now: &str| plan.timing.upcoming(plan.plan, now.parse().unwrap()).map(Time::from);
+    assert_eq!(upcoming("2026-06-02T00:00:00Z"), Some(at("2026-06-02T04:00:00Z")));
+    assert_eq!(upcoming("2026-06-02T01:00:00Z"), Some(at("2026-06-02T04:00:00Z")));
+    assert_eq!(upcoming("2026-06-02T04:00:00Z"), Some(at("2026-06-03T04:00:00Z")));
+}
+
+#[test]
 fn what_was_due_before_a_window_is_found_behind_it() {
     let window = Blackout { days: Vec::new(), from: "08:00".into(), until: "18:00".into() };
     let when = When { cron: Some("*/10 * * * *".into()), blackouts: vec![window], ..daily() };

@@ -16,6 +16,6 @@ mod url_text;
 
 pub use address::{Address, Place, server_url};
 pub use client::Client;
-pub use connection::{Connection, Options, Tell};
+pub use connection::{Connection, Options, Renew, Tell};
 pub use problem::Problem;
 pub use store::RemoteStore;

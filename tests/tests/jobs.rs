@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use e2e::appliance::{Appliance, Machine};
+use e2e::appliance::{Agent, Appliance, Machine};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -244,4 +244,28 @@ fn a_job_that_cannot_work_fails_with_the_reason_and_what_to_do() -> Result<()> {
     ensure!(job["error"].to_string().contains("cannot open"), "{job}");
     agent.take().map_or(Ok(()), |agent| agent.stop())?;
     appliance.server.signal(Signal::SIGTERM)
+}
+
+#[test]
+fn an_enrolled_machine_needs_no_words() -> Result<()> {
+    let appliance = appliance()?;
+    let machine = appliance.machine("web")?;
+    let bytes = noise(9, 1 << 20);
+    let disk = appliance.disk("disk", &bytes)?;
+    let directory = appliance.dir().join("enrolment");
+    std::fs::create_dir(&directory)?;
+    std::fs::copy(&machine.key_file, directory.join("writer.key"))?;
+    std::fs::write(directory.join("token"), &machine.secret)?;
+    let server = format!("http://{}/", appliance.server.address()?);
+    let description = format!("server = {server:?}\nrepository = \"main\"\nname = \"web\"\n");
+    std::fs::write(directory.join("agent.toml"), description)?;
+    let mut command = appliance.command()?;
+    command.env("ICECORE_AGENT_DIR", &directory).args(["agent", "run"]);
+    let agent = Agent::start(command, &machine)?;
+    let plan = plan(&appliance, &machine, &disk, &json!({}))?;
+    let job = appliance.post(&format!("/api/v1/plans/{plan}/run"), &json!({}))?.expect(201)?.body;
+    let path = format!("/api/v1/jobs/{}", text(&job["id"])?);
+    let job = appliance.until(&path, |job| (job["state"] == "succeeded").then(|| job.clone()))?;
+    appliance.ensure_restores(&point(&job), &bytes)?;
+    agent.stop()
 }

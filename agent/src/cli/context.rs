@@ -116,6 +116,11 @@ impl Context {
         self.globals.server.token(self.console)
     }
 
+    /// The file of it, where an option names one.
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        self.globals.server.token_file.as_deref()
+    }
+
     /// Whether there is one, without reading it.
     pub(super) fn token_is_given(&self) -> bool {
         self.globals.server.token_file.is_some() || secrets::variable_path("ICECORE_TOKEN").is_some()
@@ -147,7 +152,10 @@ impl Context {
         }
         let opened = match self.place()? {
             Place::Directory(dir) => Opened::directory(dir),
-            Place::Server(address) => Opened::server(Client::new(address.clone(), self.reach(address)?)?),
+            Place::Server(address) => {
+                let client = Client::new(address.clone(), self.reach(address)?)?;
+                Opened::server(client.renewing(self.renew(address)))
+            }
         };
         Ok(self.opened.get_or_init(|| opened))
     }

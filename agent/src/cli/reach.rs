@@ -13,7 +13,7 @@ use super::secrets;
 use agent::daemon::Server;
 use agent::remote::enrolled::{DEFAULT_DIRECTORY, DIRECTORY_VARIABLE, Enrolled};
 use agent::remote::login::{Login, Logins};
-use agent::remote::{Address, Connection, Options, Place, Tell};
+use agent::remote::{Address, Connection, Options, Place, Renew, Tell};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -95,7 +95,23 @@ impl Context {
     /// Where a service works for, as whom, and whom it believes to be that.
     pub fn server(&self, address: &Address) -> anyhow::Result<Server> {
         let (token, known) = self.known(address)?;
-        Ok(Server { address: address.clone(), token, authority: self.ca_file()?.or(known) })
+        let (authority, renew) = (self.ca_file()?.or(known), self.renew(address));
+        Ok(Server { address: address.clone(), token, authority, renew })
+    }
+
+    /// How a token that was replaced meanwhile is found: where it was found at first.
+    pub(super) fn renew(&self, address: &Address) -> Option<Renew> {
+        if let Some(file) = self.token_file() {
+            let (file, console) = (file.to_owned(), self.console);
+            return Some(Arc::new(move || secrets::token_file(&file, console).ok()));
+        }
+        let address = address.clone();
+        let of_enrolment = move || {
+            let enrolled = Enrolled::load(&agent_directory()).ok().flatten()?;
+            (enrolled.address == address).then_some(enrolled.token)
+        };
+        // A token of the environment or of a log-in stays what it is.
+        (!self.token_is_given() && self.enrolment_counts()).then(|| Arc::new(of_enrolment) as Renew)
     }
 
     /// A connection to the repository's server itself, for what is no object.

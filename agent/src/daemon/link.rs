@@ -1,6 +1,6 @@
 //! The conversation with the server about jobs (`web_api::agent_work`). Each call is one request; whoever calls decides about another one.
 
-use crate::remote::{Address, Client, Options, Problem, Tell};
+use crate::remote::{Address, Client, Options, Problem, Renew, Tell};
 use anyhow::Result;
 use reqwest::Method;
 use reqwest::blocking::Response;
@@ -30,13 +30,16 @@ pub struct Server {
     pub token: Zeroizing<String>,
     /// Certificates (PEM) of the only authorities to trust; without them those that the system knows.
     pub authority: Option<String>,
+    /// Finds the token anew: it may be replaced while the service runs.
+    pub renew: Option<Renew>,
 }
 
 impl Server {
     /// A client for it. `tell` hears when it is waited for.
     pub fn client(&self, patience: Duration, cancel: Arc<AtomicBool>, tell: Tell) -> Result<Client> {
         let (token, authority) = (Some(self.token.clone()), self.authority.clone());
-        Client::new(self.address.clone(), Options { token, authority, patience, cancel, tell })
+        let client = Client::new(self.address.clone(), Options { token, authority, patience, cancel, tell })?;
+        Ok(client.renewing(self.renew.clone()))
     }
 }
 

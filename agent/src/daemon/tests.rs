@@ -1,7 +1,7 @@
 //! The service against a server that a test plays: what it asks, reports and does when the server is away or refuses it.
 
 use super::*;
-use crate::remote::Address;
+use crate::remote::{Address, Renew};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -134,8 +134,18 @@ fn serve(
     work: impl Fn(&Report, &AtomicBool) -> Result<()> + Sync,
     until: impl Fn(&Played) -> bool,
 ) -> Result<(), Refused> {
+    serve_as(played, None, work, until)
+}
+
+/// The same with somebody who may know another token.
+fn serve_as(
+    played: &Played,
+    renew: Option<Renew>,
+    work: impl Fn(&Report, &AtomicBool) -> Result<()> + Sync,
+    until: impl Fn(&Played) -> bool,
+) -> Result<(), Refused> {
     let address: Address = format!("http://{}/main", played.address).parse().unwrap();
-    let server = Server { address, token: "ica_1".to_owned().into(), authority: None };
+    let server = Server { address, token: "ica_1".to_owned().into(), authority: None, renew };
     let empty = tempfile::tempdir().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let daemon = Daemon {
@@ -241,4 +251,14 @@ fn a_server_that_is_away_is_asked_again_and_one_that_refuses_is_not() {
     assert!(ended(&played));
     let other_language = Played::new([("/heartbeat", 426, error("versions_apart"))]);
     assert!(serve(&other_language, |_, _| Ok(()), |_| false).is_err());
+}
+
+#[test]
+fn a_token_that_was_replaced_while_the_service_runs_is_found() {
+    let refused = || ("/lease", 401, error("not_logged_in"));
+    let played = Played::new([refused(), job()]);
+    let renew: Renew = Arc::new(|| Some("ica_2".to_owned().into()));
+    serve_as(&played, Some(renew.clone()), |_, _| Ok(()), ended).unwrap();
+    let played = Played::new([refused(), refused()]);
+    assert!(serve_as(&played, Some(renew), |_, _| Ok(()), |_| false).is_err(), "the same token once more is no news");
 }

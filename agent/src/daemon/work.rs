@@ -68,6 +68,8 @@ impl Worker for Backups<'_> {
         let access = Access::Writer(Box::new(self.keys.clone()));
         let place = &self.server.address;
         let repo = opened.repository(access).with_context(|| format!("cannot open the repository at {place}"))?;
+        let unsound = repo.unsound().iter().filter(|object| !object.is_replaced);
+        unsound.for_each(|object| report.message(&format!("the repository is damaged: {}", object.what)));
         let index = self.index(&repo, report)?;
         report.end();
         let outcome = self.back_up(&repo, &index, &request, (work, report, cancel))?;

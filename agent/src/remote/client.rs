@@ -1,7 +1,7 @@
 //! One repository of one server.
 
 use super::address::Address;
-use super::connection::{Connection, Options};
+use super::connection::{Connection, Options, Renew};
 use super::problem::Problem;
 use anyhow::Result;
 use reqwest::blocking::{RequestBuilder, Response};
@@ -17,6 +17,12 @@ impl Client {
     /// Connects when it is first used.
     pub fn new(address: Address, options: Options) -> Result<Self> {
         Ok(Self { connection: Connection::new(address.server().clone(), options)?, address })
+    }
+
+    /// The same client, which looks for another token before it believes that its own is not taken any more.
+    #[must_use]
+    pub fn renewing(self, renew: Option<Renew>) -> Self {
+        Self { connection: self.connection.renewing(renew), ..self }
     }
 
     /// Where it talks to.

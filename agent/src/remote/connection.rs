@@ -8,9 +8,10 @@ use reqwest::{Certificate, Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::Read;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+use web_api::error::ErrorCode;
 use zeroize::Zeroizing;
 
 /// A server that does not take a connection is tried again after this time.
@@ -30,6 +31,9 @@ const MAX_ERROR_BYTES: u64 = 64 << 10;
 
 /// Hears, in sentences for a person, that a server is waited for and that it answers again.
 pub type Tell = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Finds the token anew where it is kept: another program may have replaced it.
+pub type Renew = Arc<dyn Fn() -> Option<Zeroizing<String>> + Send + Sync>;
 
 /// How a connection behaves.
 pub struct Options {
@@ -56,7 +60,9 @@ impl Options {
 pub struct Connection {
     http: Http,
     server: Url,
-    token: Option<Zeroizing<String>>,
+    // Held only to copy or to replace it.
+    token: RwLock<Option<Zeroizing<String>>>,
+    renew: Option<Renew>,
     patience: Duration,
     cancel: Arc<AtomicBool>,
     tell: Tell,
@@ -93,7 +99,14 @@ impl Connection {
             None => builder(),
         };
         let http = http.build().context("cannot set up HTTPS")?;
-        Ok(Self { http, server, token, patience, cancel, tell, waits: AtomicBool::new(false) })
+        let (token, waits) = (RwLock::new(token), AtomicBool::new(false));
+        Ok(Self { http, server, token, renew: None, patience, cancel, tell, waits })
+    }
+
+    /// The same connection, which looks for another token before it believes that its own is not taken any more.
+    #[must_use]
+    pub fn renewing(self, renew: Option<Renew>) -> Self {
+        Self { renew, ..self }
     }
 
     /// To a server that nothing is known of: whoever answers is believed. Only for asking what a person or a fingerprint then confirms;
@@ -101,7 +114,8 @@ impl Connection {
     pub(super) fn unproved(server: Url, cancel: Arc<AtomicBool>) -> Result<Self> {
         let http = builder().tls_danger_accept_invalid_certs(true).build().context("cannot set up HTTPS")?;
         let Options { token, patience, tell, .. } = Options::plain(cancel.clone());
-        Ok(Self { http, server, token, patience, cancel, tell, waits: AtomicBool::new(false) })
+        let (token, waits) = (RwLock::new(token), AtomicBool::new(false));
+        Ok(Self { http, server, token, renew: None, patience, cancel, tell, waits })
     }
 
     /// URL of the server.
@@ -154,6 +168,9 @@ impl Connection {
                 }
                 Err(failed) => failed,
             };
+            if problem.code() == Some(ErrorCode::NotLoggedIn) && self.is_renewed() {
+                continue;
+            }
             let wait = asked_pause.unwrap_or(pause).min(LONGEST_PAUSE);
             if !problem.may_pass() || began.elapsed() + wait > self.patience {
                 return Err(problem);
@@ -176,7 +193,8 @@ impl Connection {
         take: &impl Fn(Response) -> Result<T, Problem>,
     ) -> Result<T, (Problem, Option<Duration>)> {
         let request = self.http.request(method.clone(), url.clone());
-        let request = match &self.token {
+        let token = self.token.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let request = match &token {
             Some(token) => request.bearer_auth(token.as_str()),
             None => request,
         };
@@ -186,6 +204,15 @@ impl Connection {
             Ok(response) => Err(refused(response)),
             Err(error) => Err((self.unreachable(&error), None)),
         }
+    }
+
+    /// Whether there is another token now.
+    fn is_renewed(&self) -> bool {
+        let Some(found) = self.renew.as_ref().and_then(|renew| renew()) else { return false };
+        let mut token = self.token.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = token.as_ref().is_none_or(|token| token.as_str() != found.as_str());
+        *token = Some(found);
+        is_other
     }
 
     fn pause(&self, time: Duration) -> Result<(), Problem> {

@@ -4,6 +4,8 @@
 //! transaction. Other processes (`icecore-server admin`) may use the file at the same time: every write begins with BEGIN IMMEDIATE.
 
 pub mod agent;
+pub mod alert;
+pub mod alert_channel;
 pub mod audit;
 pub mod enrolment;
 pub mod error;

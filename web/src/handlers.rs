@@ -3,6 +3,8 @@
 pub mod account;
 pub mod agent_work;
 pub mod agents;
+pub mod alert_channels;
+pub mod alerts;
 pub mod audit;
 pub mod authority;
 pub mod document;

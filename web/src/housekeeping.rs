@@ -1,6 +1,6 @@
 //! Removing what nobody can use any more, from time to time.
 
-use crate::db::{self, Write, enrolment, event, idempotency, job, log_in_link, session, settings, token};
+use crate::db::{self, Write, alert, enrolment, event, idempotency, job, log_in_link, session, settings, token};
 use crate::http;
 use crate::state::App;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use web_api::unit::Time;
 const EVERY: Duration = Duration::from_secs(600);
 /// Expired tokens stay in the list for a while, so that people see why a script failed.
 const TOKENS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Alerts that are over, and messages that nobody takes.
+const ALERTS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// Jobs stay for more than a year: whoever asks how the last one went compares it with the year before.
 const JOBS_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
@@ -39,6 +41,7 @@ fn clean(write: &Write<'_>, now: Time) -> db::Result<()> {
     enrolment::delete_ended(write, ago(ENROLMENTS_KEPT))?;
     token::delete_ended(write, ago(TOKENS_KEPT))?;
     idempotency::delete_old(write, ago(http::idempotency::KEPT))?;
+    alert::delete_old(write, ago(ALERTS_KEPT))?;
     event::delete_old(write)?;
     job::delete_old(write, ago(JOBS_KEPT))?;
     Ok(())

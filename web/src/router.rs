@@ -11,8 +11,8 @@ pub use document::openapi_json;
 
 use crate::auth::need::Need;
 use crate::handlers::{
-    account, agent_work, agents, audit, authority, document as document_handler, enrolments, events, health, jobs,
-    log_in, metrics,
+    account, agent_work, agents, alert_channels, alerts, audit, authority, document as document_handler, enrolments,
+    events, health, jobs, log_in, metrics,
 };
 use crate::handlers::{
     objects, own_agent, own_token, plans, repositories, retention, sessions, settings, tokens, users,
@@ -134,6 +134,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Objects,  L::SMALL, routes!(objects::remove)),
         endpoint(Objects,  L::QUESTION, routes!(objects::packs_with)),
         endpoint(Objects,  L::QUESTION, routes!(objects::persist)),
+        // Alerts.
+        endpoint(READ,     L::SMALL, routes!(alerts::list)),
+        endpoint(SETTINGS, L::SMALL, routes!(alert_channels::list)),
+        endpoint(SETTINGS, L::SMALL, routes!(alert_channels::create)),
+        endpoint(SETTINGS, L::SMALL, routes!(alert_channels::read)),
+        endpoint(SETTINGS, L::SMALL, routes!(alert_channels::change)),
+        endpoint(SETTINGS, L::SMALL, routes!(alert_channels::remove)),
+        endpoint(SETTINGS, L::LONG,  routes!(alert_channels::test)),
         // The server.
         endpoint(READ,     L::SMALL, routes!(settings::read)),
         endpoint(SETTINGS, L::SMALL, routes!(settings::change)),

@@ -8,7 +8,7 @@ use crate::jobs::Bell;
 use crate::repositories::Repositories;
 use crate::scheduler::clockwork;
 use crate::state::{Announcer, App, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
-use crate::{auth, housekeeping, ingest, router, systemd, tls};
+use crate::{alerts, auth, housekeeping, ingest, router, systemd, tls};
 use anyhow::Context as _;
 use axum_server::Handle;
 use axum_server::accept::Accept;
@@ -59,6 +59,7 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     tokio::spawn(end_on_signal(handle.clone(), stop, limit));
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(clockwork::run(app.clone()));
+    tokio::spawn(alerts::run(app.clone()));
     tokio::spawn(systemd::answer_watchdog(app.clone()));
     if let Some(tls) = &tls {
         tokio::spawn(tls::keep_fresh(tls.clone(), config.clone(), clock));

@@ -72,6 +72,8 @@ codes! {
     KeyReused = "key_reused", 422;
     /// Agent and server are more than one version apart.
     VersionsApart = "versions_apart", 426;
+    /// The message was not taken where it goes; the reason is in `why`.
+    NotDelivered = "not_delivered", 424;
     /// An edit needs the If-Match header with the ETag that was read.
     IfMatchNeeded = "if_match_needed", 428;
     /// Too many attempts; Retry-After says how many seconds to wait.

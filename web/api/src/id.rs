@@ -55,6 +55,10 @@ id!(/// Names a job.
     JobId);
 id!(/// Names the time for which a job is one agent's.
     LeaseId);
+id!(/// Names an alert.
+    AlertId);
+id!(/// Names a place that alerts go to.
+    AlertChannelId);
 
 #[cfg(test)]
 mod tests {

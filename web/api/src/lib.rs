@@ -8,6 +8,7 @@
 pub mod account;
 pub mod agent;
 pub mod agent_work;
+pub mod alert;
 pub mod audit;
 pub mod authority;
 pub mod device;

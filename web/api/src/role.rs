@@ -35,6 +35,8 @@ macro_rules! names {
     };
 }
 
+pub(crate) use names;
+
 names! {
     /// What a person is here for.
     Role {
@@ -64,7 +66,7 @@ names! {
         Users = "users",
         /// Read and verify the audit log.
         Audit = "audit",
-        /// Change the server's settings.
+        /// Change the server's settings and where alerts go.
         Settings = "settings",
     }
 }

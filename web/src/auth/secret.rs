@@ -23,6 +23,8 @@ pub enum Kind {
     Enrolment,
     /// Of a one-time log-in link.
     LogInLink,
+    /// Signs webhooks.
+    Webhook,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Agent => "ica_",
             Self::Enrolment => "ice_",
             Self::LogInLink => "icl_",
+            Self::Webhook => "icw_",
         }
     }
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 use web_api::id::{
-    AgentId, EnrolmentId, JobId, LeaseId, LogInLinkId, PlanId, RepositoryId, SessionId, TokenId, UserId,
+    AgentId, AlertChannelId, AlertId, EnrolmentId, JobId, LeaseId, LogInLinkId, PlanId, RepositoryId, SessionId,
+    TokenId, UserId,
 };
 use web_api::unit::Time;
 
@@ -31,7 +32,7 @@ macro_rules! id_column {
     )+ };
 }
 
-id_column!(UserId SessionId TokenId LogInLinkId AgentId RepositoryId PlanId JobId LeaseId EnrolmentId);
+id_column!(UserId SessionId TokenId LogInLinkId AgentId RepositoryId PlanId JobId LeaseId EnrolmentId AlertId AlertChannelId);
 
 impl ToSql for Column<Time> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -1,6 +1,7 @@
 //! Stories about people: how they get in, what they change, and what is refused. Each file one noun.
 
 mod account;
+mod alerts;
 mod events;
 mod jobs;
 mod log_in;

@@ -1,6 +1,7 @@
 //! The command line of `icecore-server`.
 
 mod admin;
+mod copies;
 mod migrate;
 
 use crate::config::Config;

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod alert;
 pub mod alert_channel;
 pub mod audit;
+pub mod copy;
 pub mod enrolment;
 pub mod error;
 pub mod event;

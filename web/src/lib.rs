@@ -1,7 +1,7 @@
 //! The appliance's server: everything `icecore-server` does.
 //!
 //! Reading order: [`router`] (every route and what it needs) → [`http`] (what stands before the handlers) → [`handlers`] (one file a
-//! noun) → [`db`] (all SQL). It opens no chunk and holds no private key: work on data is an agent's.
+//! noun) → [`db`] (all SQL). While it serves it opens no chunk and holds no private key: work on data is an agent's.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod copies;
 pub mod db;
 pub mod events;
 pub mod handlers;
@@ -23,6 +24,7 @@ pub mod metrics;
 pub mod quota;
 pub mod rate;
 pub mod readings;
+mod recover;
 pub mod repositories;
 pub mod retention;
 pub mod router;

@@ -3,6 +3,7 @@
 use crate::auth::password::{Cost, Passwords};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::copies::{self, Copies};
 use crate::db::{Database, user};
 use crate::jobs::Bell;
 use crate::repositories::Repositories;
@@ -60,6 +61,7 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(clockwork::run(app.clone()));
     tokio::spawn(alerts::run(app.clone()));
+    tokio::spawn(copies::run(app.clone(), Copies::of(&config)));
     tokio::spawn(systemd::answer_watchdog(app.clone()));
     if let Some(tls) = &tls {
         tokio::spawn(tls::keep_fresh(tls.clone(), config.clone(), clock));
@@ -80,8 +82,8 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     Ok(app.database.clone())
 }
 
-/// Two servers on one database would be two schedulers.
-fn lock(config: &Config) -> anyhow::Result<Flock<File>> {
+/// Two servers on one database would be two schedulers; and nobody exchanges the database under one.
+pub fn lock(config: &Config) -> anyhow::Result<Flock<File>> {
     let directory = &config.data_dir;
     DirBuilder::new()
         .recursive(true)

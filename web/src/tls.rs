@@ -17,6 +17,9 @@ use web_api::unit::Time;
 /// How often the internal certificate is made anew; it lives longer.
 const RENEW_EVERY: Duration = Duration::from_secs(24 * 3600);
 
+/// Files of the internal authority in the data directory. Without them no agent trusts the server any more.
+pub const AUTHORITY_FILES: [&str; 2] = [internal::CERTIFICATE_FILE, internal::KEY_FILE];
+
 /// A certificate with its chain and key.
 struct Identity {
     chain: Vec<CertificateDer<'static>>,

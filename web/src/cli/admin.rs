@@ -47,6 +47,9 @@ pub enum Command {
     },
     /// Print the fingerprint of the server's own certificate authority, to be compared where somebody connects for the first time
     Fingerprint,
+    /// Copies of the database, and putting one back
+    #[command(flatten)]
+    Copies(super::copies::Command),
     /// Walk along the audit log's chain; exit code 3 when it is not intact
     AuditVerify {
         /// A head that was noted earlier and must still be in the log
@@ -70,6 +73,9 @@ fn noted(text: &str) -> Result<AuditHead, String> {
 pub fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
     if matches!(command, Command::Fingerprint) {
         return fingerprint(config);
+    }
+    if let Command::Copies(command) = command {
+        return super::copies::run(command, config).map(|()| ExitCode::SUCCESS);
     }
     let mut connection = open::writable(&config.database_file())?;
     match command {
@@ -101,6 +107,7 @@ pub fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
             record(write, now, "user.log_in_link", subject, &format!("link {}", link.id))?;
             Ok(link)
         })?),
+        Command::Copies(_) => {}
         Command::AuditVerify { noted } => return verify(&connection, noted.clone()),
     }
     Ok(ExitCode::SUCCESS)

@@ -49,8 +49,8 @@ pub enum Error {
     },
     /// The file's pages contradict each other.
     #[error(
-        "the database {path} is damaged: {what}. Stop here and keep the file as it is; put a copy back that was made earlier, or save \
-         what can be read with `sqlite3 {path} .recover | sqlite3 NEW-FILE` and start with that. Recovery points are not affected: \
+        "the database {path} is damaged: {what}. Nothing was changed. Next: `icecore-server admin copies` lists the daily copies, and \
+         `icecore-server admin restore-database FILE` puts one back and keeps this file beside it. Recovery points are not affected: \
          they lie in the repositories"
     )]
     Damaged {

@@ -1,11 +1,11 @@
 //! Opening the file: rights, pragmas, the integrity check and migrations.
 
-use super::{Error, Result};
+use super::{Error, Result, copy};
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const BUSY: Duration = Duration::from_secs(30);
@@ -50,13 +50,22 @@ pub fn readable(path: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Brings an opened file to this program's version. Returns the version it had.
+/// Brings an opened file to this program's version. Returns the version it had. A copy of it, as it was, stays beside it: the
+/// way back to the program before.
 pub fn migrate(connection: &mut Connection, path: &Path) -> Result<u32> {
     let before = version(connection)?;
+    if (1..VERSION).contains(&before) {
+        copy::make(path, &copy_of_version(path, before), &[])?;
+    }
     Migrations::new(MIGRATIONS.map(M::up).into())
         .to_latest(connection)
         .map_err(|error| Error::Open { path: path.to_owned(), what: format!("the migration failed: {error}") })?;
     Ok(before)
+}
+
+/// Where the copy of a database lies that had an earlier version.
+pub fn copy_of_version(path: &Path, version: u32) -> PathBuf {
+    path.with_extension(format!("version-{version}.sqlite"))
 }
 
 /// Version of an opened file; 0 for an empty one.
@@ -91,14 +100,15 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn check(connection: &Connection, path: &Path) -> Result<()> {
+/// Looks whether the file's pages fit together.
+pub fn check(connection: &Connection, path: &Path) -> Result<()> {
     let found: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| damage(path, error))?;
     if found == "ok" { Ok(()) } else { Err(Error::Damaged { path: path.to_owned(), what: found }) }
 }
 
 /// An error while the file is looked at for the first time is told as damage where it is damage.
-fn damage(path: &Path, error: rusqlite::Error) -> Error {
+pub(super) fn damage(path: &Path, error: rusqlite::Error) -> Error {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     match error.sqlite_error_code() {
         Some(DatabaseCorrupt | NotADatabase) => Error::Damaged { path: path.to_owned(), what: error.to_string() },

@@ -46,6 +46,12 @@ pub fn get(connection: &Connection, id: RepositoryId) -> Result<Option<Repositor
     Ok(query.query_row([Column(id)], repository).optional()?)
 }
 
+/// Notes that the repository of this id lies elsewhere now; whether it is known.
+pub fn move_to(connection: &Connection, format_id: &str, directory: &str) -> Result<bool> {
+    let sql = "UPDATE repositories SET directory = ?2 WHERE format_id = ?1";
+    Ok(connection.execute(sql, params![format_id, directory])? == 1)
+}
+
 /// In the order of adding, after one of them.
 pub fn page(connection: &Connection, after: Option<RepositoryId>, limit: u32) -> Result<Vec<Repository>> {
     let mut query = connection.prepare_cached(&format!(

@@ -178,7 +178,7 @@ fn a_damaged_database_is_refused_with_what_to_do() {
         std::fs::write(&path, bytes).unwrap();
         let error = Database::open(&path, NonZeroUsize::MIN, seen.clone()).map(drop).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{error}");
-        assert!(error.to_string().contains(".recover"), "{error}");
+        assert!(error.to_string().contains("restore-database"), "{error}");
     }
     std::fs::write(&path, sound).unwrap();
     Database::open(&path, NonZeroUsize::MIN, seen).unwrap();

@@ -19,7 +19,8 @@ use web_api::unit::Time;
 
 /// File of the authority's certificate, to be given to clients.
 pub const CERTIFICATE_FILE: &str = "ca.pem";
-const KEY_FILE: &str = "ca.key";
+/// File of the authority's key.
+pub const KEY_FILE: &str = "ca.key";
 const SERVER_DAYS: i64 = 90;
 
 /// A fresh certificate of the server, with the authority made if need be.

@@ -1,7 +1,7 @@
 -- What somebody has to look at. Of each cause one at a time.
 CREATE TABLE alerts (
     id            BLOB    NOT NULL PRIMARY KEY,
-    kind          TEXT    NOT NULL,               -- job_failed, overdue, server
+    kind          TEXT    NOT NULL,               -- job_failed, server
     subject       TEXT    NOT NULL,
     what          TEXT    NOT NULL,
     next          TEXT,

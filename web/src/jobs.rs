@@ -11,6 +11,7 @@
 //!
 //! A report counts only with the lease of the attempt under way. Whoever comes with another one is told that the job is lost to it.
 
+use crate::alerts;
 use crate::db::job::NewJob;
 use crate::db::lease::Held;
 use crate::db::{self, Write, event};
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use web_api::agent_work::{
     Ending, LeasedJob, MAX_LINE_BYTES, MAX_REPORTED_LINES, ReportEnd, ReportProgress, ReportedLine,
 };
+use web_api::alert::AlertKind;
 use web_api::error::ErrorCode;
 use web_api::id::{AgentId, JobId, LeaseId};
 use web_api::job::{JobCause, JobError, JobKind, JobState};
@@ -171,6 +173,7 @@ pub fn finish(write: &mut Write<'_>, (agent, id): (AgentId, JobId), report: &Rep
             db::lease::end(write, id, JobState::Succeeded, Some(&result), now)?;
             if let Some(plan) = job.plan_id.filter(|_| job.kind == JobKind::Backup) {
                 db::plan::good(write, plan, now)?;
+                alerts::clear(write, AlertKind::JobFailed, &job.plan, now)?;
             }
             event::append(write, now, "job.succeeded", &id.to_string())?;
         }
@@ -205,6 +208,9 @@ fn failed(write: &mut Write<'_>, job: &Held, error: JobError, may_help: bool, no
         }
         Next::GiveUp => {
             db::lease::end(write, job.id, JobState::Failed, None, now)?;
+            let what =
+                format!("The {} of plan {} failed at attempt {}: {}", job.kind, job.plan, job.attempt, error.what);
+            alerts::raise(write, (AlertKind::JobFailed, &job.plan), (&what, error.next.as_deref()), now)?;
             "job.failed"
         }
     };

@@ -11,8 +11,6 @@ names! {
     AlertKind {
         /// The last job of a plan failed; its next success ends the alert.
         JobFailed = "job_failed",
-        /// A machine has no good recovery point of the age that its plan promises.
-        Overdue = "overdue",
         /// The server itself needs help, such as when its database cannot be copied.
         Server = "server",
     }

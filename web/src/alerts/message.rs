@@ -62,7 +62,6 @@ pub fn text(message: &AlertMessage) -> String {
 fn title(kind: AlertKind) -> &'static str {
     match kind {
         AlertKind::JobFailed => "A job failed",
-        AlertKind::Overdue => "No good recovery point",
         AlertKind::Server => "The server needs help",
     }
 }
@@ -100,10 +99,10 @@ mod tests {
     fn the_subject_tells_what_lasts_before_what_is_over() {
         let mixed = vec![
             alert(AlertKind::JobFailed, "web", true),
-            alert(AlertKind::Overdue, "mail", false),
+            alert(AlertKind::Server, "copies", false),
             alert(AlertKind::JobFailed, "db", false),
         ];
-        assert_eq!(subject(&message(mixed)), "[Attic] No good recovery point: mail and 1 more");
+        assert_eq!(subject(&message(mixed)), "[Attic] The server needs help: copies and 1 more");
         let over = vec![alert(AlertKind::JobFailed, "web", true)];
         assert_eq!(subject(&message(over)), "[Attic] Over: A job failed: web");
         assert_eq!(subject(&sample("Attic".into(), String::new(), Time::from_ms(0))), "[Attic] Test of alerts");
@@ -112,7 +111,7 @@ mod tests {
     #[test]
     fn the_text_says_what_since_when_and_what_to_do() {
         let text =
-            text(&message(vec![alert(AlertKind::JobFailed, "web", false), alert(AlertKind::Overdue, "db", true)]));
+            text(&message(vec![alert(AlertKind::JobFailed, "web", false), alert(AlertKind::Server, "copies", true)]));
         for part in [
             "A job failed: web",
             "Next: look at the disk",

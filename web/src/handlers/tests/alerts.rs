@@ -139,7 +139,7 @@ async fn a_storm_is_one_message_in_five_minutes_with_everything_in_it() {
     webhook(&app, &login, &url, json!(["job_failed"])).await;
     raise(&app, AlertKind::JobFailed, "first").await;
     alerts::tell_all(&app.app).await.unwrap();
-    raise(&app, AlertKind::Overdue, "not wanted here").await;
+    raise(&app, AlertKind::Server, "not wanted here").await;
     for subject in ["second", "third", "fourth"] {
         app.pass(Duration::from_secs(60));
         raise(&app, AlertKind::JobFailed, subject).await;

@@ -168,6 +168,27 @@ async fn what_no_other_attempt_can_mend_fails_at_once() {
 }
 
 #[tokio::test]
+async fn a_plan_whose_job_failed_has_an_alert_until_one_succeeds() {
+    let story = Story::new().await;
+    let lasting = async || {
+        let alerts = story.app.get("/api/v1/alerts?lasting=true").by(&story.login).send().await.body;
+        alerts["items"].as_array().unwrap().iter().map(|alert| alert["subject"].clone()).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        story.run().await;
+        let job = story.lease(1, &[]).await;
+        story.finish(&job, json!({"failed": {"error": error("refused"), "retry": false}})).await;
+        assert_eq!(lasting().await, [json!("web")], "one alert, however often it fails");
+    }
+    story.run().await;
+    let job = story.lease(1, &[]).await;
+    let result = json!({"point": "ab", "point_name": "web", "sequence": 1, "full_read_reason": null, "provider": "direct",
+        "source_bytes": 10, "changed_bytes": 10, "read_bytes": 10, "stored_bytes": 4, "took_ms": 1, "warnings": []});
+    assert_eq!(story.finish(&job, json!({"succeeded": result})).await.status, 204);
+    assert!(lasting().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_job_that_an_agent_gives_back_counts_as_no_attempt() {
     let story = Story::new().await;
     let id = story.run().await;

@@ -37,7 +37,7 @@ pub struct Recognise {
 /// Options of `login`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The server: https://SERVER[:PORT]
+    /// The server: `https://SERVER` or `https://SERVER:PORT`
     #[arg(value_name = "SERVER")]
     server: String,
     /// Your account there (or be asked)

@@ -30,7 +30,7 @@ const BEGUN: &str = "enrolling";
 /// Options of `agent enroll`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The server: https://SERVER[:PORT]
+    /// The server: `https://SERVER` or `https://SERVER:PORT`
     #[arg(value_name = "SERVER")]
     server: String,
     /// The one-time token (or --token-file FILE, or ICECORE_TOKEN); it is used up at once

@@ -1,43 +1,12 @@
 //! Jobs: one run of something long. Every long action answers with one.
 
 use crate::id::{AgentId, JobId, PlanId};
+use crate::role::names;
 use crate::unit::{ByteCount, Time};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-macro_rules! words {
-    ($(#[$doc:meta])* $kind:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-        pub enum $kind {
-            $($(#[$variant_doc])* #[serde(rename = $name)] $variant,)+
-        }
-
-        impl $kind {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// Its name in JSON.
-            pub fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name,)+ }
-            }
-
-            /// The one of that name.
-            pub fn named(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|known| known.name() == name)
-            }
-        }
-
-        impl fmt::Display for $kind {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.name())
-            }
-        }
-    };
-}
-
-words! {
+names! {
     /// What a job does.
     JobKind {
         /// Makes a recovery point.
@@ -53,7 +22,7 @@ words! {
     }
 }
 
-words! {
+names! {
     /// How far a job is.
     JobState {
         /// Waits for its turn, for its agent, or for the next attempt.
@@ -76,7 +45,7 @@ impl JobState {
     }
 }
 
-words! {
+names! {
     /// Why a job was made.
     JobCause {
         /// Its plan's calendar.
@@ -88,7 +57,7 @@ words! {
     }
 }
 
-words! {
+names! {
     /// What a stage counts.
     ProgressUnit {
         /// Bytes.

@@ -132,24 +132,40 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Installs what `purpose` needs and is not there; returns quickly when nothing is missing.
 pub fn install(purpose: Purpose, consent: Consent) -> Result<()> {
-    let missing: Vec<&Need> =
-        NEEDS.iter().filter(|need| purpose.includes(need.purpose) && !need.proof.holds()).collect();
+    let mut missing = missing_for(purpose);
     if !missing.is_empty() {
-        eprintln!("These packages are missing:");
-        for need in &missing {
-            eprintln!("  {:<14} to {}", need.package, need.why);
+        install_missing(&missing, consent)?;
+        // A package may have displaced another one: QEMU of one suite removes the image tools of a newer one.
+        missing = missing_for(purpose);
+        if !missing.is_empty() {
+            eprintln!("Installing these removed others, or did not bring everything; once more.");
+            install_missing(&missing, consent)?;
         }
-        let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
-        ensure_consent(consent, &packages)?;
-        install_packages(&packages)?;
-        if let Some(need) = missing.iter().find(|need| !need.proof.holds()) {
-            bail!("{} was installed, but what it should bring is still not there", need.package);
+        if let Some(need) = missing_for(purpose).first() {
+            bail!(
+                "{} was installed, but what it should bring is not there; look at apt-get's messages above",
+                need.package
+            );
         }
     }
     if purpose.includes(Purpose::Test) && purpose != Purpose::Vm && find_tool("cargo-deny")?.is_none() {
         install_tool("cargo-deny")?;
     }
     Ok(())
+}
+
+fn missing_for(purpose: Purpose) -> Vec<&'static Need> {
+    NEEDS.iter().filter(|need| purpose.includes(need.purpose) && !need.proof.holds()).collect()
+}
+
+fn install_missing(missing: &[&Need], consent: Consent) -> Result<()> {
+    eprintln!("These packages are missing:");
+    for need in missing {
+        eprintln!("  {:<14} to {}", need.package, need.why);
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    ensure_consent(consent, &packages)?;
+    install_packages(&packages)
 }
 
 fn ensure_consent(consent: Consent, packages: &[&str]) -> Result<()> {

@@ -107,15 +107,16 @@ impl Encoder {
         self.frame = None;
     }
 
-    /// Encodes `plain` into `out` (replaced) and proves that it decodes to the same bytes again.
+    /// Encodes `plain` behind what is in `out` and proves that it decodes to the same bytes again.
     pub fn encode(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<Kind> {
+        let start = out.len();
         if !looks_random(plain)
             && let Some(kind) = self.compress(plain, out)?
         {
             return Ok(kind);
         }
         self.end_frame();
-        out.clear();
+        out.truncate(start);
         out.extend_from_slice(plain);
         Ok(Kind::Raw)
     }
@@ -128,21 +129,22 @@ impl Encoder {
         if kind == Kind::Zstd {
             self.zstd.reset(ResetDirective::SessionOnly).map_err(refused)?;
         }
-        out.clear();
+        let start = out.len();
         out.reserve(zstd::zstd_safe::compress_bound(plain.len()) + FLUSH_ROOM_BYTES);
         let mut input = InBuffer::around(plain);
         let left = self
             .zstd
-            .compress_stream2(&mut OutBuffer::around(out), &mut input, ZSTD_EndDirective::ZSTD_e_flush)
+            .compress_stream2(&mut OutBuffer::around_pos(out, start), &mut input, ZSTD_EndDirective::ZSTD_e_flush)
             .map_err(refused)?;
         if left != 0 || input.pos() != plain.len() {
             return Err(Error::SelfCheck("zstd"));
         }
-        if out.len() + plain.len() / LEAST_GAIN >= plain.len() {
+        let payload = &out[start..];
+        if payload.len() + plain.len() / LEAST_GAIN >= plain.len() {
             return Ok(None);
         }
         self.again.resize(plain.len(), 0);
-        if self.check.decode(kind, out, &mut self.again).is_err() || self.again != plain {
+        if self.check.decode(kind, payload, &mut self.again).is_err() || self.again != plain {
             return Err(Error::SelfCheck("zstd"));
         }
         self.frame = longer.or_else(|| FrameLength::default().with(plain_bytes, u32::MAX));

@@ -133,14 +133,12 @@ impl<'scope, 'r> Session<'scope, 'r> {
             None => {
                 let repo = self.reader.repository();
                 let (config, keys) = (repo.config(), repo.keys().writer());
-                let by = (keys.writer, keys.writer);
-                self.data.insert(PackBuilder::data(
-                    config.repository,
-                    by,
-                    &keys.public,
-                    config.chunk_bytes,
-                    repo.entropy(),
-                )?)
+                let (by, entropy) = ((keys.writer, keys.writer), repo.entropy());
+                let pack = PackBuilder::data(config.repository, by, &keys.public, config.chunk_bytes, entropy)?;
+                self.data.insert(match self.uploads.as_ref().and_then(Uploads::room) {
+                    Some(room) => pack.in_room(room),
+                    None => pack,
+                })
             }
         };
         builder.add(chunk.into(), kind, plain_bytes, payload)

@@ -71,9 +71,13 @@ impl Drop for FailOnDrop<'_> {
     }
 }
 
+/// Room of packs that are stored, for those that are filled next. Never more than there were packs at once.
+type Rooms = Arc<Mutex<Vec<Vec<u8>>>>;
+
 /// The threads, and the way to them.
 pub(crate) struct Uploads<'scope> {
     sender: Sender<Numbered>,
+    rooms: Rooms,
     next: AtomicU64,
     threads: Vec<ScopedJoinHandle<'scope, Result<()>>>,
 }
@@ -88,13 +92,18 @@ impl<'scope> Uploads<'scope> {
     ) -> Self {
         // One pack waits beside those under way: memory is bounded by that.
         let (sender, packs) = bounded::<Numbered>(1);
-        let order = Arc::new(Order::default());
+        let (order, rooms) = (Arc::new(Order::default()), Rooms::default());
         let start = |_| {
-            let (packs, order, stored) = (packs.clone(), order.clone(), stored_bytes.clone());
-            scope.spawn(move || upload(reader, claims, &packs, &order, &stored))
+            let (packs, order, rooms, stored) = (packs.clone(), order.clone(), rooms.clone(), stored_bytes.clone());
+            scope.spawn(move || upload(reader, claims, &packs, (&order, &rooms), &stored))
         };
         let threads = (0..reader.repository().store().puts_at_once().max(1)).map(start).collect();
-        Self { sender, next: AtomicU64::new(0), threads }
+        Self { sender, rooms, next: AtomicU64::new(0), threads }
+    }
+
+    /// Room for a data pack, if one is free.
+    pub(crate) fn room(&self) -> Option<Vec<u8>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     /// Hands a pack over, in the caller's order; false when nobody takes it because one before it failed.
@@ -123,7 +132,7 @@ fn upload(
     reader: &Reader<'_>,
     claims: &Claims<'_>,
     packs: &Receiver<Numbered>,
-    order: &Order,
+    (order, rooms): (&Order, &Rooms),
     stored: &AtomicU64,
 ) -> Result<()> {
     let fail = FailOnDrop(order);
@@ -134,25 +143,29 @@ fn upload(
             // The thread that failed says why.
             return Err(Error::Interrupted);
         }
-        store_pack(reader.repository(), reader.index(), claims, pack, stored)?;
+        let room = store_pack(reader.repository(), reader.index(), claims, pack, stored)?;
         order.is_durable(number);
+        // Tree packs are small and few: theirs is not worth keeping.
+        if let Some(room) = room.filter(|_| !must_wait) {
+            rooms.lock().unwrap_or_else(PoisonError::into_inner).push(room);
+        }
     }
     std::mem::forget(fail);
     Ok(())
 }
 
-/// Durable first, then known.
+/// Durable first, then known. Returns the pack's room, if it is free again.
 fn store_pack(
     repo: &Repository,
     index: &Index,
     claims: &Claims<'_>,
     pack: FinishedPack,
     stored: &AtomicU64,
-) -> Result<()> {
+) -> Result<Option<Vec<u8>>> {
     let FinishedPack { id, bytes, info } = pack;
-    repo.store().put_owned(&info.header.kind.key(&id), bytes)?;
+    let room = repo.store().put_owned(&info.header.kind.key(&id), bytes)?;
     index.insert(&[(id, &info)])?;
     claims.settle(id, &info);
     stored.fetch_add(info.pack_bytes, Ordering::Relaxed);
-    Ok(())
+    Ok(room)
 }

@@ -367,21 +367,13 @@ struct Worker<'a> {
     claims: &'a Claims<'a>,
     encoder: Encoder,
     buffer: AlignedBuffer,
-    payload: Vec<u8>,
     hint: Hint,
 }
 
 impl<'a> Worker<'a> {
     fn new(pipeline: &'a Pipeline<'a>, claims: &'a Claims<'a>) -> Result<Self> {
         let buffer = AlignedBuffer::new(usize::try_from(BATCH_BYTES)?);
-        Ok(Self {
-            pipeline,
-            claims,
-            encoder: Encoder::new(pipeline.level)?,
-            buffer,
-            payload: Vec::new(),
-            hint: Hint::default(),
-        })
+        Ok(Self { pipeline, claims, encoder: Encoder::new(pipeline.level)?, buffer, hint: Hint::default() })
     }
 
     fn process(&mut self, batch: Batch) -> Result<Done> {
@@ -455,11 +447,11 @@ impl<'a> Worker<'a> {
                 done.chunks.push((position, Stored::Known(chunk)));
                 continue;
             }
-            let kind = self.encoder.encode(plain, &mut self.payload)?;
+            let start = done.payloads.len();
+            let kind = self.encoder.encode(plain, &mut done.payloads)?;
             watch.add_to(&mut done.spent.compress_us);
-            done.payloads.extend_from_slice(&self.payload);
-            let plain_bytes = u32::try_from(plain.len())?;
-            done.chunks.push((position, Stored::New { chunk, kind, plain_bytes, payload_bytes: self.payload.len() }));
+            let (plain_bytes, payload_bytes) = (u32::try_from(plain.len())?, done.payloads.len() - start);
+            done.chunks.push((position, Stored::New { chunk, kind, plain_bytes, payload_bytes }));
         }
         Ok(())
     }

@@ -70,14 +70,14 @@ fn broken(error: impl std::fmt::Display) -> Problem {
 
 impl Store for RemoteStore {
     fn put(&self, key: &str, bytes: &[u8]) -> Result<()> {
-        self.put_owned(key, bytes.to_vec())
+        self.put_owned(key, bytes.to_vec()).map(drop)
     }
 
     fn puts_at_once(&self) -> usize {
         PUTS_AT_ONCE
     }
 
-    fn put_owned(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+    fn put_owned(&self, key: &str, bytes: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let (object, lease) = (Object::of(key), self.lease());
         let body = bytes::Bytes::from(bytes);
         let finish = |request: reqwest::blocking::RequestBuilder| {
@@ -91,7 +91,7 @@ impl Store for RemoteStore {
         if matches!(object, Object::Lease(..)) {
             *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.into());
         }
-        Ok(())
+        Ok(None)
     }
 
     fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {

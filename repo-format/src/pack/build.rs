@@ -77,6 +77,15 @@ impl PackBuilder {
         Self { header, key, bytes, rows: Vec::new(), check: Vec::new(), frame: None }
     }
 
+    /// The same empty pack, filled into memory that an earlier one no longer needs.
+    pub(crate) fn in_room(mut self, mut room: Vec<u8>) -> Self {
+        assert!(self.is_empty(), "room is given to a pack that is begun");
+        room.clear();
+        room.extend_from_slice(&self.bytes);
+        self.bytes = room;
+        self
+    }
+
     /// Number of entries so far.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -168,5 +177,30 @@ impl PackBuilder {
             info: PackInfo { header: self.header, rows: self.rows, pack_bytes, is_verified: true },
             bytes: self.bytes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::SeededEntropy;
+    use crate::id::ChunkId;
+
+    const WRITER: WriterId = WriterId([2; 16]);
+
+    fn pack() -> PackBuilder {
+        let entropy = SeededEntropy::new(1);
+        PackBuilder::tree(RepositoryId([1; 16]), (WRITER, WRITER), &MapKey([3; 32].into()), &entropy)
+    }
+
+    #[test]
+    fn a_pack_in_used_room_has_nothing_of_the_one_before() {
+        let filled = |mut pack: PackBuilder| {
+            pack.add(ChunkId([4; 32]).into(), Kind::Raw, 100, &[5; 100]).unwrap();
+            pack.bytes
+        };
+        let fresh = filled(pack());
+        assert_eq!(filled(pack().in_room(vec![0xFF; 1 << 20])), fresh);
+        assert_eq!(filled(pack().in_room(Vec::new())), fresh);
     }
 }

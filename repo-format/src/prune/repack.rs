@@ -97,6 +97,7 @@ impl<'a> Repacker<'a> {
                     .ok_or_else(|| Error::UnknownFeature(format!("pack entry kind {}", row.kind)))?;
                 self.add(owner, row, kind, payload)?;
             } else {
+                anew.clear();
                 let kind = self.encoder.encode(&plain, &mut anew)?;
                 self.add(owner, row, kind, &anew)?;
             }

@@ -12,7 +12,7 @@ mod pipeline;
 mod plan;
 mod request;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use audit::Audit;
 pub use plan::PlannedDisk;

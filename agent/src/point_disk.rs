@@ -23,6 +23,8 @@ pub struct PointDisk<'r> {
     disk: Disk,
     chunk_bytes: u32,
     tree: Tree,
+    /// Chunks that the cache keeps.
+    most_cached: usize,
     cache: Mutex<Cache>,
 }
 
@@ -40,7 +42,9 @@ impl<'r> PointDisk<'r> {
     pub fn new(reader: &'r Reader<'r>, manifest: &Manifest, disk: Option<&str>) -> Result<Self> {
         let disk = manifest.disk(disk)?.clone();
         let tree = disk.tree(manifest.chunk_bytes);
-        Ok(Self { reader, disk, chunk_bytes: manifest.chunk_bytes, tree, cache: Mutex::default() })
+        let chunk_bytes = manifest.chunk_bytes;
+        let most_cached = CACHE_BYTES / chunk_bytes as usize;
+        Ok(Self { reader, disk, chunk_bytes, tree, most_cached, cache: Mutex::default() })
     }
 
     /// As the manifest describes it.
@@ -65,6 +69,7 @@ impl<'r> PointDisk<'r> {
         })
     }
 
+    /// What the cache knows of a position; `None` when it is not there, which says nothing about the disk.
     fn cached(&self, position: u64) -> Option<Content> {
         let mut cache = self.cache.lock().expect("no panic while held");
         cache.clock += 1;
@@ -74,8 +79,9 @@ impl<'r> PointDisk<'r> {
         Some(chunk.clone())
     }
 
-    /// Reads a span of positions into the cache.
-    fn fetch(&self, positions: Range<u64>) -> Result<()> {
+    /// Reads a span of positions into the cache and returns the first. The caller must not look for it in the cache: other threads may
+    /// have displaced it already.
+    fn fetch(&self, positions: Range<u64>) -> Result<Content> {
         let wanted = TreeWalk::new(self.tree, self.reader, positions.clone())
             .map(|entry| {
                 let (position, chunk) = entry?;
@@ -91,14 +97,19 @@ impl<'r> PointDisk<'r> {
                 Ok::<(), Error>(())
             })?;
         }
+        // Only what the tree has no chunk for is a hole.
+        if let Some(lost) = wanted.iter().find(|want| !found.contains_key(&want.position)) {
+            return Err(Error::Missing { key: format!("chunk {}", lost.chunk) });
+        }
+        let first = found.get(&positions.start).cloned();
         let mut cache = self.cache.lock().expect("no panic while held");
         for position in positions {
             cache.clock += 1;
             let clock = cache.clock;
             cache.chunks.insert(position, (found.remove(&position), clock));
         }
-        cache.shrink(CACHE_BYTES / self.chunk_bytes as usize);
-        Ok(())
+        cache.shrink(self.most_cached);
+        Ok(first)
     }
 
     fn chunk(&self, position: u64) -> Result<Content> {
@@ -106,8 +117,7 @@ impl<'r> PointDisk<'r> {
             return Ok(chunk);
         }
         let ahead = (READ_AHEAD_BYTES / u64::from(self.chunk_bytes)).max(1);
-        self.fetch(position..(position + ahead).min(self.tree.chunks))?;
-        Ok(self.cached(position).flatten())
+        self.fetch(position..(position + ahead).min(self.tree.chunks))
     }
 }
 
@@ -152,4 +162,30 @@ impl ReadAt for PointDisk<'_> {
 
 fn offset_in(bytes: u64) -> usize {
     usize::try_from(bytes).expect("inside a buffer or a chunk")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::tests::{Bench, CHUNK, CHUNKS};
+
+    /// A thread of a mount fetched a chunk and stood still for a moment; the other threads filled the cache and displaced it. What was
+    /// not in the cache was taken for a hole: the file that was copied out held zeroes, and no error said so. A cache that keeps nothing
+    /// is the same moment, every time.
+    #[test]
+    fn what_the_cache_has_displaced_is_not_a_hole() {
+        let bench = Bench::with_disks(1);
+        let manifest = bench.manifest(&bench.backup());
+        let reader = Reader::new(&bench.repo, &bench.index);
+        let mut disk = PointDisk::new(&reader, &manifest, None).unwrap();
+        disk.most_cached = 0;
+        for chunk in [0, 1, 77, CHUNKS - 1] {
+            let mut bytes = [0; 9];
+            disk.read_exact_at(&mut bytes, chunk * CHUNK).unwrap();
+            assert_eq!((&bytes[..8], bytes[8]), (chunk.to_le_bytes().as_slice(), 0), "chunk {chunk}");
+            let mut version = [0];
+            disk.read_exact_at(&mut version, chunk * CHUNK + 9).unwrap();
+            assert_eq!(version, [1], "chunk {chunk}");
+        }
+    }
 }

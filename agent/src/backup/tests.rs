@@ -28,8 +28,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-const CHUNK: u64 = 65_536;
-const CHUNKS: u64 = 200;
+pub(crate) const CHUNK: u64 = 65_536;
+pub(crate) const CHUNKS: u64 = 200;
 
 /// What the provider will say, and what it was told.
 #[derive(Default)]
@@ -118,16 +118,16 @@ impl Snapshot for Held {
 }
 
 /// A repository, some disks and the scripted provider.
-struct Bench {
-    repo: Repository,
-    index: Index,
+pub(crate) struct Bench {
+    pub(crate) repo: Repository,
+    pub(crate) index: Index,
     images: Vec<Image>,
     provider: Scripted,
     _dir: tempfile::TempDir,
 }
 
 impl Bench {
-    fn with_disks(count: usize) -> Self {
+    pub(crate) fn with_disks(count: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = InitOptions {
             chunk_bytes: u32::try_from(CHUNK).unwrap(),
@@ -186,11 +186,11 @@ impl Bench {
         run(&self.repo, &self.index, request, &around)
     }
 
-    fn backup(&self) -> BackupOutcome {
+    pub(crate) fn backup(&self) -> BackupOutcome {
         self.run(&self.request("it")).unwrap()
     }
 
-    fn manifest(&self, outcome: &BackupOutcome) -> Manifest {
+    pub(crate) fn manifest(&self, outcome: &BackupOutcome) -> Manifest {
         let at = self.repo.points().unwrap().into_iter().find(|at| at.manifest == outcome.id).unwrap();
         self.repo.open_point(at).unwrap().1
     }

@@ -8,7 +8,7 @@ use crate::pack_cache::{CachedPack, PackCache};
 use crate::repository::Repository;
 use crate::tree::NodeSource;
 use crate::tree::node::Node;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 /// Nodes that are kept; at most 4 KiB each.
@@ -20,6 +20,8 @@ pub struct Reader<'r> {
     index: &'r Index,
     packs: PackCache,
     numbers: Mutex<HashMap<PackNumber, IndexedPack>>,
+    /// Packs that were seen to be there.
+    there: Mutex<HashSet<PackNumber>>,
     nodes: Mutex<HashMap<NodeId, Arc<Node>>>,
 }
 
@@ -63,27 +65,72 @@ const MAX_GAP_BYTES: u32 = 256 << 10;
 impl<'r> Reader<'r> {
     /// A reader. The index should be reconciled with the store, unless the repository has an index elsewhere.
     pub fn new(repo: &'r Repository, index: &'r Index) -> Self {
-        Self { repo, index, packs: PackCache::default(), numbers: Mutex::default(), nodes: Mutex::default() }
+        Self {
+            repo,
+            index,
+            packs: PackCache::default(),
+            numbers: Mutex::default(),
+            there: Mutex::default(),
+            nodes: Mutex::default(),
+        }
     }
 
     /// Brings into the local index what is known elsewhere of these entries, by one question for all of them. Without an
     /// index elsewhere it does nothing.
+    ///
+    /// A place counts only when its pack is there. Nobody tells this index of packs that prune has emptied: what it has of them is
+    /// forgotten here, and asked for anew.
     pub fn learn(&self, kind: PackKind, ids: &[EntryId]) -> Result<()> {
-        let Some(elsewhere) = self.repo.elsewhere() else { return Ok(()) };
+        if self.repo.elsewhere().is_none() {
+            return Ok(());
+        }
         let mut unknown = Vec::new();
         for id in ids {
             let key = id.key();
-            if self.index.places(&key)?.is_empty() {
+            if !self.has_place(&key, kind)? {
                 unknown.push(key);
             }
         }
-        if unknown.is_empty() {
-            return Ok(());
+        self.ask(kind, &unknown)
+    }
+
+    /// Whether the index knows a place of an entry in a pack that can be used.
+    fn has_place(&self, key: &EntryKey, kind: PackKind) -> Result<bool> {
+        for place in self.index.places(key)? {
+            if self.pack(place.pack)?.filter(|pack| pack.kind == kind).map_or(Ok(false), |pack| self.is_there(&pack))? {
+                return Ok(true);
+            }
         }
-        for id in elsewhere.packs_with(kind, &unknown)? {
+        Ok(false)
+    }
+
+    /// Whether a pack exists and its footer is sound; one that is gone leaves the index. Looked at once in the life of this reader.
+    fn is_there(&self, pack: &IndexedPack) -> Result<bool> {
+        if self.there.lock().expect("no panic while held").contains(&pack.number) {
+            return Ok(true);
+        }
+        match self.packs.get(self.repo, pack.kind, pack.id) {
+            Ok(_) => {
+                self.there.lock().expect("no panic while held").insert(pack.number);
+                Ok(true)
+            }
+            Err(Error::Missing { .. }) => {
+                self.index.remove(&[pack.number])?;
+                self.numbers.lock().expect("no panic while held").remove(&pack.number);
+                Ok(false)
+            }
+            Err(error) if error.is_damage() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the index elsewhere and enters the packs it names.
+    fn ask(&self, kind: PackKind, keys: &[EntryKey]) -> Result<()> {
+        let Some(elsewhere) = self.repo.elsewhere().filter(|_| !keys.is_empty()) else { return Ok(()) };
+        for id in elsewhere.packs_with(kind, keys)? {
             match pack::load(self.repo.store(), kind, &id, &self.repo.config().repository, self.repo.signers()) {
                 Ok(info) => self.index.insert(&[(id, &info)])?,
-                Err(error) if error.is_damage() || matches!(error, Error::Missing { .. }) => {}
+                Err(error) if error.is_damage() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -146,12 +193,33 @@ impl<'r> Reader<'r> {
         Ok(found)
     }
 
-    /// Reads and opens one entry, trying each of its places until one is sound.
+    /// Reads and opens one entry, trying each of its places until one is sound. When none is, there may be a better copy that only an index
+    /// elsewhere knows.
     fn read_entry(&self, id: &EntryId, kind: PackKind, sound: &dyn Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
+        let places = self.places(id, kind)?;
+        let tried: Vec<Place> = places.iter().map(|(place, ..)| *place).collect();
+        match self.read_one_of(id, kind, places, sound) {
+            Err(error) if error.is_damage() && self.repo.elsewhere().is_some() => {
+                self.ask(kind, &[id.key()])?;
+                let mut others = self.places(id, kind)?;
+                others.retain(|(place, ..)| !tried.contains(place));
+                if others.is_empty() { Err(error) } else { self.read_one_of(id, kind, others, sound) }
+            }
+            read => read,
+        }
+    }
+
+    fn read_one_of(
+        &self,
+        id: &EntryId,
+        kind: PackKind,
+        places: Vec<(Place, IndexedPack, Arc<CachedPack>)>,
+        sound: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>> {
         let what = if kind == PackKind::Data { "chunk" } else { "tree node" };
         let mut error = Error::Missing { key: format!("{what} {id}") };
         let mut decoder = EntryDecoder::new()?;
-        for (place, pack, cached) in self.places(id, kind)? {
+        for (place, pack, cached) in places {
             let CachedPack::Open(open) = &*cached else {
                 error = Error::KeyNeeded(format!("reading {what} {id} needs the passphrase or key file"));
                 continue;

@@ -17,6 +17,7 @@ mod properties;
 mod prune;
 mod prune_leases;
 mod reference;
+mod repacked;
 mod roundtrip;
 mod sessions;
 mod support;

@@ -207,10 +207,25 @@ pub fn record_damaged(repo: &Repository, packs: &[PackRef], now: Timestamp) -> R
     Ok(())
 }
 
+/// Records that points need what is in no pack any more, unless something like it is recorded. Nobody can name the packs it was in; the
+/// record makes backups look whether the point that they would build upon is whole.
+pub fn record_loss(repo: &Repository, now: Timestamp) -> Result<()> {
+    if known_damage(repo.records())?.is_some() {
+        return Ok(());
+    }
+    let run = RunId(random(repo.entropy()));
+    put(repo, &format!("damaged/{run}"), record::DAMAGED, &PacksBody { created_at: now, packs: Vec::new() })
+}
+
 /// Packs that somebody found damaged. A record that cannot be verified for want of its writer's record counts too: nobody relies on
 /// what it names.
 pub fn damaged(records: Records<'_>) -> Result<HashSet<PackId>> {
     packs_in(records.store, "damaged/", &|key| records.read_even_unverified(key, record::DAMAGED))
+}
+
+/// The same, and none when nobody ever recorded damage. A record that names no pack says that something is missing.
+pub fn known_damage(records: Records<'_>) -> Result<Option<HashSet<PackId>>> {
+    if records.store.keys("damaged/")?.is_empty() { Ok(None) } else { damaged(records).map(Some) }
 }
 
 /// Packs with a verification by the operator. A record that is damaged, or that somebody else signed, verifies nothing: what it named is
@@ -221,6 +236,44 @@ pub fn verified(records: Records<'_>) -> Result<HashSet<PackId>> {
         other => other,
     };
     packs_in(records.store, "verified/", &read)
+}
+
+/// Deletes records that have served: verifications of which no pack exists, and damage of which every pack is gone or, as `is_sound` says,
+/// whole again. Called when a mark found nothing missing. A record that cannot be read stays.
+pub(crate) fn tidy(repo: &Repository, is_sound: &dyn Fn(&PackRef) -> Result<bool>) -> Result<()> {
+    let store = repo.store();
+    let is_gone = |pack: &PackRef| store.exists(&pack.kind.key(&pack.pack)).map(|exists| !exists);
+    for (prefix, magic, may_sign) in
+        [("verified/", record::VERIFIED, MaySign::Operator), ("damaged/", record::DAMAGED, MaySign::Writers)]
+    {
+        for key in store.keys(prefix)? {
+            let body: PacksBody = match repo.read_record(&key, magic, may_sign) {
+                Ok(Some(body)) => body,
+                Ok(None) => continue,
+                Err(error) if error.is_damage() => continue,
+                Err(error) => return Err(error),
+            };
+            let mut has_served = true;
+            for pack in &body.packs {
+                has_served = is_gone(pack)? || (prefix == "damaged/" && is_sound(pack)?);
+                if !has_served {
+                    break;
+                }
+            }
+            if has_served {
+                store.delete(&key)?;
+            }
+        }
+    }
+    // What a run left that was cut between the two deletes of `clear`.
+    let listed = store.keys("condemned/")?;
+    for key in &listed {
+        let list = key.strip_suffix("-leases").map(|run| format!("{run}-list"));
+        if list.is_some_and(|list| !listed.contains(&list)) {
+            store.delete(key)?;
+        }
+    }
+    Ok(())
 }
 
 fn packs_in(

@@ -2,6 +2,7 @@
 
 mod check;
 mod crash;
+mod damage_records;
 mod dump;
 mod elsewhere;
 mod faults;

@@ -10,6 +10,7 @@ mod proof;
 mod report;
 mod trees;
 
+pub(crate) use packs::is_sound;
 pub use proof::prove_point;
 pub use report::{AffectedDisk, AffectedPoint, Extent, Finding, MAX_EXTENTS, Report, Severity};
 
@@ -121,9 +122,9 @@ pub fn check(repo: &Repository, index: &Index, options: &Options<'_>) -> Result<
     points::name_suspects(repo, &listing, &graves, &mut findings)?;
     let packs = packs::check_packs(repo, index, &listing, options, (&mut findings, &mut report))?;
     let reader = Reader::new(repo, index);
-    trees::check_trees(&reader, &packs, &points, options, (&mut findings, &mut report))?;
+    let is_lossy = trees::check_trees(&reader, &packs, &points, options, (&mut findings, &mut report))?;
     packs.name_unverified(repo, &mut findings);
-    packs.finish(repo, index, options, (&mut findings, &mut report))?;
+    packs.finish(repo, index, options, is_lossy, (&mut findings, &mut report))?;
     report.findings = findings.finish(&points.names);
     Ok(report)
 }

@@ -5,6 +5,7 @@ use super::objects::{Listing, NO_RECORD};
 use super::report::Findings;
 use super::{Depth, Options, Phase, Report, as_finding, is_about_an_object, unknown_writer};
 use crate::condemned::{self, PackRef};
+use crate::config::CONFIG_KEY;
 use crate::error::{Error, Result};
 use crate::id::{EntryId, PackId, WriterId};
 use crate::index::{Index, IndexedPack, PackNumber};
@@ -22,6 +23,8 @@ pub(super) struct Packs {
     /// Packs of the index that the store does not have; removed from the index at the end.
     gone: Vec<IndexedPack>,
     sound: Vec<PackRef>,
+    /// Packs that a medium would not give back. Looked at once more before that is called damage.
+    unreadable: Vec<PackRef>,
     /// Packs whose signature cannot be checked, by signer.
     unverified: HashMap<WriterId, u64>,
 }
@@ -250,6 +253,9 @@ impl Packs {
         report.bytes_read += seen.bytes_read;
         report.entries_opened += seen.opened;
         let is_sound = seen.errors.is_empty();
+        // Whoever cannot be reached today says nothing about the bytes it keeps.
+        let is_damaged = seen.errors.iter().any(Error::is_damage);
+        let is_unreadable = !is_damaged && seen.errors.iter().any(Error::is_loss);
         for error in seen.errors {
             // Deleted since the listing: the walk says whether anything needs it.
             if matches!(&error, Error::Missing { key: gone } if *gone == key) {
@@ -258,8 +264,11 @@ impl Packs {
             }
             findings.error(&key, &as_finding(&key, error)?, NEXT);
         }
-        if !is_sound {
-            report.damaged_packs.push(PackRef { kind: task.kind, pack: task.id });
+        let pack = PackRef { kind: task.kind, pack: task.id };
+        if is_damaged {
+            report.damaged_packs.push(pack);
+        } else if is_unreadable {
+            self.unreadable.push(pack);
         }
         if !seen.bad_entries.is_empty() {
             self.bad_entries.insert(task.id, seen.bad_entries.into_iter().collect());
@@ -271,7 +280,7 @@ impl Packs {
                 *self.unverified.entry(info.header.signer).or_default() += 1;
             }
             if is_sound && info.is_verified && has_others_chunks && seen.opened == info.rows.len() as u64 {
-                self.sound.push(PackRef { kind: task.kind, pack: task.id });
+                self.sound.push(pack);
             }
         }
         Ok(())
@@ -296,11 +305,13 @@ impl Packs {
         repo: &Repository,
         index: &Index,
         options: &Options<'_>,
+        is_lossy: bool,
         (findings, report): (&mut Findings, &mut Report),
     ) -> Result<()> {
         index.remove(&self.gone.iter().map(|pack| pack.number).collect::<Vec<PackNumber>>())?;
         if options.record_verified && repo.config().check_writable().is_ok() {
-            record_damaged(repo, options, (findings, report))?;
+            report.damaged_packs.extend(self.unreadable.iter().filter(|pack| is_still_unreadable(repo, pack)));
+            record_damaged(repo, options, is_lossy, (findings, report))?;
         }
         // With one writer there is nobody who would rely on another's chunks.
         let wanted = options.record_verified && repo.keys().private().is_some() && repo.signers().writers.len() > 1;
@@ -322,15 +333,33 @@ impl Packs {
     }
 }
 
-/// Keeps later sessions from relying on packs that were found damaged.
+/// Whether a pack opens whole: every entry has its hash and, where the keys allow it, its id.
+pub(crate) fn is_sound(repo: &Repository, pack: &PackRef) -> Result<bool> {
+    let seen = look(repo, &Task { kind: pack.kind, id: pack.pack, whole: true })?;
+    Ok(seen.errors.is_empty()
+        && seen.info.is_some_and(|info| info.is_verified && seen.opened == info.rows.len() as u64))
+}
+
+/// Whether the medium still loses this pack while it gives back others.
+fn is_still_unreadable(repo: &Repository, pack: &PackRef) -> bool {
+    let task = Task { kind: pack.kind, id: pack.pack, whole: true };
+    let is_lost = look(repo, &task).is_ok_and(|seen| seen.errors.iter().any(Error::is_loss));
+    is_lost && repo.store().get(CONFIG_KEY).is_ok()
+}
+
+/// Keeps later sessions from relying on packs that were found damaged, and tells them of what is missing.
 fn record_damaged(
     repo: &Repository,
     options: &Options<'_>,
+    is_lossy: bool,
     (findings, report): (&mut Findings, &Report),
 ) -> Result<()> {
     let recorded = condemned::damaged(repo.records()).and_then(|known| {
         let new: Vec<PackRef> =
             report.damaged_packs.iter().filter(|pack| !known.contains(&pack.pack)).copied().collect();
+        if is_lossy && new.is_empty() {
+            return condemned::record_loss(repo, options.now);
+        }
         condemned::record_damaged(repo, &new, options.now)
     });
     match recorded {

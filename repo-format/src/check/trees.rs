@@ -25,14 +25,14 @@ const MAX_NAMED: usize = 5;
 
 const NEXT: &str = "restore the missing packs from a replica and check again. Without one: a backup with --full-read of what it touches stores again what is still on the sources";
 
-/// Walks the trees of all points that could be opened.
+/// Walks the trees of all points that could be opened. True when something that they need is damaged or missing.
 pub(super) fn check_trees(
     reader: &Reader<'_>,
     packs: &Packs,
     points: &Points,
     options: &Options<'_>,
     (findings, report): (&mut Findings, &mut Report),
-) -> Result<()> {
+) -> Result<bool> {
     let chunk_bytes = reader.repository().config().chunk_bytes;
     let mut walk = Walk {
         reader,
@@ -41,6 +41,7 @@ pub(super) fn check_trees(
         chunk_bytes,
         seen: PlaceSet::default(),
         bad: HashMap::new(),
+        is_lossy: false,
         lost: BTreeMap::new(),
         findings,
         report,
@@ -67,7 +68,7 @@ pub(super) fn check_trees(
         }
         touched.into_iter().for_each(|(finding, point)| walk.findings.affects(finding, point));
     }
-    Ok(())
+    Ok(walk.is_lossy)
 }
 
 /// A node in its place in a tree.
@@ -105,6 +106,8 @@ struct Walk<'c> {
     seen: PlaceSet,
     /// What cannot be read, and the finding that says why.
     bad: HashMap<EntryId, FindingNumber>,
+    /// Some of that is damage, and not a store that does not answer.
+    is_lossy: bool,
     /// What no pack is known to have held, by kind: how many, and the first of them.
     lost: BTreeMap<&'static str, (u64, Vec<EntryId>)>,
     findings: &'c mut Findings,
@@ -152,10 +155,13 @@ impl Walk<'_> {
 
     /// The first place of an entry that is confirmed, of the right length and not known to be bad. Without one the entry is bad.
     fn locate(&mut self, id: &EntryId, kind: PackKind, length: Option<u32>) -> Result<Option<Place>> {
-        let mut culprit = None;
+        let (mut culprit, mut is_silent) = (None, false);
         for place in self.reader.index().places(&id.key())? {
             let confirmed = match self.reader.confirm(id, kind, place) {
-                Err(error) if is_about_an_object(&error) => None,
+                Err(error) if is_about_an_object(&error) => {
+                    is_silent = true;
+                    None
+                }
                 other => other?,
             };
             let Some((pack, cached)) = confirmed else {
@@ -177,11 +183,13 @@ impl Walk<'_> {
             Some((pack, what)) => self.findings.error(&kind.key(&pack), what, NEXT),
             None => self.lose(id, kind),
         };
+        self.is_lossy |= !is_silent;
         self.mark_bad(*id, finding);
         Ok(None)
     }
 
     fn node_fails(&mut self, id: &EntryId, place: Place, error: Error) -> Result<()> {
+        self.is_lossy |= error.is_damage();
         let pack = self.reader.pack(place.pack)?;
         let object = pack.map_or_else(|| format!("tree node {id}"), |pack| PackKind::Tree.key(&pack.id));
         let what = as_finding(&object, error)?;

@@ -379,9 +379,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Removes what has served: old rescues, and temporary files when nobody else is at work.
+    /// Removes what has served: records of what is gone or whole again, old rescues, and temporary files when nobody else is at work.
     fn tidy(&self, leases: &[LeaseBody]) -> Result<()> {
         suspects::tidy(self.repo)?;
+        condemned::tidy(self.repo, &|pack| {
+            self.go_on()?;
+            crate::check::is_sound(self.repo, pack)
+        })?;
         for (key, created_at, _) in condemned::rescues(self.repo)? {
             if self.now.duration_since(created_at) > self.options.grace + self.options.grace {
                 self.repo.store().delete(&key)?;

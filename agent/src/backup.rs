@@ -8,6 +8,7 @@
 mod audit;
 mod commit;
 mod limit;
+mod parent;
 mod pipeline;
 mod plan;
 mod request;
@@ -26,9 +27,9 @@ use crate::source::{Source, disk_names, is_on};
 use anyhow::{Context, Result, bail};
 use commit::Work;
 use jiff::Timestamp;
-use plan::Parent;
+use parent::{Losses, Parent, ParentLost, find_parent};
 use repo_format::index::Index;
-use repo_format::manifest::{Consistency, Manifest, StoredManifest};
+use repo_format::manifest::Consistency;
 use repo_format::reader::Reader;
 use repo_format::repository::Repository;
 use repo_format::session::SessionStart;
@@ -157,9 +158,26 @@ fn store<'r>(
     (name, parent): (String, Option<Parent>),
     around: &Surroundings<'_>,
 ) -> Result<(BackupOutcome, Vec<usize>)> {
-    let disks = plan::disks(request, snapshot, parent.as_ref(), reader)?;
-    let work = Work { reader, request, around, name, provider, snapshot, instant, parent, disks };
-    std::thread::scope(|scope| work.store(start.open(scope, reader)))
+    let mut losses = Losses::recorded(reader.repository())?;
+    let attempt = |start: &mut SessionStart<'r>, losses: &Losses| {
+        let disks = plan::disks(request, snapshot, parent.as_ref(), reader, losses)?;
+        let (parent, name) = (parent.as_ref(), name.clone());
+        let work = Work { reader, request, around, name, provider, snapshot, instant, parent, disks };
+        std::thread::scope(|scope| work.store(start.open(scope, reader)))
+    };
+    // At most once for each disk and once more: without a parent there is none to be lost.
+    loop {
+        let lost = match attempt(start, &losses) {
+            Err(error) => error.downcast::<ParentLost>()?,
+            stored => return stored,
+        };
+        around.progress.message(&format!(
+            "disk {:?}: {lost}; all of it is read, what is stored already is not stored again",
+            lost.disk
+        ));
+        start.claims().distrust_trees();
+        losses.add(lost);
+    }
 }
 
 /// Where the snapshot keeps what is overwritten is worth a line: somebody may have to make room there.
@@ -210,58 +228,4 @@ fn refuse_repository_on(request: &BackupRequest, sources: &[NamedSource]) -> Res
         }
     }
     Ok(())
-}
-
-/// The latest point of the name that these keys can open.
-///
-/// A list of changes counts from the newest point there ever was: it is never applied to an older one.
-fn latest(
-    repo: &Repository,
-    request: &BackupRequest,
-    name: &str,
-    around: &Surroundings<'_>,
-) -> Result<Option<(StoredManifest, Manifest)>> {
-    let found = match repo.latest_of(name) {
-        // Without a list nothing of the parent is needed: everything is read anyway.
-        Err(error) if error.is_damage() && request.changed.is_none() => {
-            around
-                .progress
-                .message(&format!("the latest point of this name cannot be used ({error}); everything is read"));
-            None
-        }
-        other => other.context("looking for the latest point of this name")?,
-    };
-    let newest = repo.newest_sequence(name).context("looking for the newest point of this name")?;
-    if let Some((stored, _)) = found.as_ref().filter(|_| request.changed.is_some())
-        && stored.at.sequence < newest
-    {
-        let why = format!(
-            "the newest point of this name was number {newest}, which was forgotten or cannot be opened with this key, and the latest that can be used is number {}; a list since the newest does not fit it. Give a list since an existing point and name that with --since",
-            stored.at.sequence
-        );
-        return Err(Refusal::ListWithoutPoint { why }.into());
-    }
-    Ok(found)
-}
-
-/// The point whose trees this backup begins with, pinned by the lease so that prune leaves them alone.
-fn find_parent(
-    reader: &Reader<'_>,
-    start: &mut SessionStart<'_>,
-    request: &BackupRequest,
-    name: &str,
-    around: &Surroundings<'_>,
-) -> Result<Option<Parent>> {
-    let repo = reader.repository();
-    let since = request.changed.as_ref().and_then(|changed| changed.since);
-    let found = match since {
-        Some(at) => Some(repo.open_point(at).context("opening the point that --since names")?),
-        None => latest(repo, request, name, around)?,
-    };
-    let Some((stored, manifest)) = found else { return Ok(None) };
-    let live = start.pin_parent(reader, &stored, &manifest, (around.clock)())?;
-    if !live && since.is_some() {
-        bail!("the point that --since names was forgotten; take it back with `icecore undo`, or choose another");
-    }
-    Ok(live.then_some(Parent { at: stored.at, manifest }))
 }

@@ -7,7 +7,7 @@ use crate::pack::{PackInfo, PackKind};
 use crate::pack_cache::CachedPack;
 use crate::reader::Reader;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// A session's knowledge of what is stored. Shared by its worker threads.
@@ -25,6 +25,10 @@ pub struct Claims<'r> {
     relied: Mutex<HashSet<PackId>>,
     /// Verified packs that were hashed, and whether they have their name.
     hashed: Mutex<HashMap<PackId, bool>>,
+    /// No tree node that lay in the store before this session counts as known.
+    distrusts_trees: AtomicBool,
+    /// Packs of this session.
+    own: Mutex<HashSet<PackId>>,
     filter: OnceLock<Filter>,
     look_ups: AtomicUsize,
 }
@@ -58,9 +62,22 @@ impl<'r> Claims<'r> {
             pending: Mutex::default(),
             relied: Mutex::default(),
             hashed: Mutex::default(),
+            distrusts_trees: AtomicBool::new(false),
+            own: Mutex::default(),
             filter: OnceLock::new(),
             look_ups: AtomicUsize::new(0),
         }
+    }
+
+    /// From now on every tree node that this session did not store itself is stored again: one was found that cannot be read, and a
+    /// footer says nothing about its neighbours.
+    pub fn distrust_trees(&self) {
+        self.distrusts_trees.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets what was claimed and is in no pack. Whoever claimed it has ended without storing it, so the next must.
+    pub(crate) fn forget_pending(&self) {
+        self.pending.lock().expect("no panic while held").clear();
     }
 
     /// Prepares for questions about all of these by one question to an index elsewhere, where there is one.
@@ -109,6 +126,9 @@ impl<'r> Claims<'r> {
             return Ok(false);
         }
         match pack.kind {
+            PackKind::Tree if self.distrusts_trees.load(Ordering::Relaxed) => {
+                Ok(self.own.lock().expect("no panic while held").contains(&pack.id))
+            }
             // Another's trees are sealed with another's map key.
             PackKind::Tree => Ok(pack.writer == self.writer),
             PackKind::Data => {
@@ -162,6 +182,7 @@ impl<'r> Claims<'r> {
     /// Says that a pack of this session is durable and in the index.
     pub fn settle(&self, pack: PackId, info: &PackInfo) {
         self.relied.lock().expect("no panic while held").insert(pack);
+        self.own.lock().expect("no panic while held").insert(pack);
         let mut pending = self.pending.lock().expect("no panic while held");
         info.rows.iter().for_each(|row| {
             pending.remove(&row.id.key());

@@ -68,13 +68,14 @@ impl<'r> SessionStart<'r> {
         &self.claims
     }
 
-    /// Starts storing. The uploading threads live in `scope`.
+    /// Starts storing. The uploading threads live in `scope`. May be called again when what it returned ended without a commit.
     pub fn open<'scope>(
         &'scope mut self,
         scope: &'scope Scope<'scope, '_>,
         reader: &'scope Reader<'r>,
     ) -> Session<'scope, 'r> {
         let (claims, lease) = (&self.claims, &mut self.lease);
+        claims.forget_pending();
         let stored_bytes = Arc::new(AtomicU64::new(0));
         let uploads = Uploads::begin(scope, reader, claims, &stored_bytes);
         Session {

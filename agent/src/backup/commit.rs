@@ -1,8 +1,9 @@
 //! The second half of a backup: every disk through the pipeline, then trees, then the manifest.
 
 use super::limit::Limit;
+use super::parent::{Parent, ParentLost};
 use super::pipeline::{Pipeline, Tally};
-use super::plan::{self, Parent, PlannedDisk, PlannedDisks};
+use super::plan::{self, PlannedDisk, PlannedDisks};
 use super::{Audit, BackupOutcome, BackupRequest, DiskOutcome, InstantOf, Surroundings};
 use crate::extents::Extent;
 use crate::hooks::HookReport;
@@ -25,7 +26,7 @@ pub struct Work<'a> {
     /// What is read, and what knows whether that is still true.
     pub snapshot: &'a dyn Snapshot,
     pub instant: InstantOf,
-    pub parent: Option<Parent>,
+    pub parent: Option<&'a Parent>,
     pub disks: PlannedDisks<'a>,
 }
 
@@ -143,6 +144,7 @@ impl Work<'_> {
             }
             Ok(())
         })
+        .map_err(|error| ParentLost::or_else(disk, error))
         .context("comparing with the point before")?;
         Ok(changed_bytes)
     }
@@ -165,7 +167,7 @@ impl Work<'_> {
             consistency,
             one_instant: self.snapshot.promise().one_instant,
             provider: self.provider.name().into(),
-            parent: self.parent.as_ref().map(|parent| parent.at.manifest),
+            parent: self.parent.map(|parent| parent.at.manifest),
             chunk_bytes: self.reader.repository().config().chunk_bytes,
             disks: disks.collect::<Result<_>>()?,
             stats,

@@ -4,6 +4,7 @@
 //! another computes. How far threads may run ahead of the slowest is bounded, and with it the memory.
 
 use super::limit::Limit;
+use super::parent::ParentLost;
 use super::plan::PlannedDisk;
 use super::{Audit, Surroundings};
 use crate::extents::Extent;
@@ -282,7 +283,12 @@ impl Pipeline<'_> {
         if !early.is_empty() || next != tickets.issued() {
             return Err(anyhow::anyhow!("a thread of the pipeline was lost; nothing was committed"));
         }
-        Ok(editor.finish(session)?)
+        editor.finish(session).map_err(|error| self.of_parent(error))
+    }
+
+    /// Damage that is met while a tree is edited is in the parent's: nothing else is read.
+    fn of_parent(&self, error: Error) -> anyhow::Error {
+        ParentLost::or_else(self.disk, error)
     }
 
     fn store(
@@ -315,7 +321,7 @@ impl Pipeline<'_> {
                 }
             };
             tally.stats.chunks_read += 1;
-            let differs = editor.set(position, chunk, session)?;
+            let differs = editor.set(position, chunk, session).map_err(|error| self.of_parent(error))?;
             if self.disk.sample.contains(&position) {
                 tally.audit.bytes_checked += length;
                 if differs {
@@ -338,7 +344,7 @@ impl Pipeline<'_> {
     fn set_holes(&self, session: &mut Session<'_, '_>, editor: &mut TreeEditor<'_>, hole: Extent) -> Result<()> {
         let chunk = self.chunk_bytes();
         for position in hole.offset_bytes() / chunk..hole.end_bytes().div_ceil(chunk) {
-            editor.set(position, None, session)?;
+            editor.set(position, None, session).map_err(|error| self.of_parent(error))?;
         }
         Ok(())
     }

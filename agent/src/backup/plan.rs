@@ -3,6 +3,7 @@
 //! When in doubt it reads more, never less.
 
 use super::audit;
+use super::parent::{Losses, Parent, ParentLost};
 use super::request::{BackupRequest, Refusal};
 use crate::extents::changed_list::{ListedDisk, parse_changed_list};
 use crate::extents::{Extent, ExtentList};
@@ -14,20 +15,12 @@ use crate::source::provider::{Changes, Snapshot};
 use crate::source::sys::SysRoot;
 use crate::source::{Location, Source, SourceFacts};
 use anyhow::{Context, Result, bail};
-use repo_format::manifest::{self, DiskIdentity, Manifest, PointKey, PointKind, TrackerPlace};
+use repo_format::manifest::{self, DiskIdentity, Manifest, PointKind, TrackerPlace};
 use repo_format::reader::Reader;
 use repo_format::tree::{NodeSource, Tree, TreeWalk};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
-
-/// The point before.
-pub struct Parent {
-    /// Where it stands.
-    pub at: PointKey,
-    /// What it is.
-    pub manifest: Manifest,
-}
 
 /// One disk and what will be done with it.
 pub struct PlannedDisk<'a> {
@@ -82,6 +75,7 @@ pub fn disks<'a>(
     snapshot: &'a dyn Snapshot,
     parent: Option<&Parent>,
     reader: &Reader<'_>,
+    losses: &Losses,
 ) -> Result<PlannedDisks<'a>> {
     let chunk_bytes = reader.repository().config().chunk_bytes;
     let described = snapshot.disks().iter().enumerate().map(|(number, (name, source))| {
@@ -96,6 +90,7 @@ pub fn disks<'a>(
         disk.changed = list;
         if let Some(parent) = parent {
             disk.full_read_reason = judge(request, disk, &parent.manifest, chunk_bytes, (snapshot, number));
+            judge_losses(disk, reader, losses)?;
         }
     }
     let (kind, full_read_reason) = in_common(&disks, parent.is_some());
@@ -133,6 +128,21 @@ fn judge(
     }
     // Even then the list is wanted: it is what the full read is compared with.
     if request.full_read { Some("a full read was asked for".into()) } else { unknown }
+}
+
+/// Reads a disk whole whose parent is lost or damaged.
+fn judge_losses(disk: &mut PlannedDisk<'_>, reader: &Reader<'_>, losses: &Losses) -> Result<()> {
+    if let Some(lost) = losses.of_tree(&disk.name) {
+        // With the tree goes all that could be compared with it.
+        (disk.parent, disk.changed) = (None, None);
+        disk.full_read_reason = Some(match disk.full_read_reason.take() {
+            Some(reason) => format!("{reason}; {lost}"),
+            None => lost.clone(),
+        });
+    } else if disk.is_incremental() {
+        disk.full_read_reason = losses.touch(disk, reader)?;
+    }
+    Ok(())
 }
 
 /// The kind of the point, and the reasons of its disks in one sentence.
@@ -309,7 +319,8 @@ fn extents_of(request: &BackupRequest, disk: &mut PlannedDisk<'_>, reader: &Read
     disk.read = changed.intersect(&wanted);
     disk.holes = changed.subtract(&wanted);
     if request.used_blocks_only {
-        let stored = stored_in(parent, reader, (chunk, size_bytes))?;
+        let stored = stored_in(parent, reader, (chunk, size_bytes));
+        let stored = stored.map_err(|error| ParentLost::or_else(disk, error))?;
         disk.read = disk.read.union(&wanted.subtract(&stored));
         disk.holes = disk.holes.subtract(&disk.read);
     }
@@ -327,7 +338,11 @@ fn extents_of(request: &BackupRequest, disk: &mut PlannedDisk<'_>, reader: &Read
 }
 
 /// What a tree holds. With used blocks only, chunks that were never stored may have become used without being written since.
-fn stored_in(tree: Tree, nodes: &dyn NodeSource, (chunk, size_bytes): (u64, u64)) -> Result<ExtentList> {
+fn stored_in(
+    tree: Tree,
+    nodes: &dyn NodeSource,
+    (chunk, size_bytes): (u64, u64),
+) -> Result<ExtentList, repo_format::Error> {
     let mut stored = ExtentList::new();
     for entry in TreeWalk::new(tree, nodes, 0..tree.chunks) {
         let (position, _) = entry?;

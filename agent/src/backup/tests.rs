@@ -1,5 +1,7 @@
 //! Backups of image files by a provider that says whatever a test wants of tracking: no kernel is needed to see what follows from it.
 
+mod losses;
+
 use super::plan::zeroed;
 use super::{BackupOutcome, BackupRequest, Surroundings, run};
 use crate::extents::{Extent, ExtentList};

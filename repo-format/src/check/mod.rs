@@ -11,7 +11,7 @@ mod report;
 mod trees;
 
 pub(crate) use packs::is_sound;
-pub use proof::prove_point;
+pub use proof::{prove_point, prove_tree};
 pub use report::{AffectedDisk, AffectedPoint, Extent, Finding, MAX_EXTENTS, Report, Severity};
 
 use crate::error::{Error, Result};

@@ -10,6 +10,7 @@ use crate::hooks::HookReport;
 use crate::source::provider::{ProviderKind, Snapshot};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
+use repo_format::id::ChunkId;
 use repo_format::manifest::{Consistency, Manifest, PointKind, Stats};
 use repo_format::reader::Reader;
 use repo_format::session::Session;
@@ -134,12 +135,18 @@ impl Work<'_> {
         if let Some(changed) = &disk.changed {
             audit.bytes_checked += disk.read.subtract(&changed.rounded_out(chunk, disk.facts.size_bytes)).total_bytes();
         }
-        diff(trees, (self.reader, self.reader), &mut |position, _, _| {
+        // With used blocks only a hole may mean "free", and what became free or used was not therefore written to.
+        let says_nothing = |extent: Extent, before: Option<ChunkId>| {
+            self.request.used_blocks_only && (before.is_none() || !disk.read.overlaps(extent))
+        };
+        diff(trees, (self.reader, self.reader), &mut |position, before, _| {
             let start = position * chunk;
             let end = (start + chunk).min(disk.facts.size_bytes);
             changed_bytes += end - start;
-            let unnamed = |extent| disk.changed.as_ref().is_some_and(|changed| !changed.overlaps(extent));
-            if Extent::from_bounds(start, end).is_some_and(unnamed) {
+            let hidden = |extent| {
+                disk.changed.as_ref().is_some_and(|changed| !changed.overlaps(extent)) && !says_nothing(extent, before)
+            };
+            if Extent::from_bounds(start, end).is_some_and(hidden) {
                 audit.add(&disk.name, start, end - start);
             }
             Ok(())

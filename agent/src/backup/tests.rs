@@ -1,6 +1,7 @@
 //! Backups of image files by a provider that says whatever a test wants of tracking: no kernel is needed to see what follows from it.
 
 mod losses;
+mod quiet_devices;
 mod used_blocks;
 
 use super::plan::zeroed;

@@ -16,11 +16,13 @@ mod stamp;
 pub mod sys;
 #[cfg(test)]
 mod tests;
+mod written;
 
 pub use holes::DataExtents;
 pub use identity::{DiskIdentity, IdentityKind};
 pub use lies_on::is_on;
 pub use names::disk_names;
+pub use written::Written;
 
 use crate::extents::{Extent, ExtentList, MAX_EXTENTS};
 use crate::facts::DiskFacts;
@@ -175,7 +177,7 @@ impl Source {
         Ok(())
     }
 
-    /// Was an image file written to, cut or removed since it was opened? Of a device nothing tells.
+    /// Was an image file written to, cut or removed since it was opened? Devices have [`Written`] for that.
     pub fn was_touched(&self) -> bool {
         let now = fs::metadata(&self.path).ok().and_then(|metadata| Stamp::of(&metadata));
         self.stamp.is_some() && now != self.stamp

@@ -1,11 +1,13 @@
 //! The provider that holds nothing: it reads disks and image files that nobody writes to, and says so when somebody does.
 //!
-//! Who uses a disk is asked before and after reading; of image files also length and times, which tell of writers that came and went.
+//! Who uses a disk is asked before and after reading. Writers that came and went are told by the length and times of an image file, and by
+//! the kernel's count of what was written to a device. The device is not opened exclusively for that: whoever has a right to use it, such
+//! as another backup or a volume group that is activated, would be refused, and the count tells what matters.
 
 use super::{Changes, NamedSource, Obstacle, Promise, Provider, ProviderKind, Snapshot};
-use crate::source::Source;
 use crate::source::in_use::in_use;
 use crate::source::sys::SysRoot;
+use crate::source::{Source, Written};
 use anyhow::{Context, Result, bail};
 use repo_format::manifest::{Consistency, TrackerPlace};
 
@@ -34,7 +36,10 @@ impl Provider for Direct {
     }
 
     fn take(&self, disks: Vec<NamedSource>, promise: Promise) -> Result<Box<dyn Snapshot>> {
-        Ok(Box::new(Undisturbed { disks, promise, allow_live: self.allow_live }))
+        // Of disks in use nothing is promised that could be broken.
+        let is_quiet = promise.consistency == Consistency::Offline;
+        let written = disks.iter().map(|(_, source)| is_quiet.then(|| Written::so_far(source)).flatten()).collect();
+        Ok(Box::new(Undisturbed { disks, written, promise, allow_live: self.allow_live }))
     }
 }
 
@@ -45,8 +50,21 @@ fn promise(consistency: Consistency) -> Promise {
 /// Disks that are believed not to change.
 struct Undisturbed {
     disks: Vec<NamedSource>,
+    /// What had been written to each before it was read.
+    written: Vec<Option<Written>>,
     promise: Promise,
     allow_live: bool,
+}
+
+impl Undisturbed {
+    /// A disk that somebody wrote to since it was taken.
+    fn written_to(&self) -> Option<&Source> {
+        let disks = self.disks.iter().zip(&self.written);
+        let mut changed = disks.filter(|((_, source), before)| {
+            source.was_touched() || (before.is_some() && Written::so_far(source) != **before)
+        });
+        changed.next().map(|((_, source), _)| source)
+    }
 }
 
 impl Snapshot for Undisturbed {
@@ -63,16 +81,19 @@ impl Snapshot for Undisturbed {
     }
 
     fn check(&self) -> Result<Consistency> {
-        if let Some((_, source)) = self.disks.iter().find(|(_, source)| source.was_touched()) {
+        if self.promise.consistency == Consistency::NotConsistent {
+            return Ok(Consistency::NotConsistent);
+        }
+        if let Some(source) = self.written_to() {
             if !self.allow_live {
                 bail!(
-                    "{} changed while it was read (something has it open for writing, or it shrank), so what was read is of many different moments; nothing was committed. Stop what uses it and start again, or add --allow-live; the recovery point is then marked \"not consistent\"",
+                    "{} changed while it was read (something wrote to it, or it shrank), so what was read is of many different moments; nothing was committed. Stop what uses it and start again, or add --allow-live; the recovery point is then marked \"not consistent\"",
                     source.path().display()
                 );
             }
             return Ok(Consistency::NotConsistent);
         }
-        // Who opened a disk for writing meanwhile may have written to it; of a device nothing else would tell.
+        // Who opened a disk for writing meanwhile may write at any moment, or has written where the kernel does not count.
         for (_, source) in &self.disks {
             let Some(uses) = disturbing_uses(source)? else { continue };
             if !self.allow_live {

@@ -145,6 +145,17 @@ fn files(
     let outcome = outcome?;
     console.result(&outcome, files_text)?;
     match outcome.failed + outcome.existing {
+        0 if outcome.incomplete > 0 => {
+            let what = format!(
+                "{} files were restored without all of their owner, mode, times and attributes",
+                outcome.incomplete
+            );
+            Err(Failure::new(Code::Failed, what)
+                .next(
+                    "the lines above say what is missing; their content is whole. Owners and some attributes need root",
+                )
+                .into())
+        }
         0 => Ok(()),
         count => {
             let what = format!("{count} files were not restored");

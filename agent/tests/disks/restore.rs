@@ -163,3 +163,18 @@ fn listings_show_escaped_names_kinds_and_links() {
     assert_eq!(files::stat(&*fs, b"special/null").unwrap().device.unwrap().minor, 3);
     assert_eq!(files::stat(&*fs, b"/").unwrap().name, "/");
 }
+
+/// "Restored" was said while everything lay in the page cache. Whoever then cut the power, or whose target could not write it back, had
+/// files of zeroes. The target's image, as it is at that moment, is what a power cut leaves.
+#[test]
+fn what_is_restored_survives_a_power_cut_right_after() {
+    let scene = Scene::new();
+    let image = scene.workshop.format("target.img", 96, &["mkfs.ext4", "-q", "-F"]);
+    let target = scene.workshop.mount(&image, "rw");
+    let outcome = run(&*scene.open(), &["/"], &target.dir.join("restored"), KEEP);
+    assert!(outcome.problems.is_empty(), "{:?}", outcome.problems);
+    let after_the_cut = scene.workshop.copy(&image, "after the cut.img");
+    let mounted = scene.workshop.mount(&after_the_cut, "rw");
+    let (expected, actual) = (facts::of_directory(&target.dir), facts::of_directory(&mounted.dir));
+    facts::assert_same(&expected, &actual);
+}

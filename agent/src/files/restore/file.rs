@@ -51,7 +51,13 @@ impl Restorer<'_> {
             .map(File::from)
             .map_err(|errno| self.directories.failed("create", directory, name, errno))?;
         let path = self.directories.path(directory, name);
-        if let Err(error) = self.write_content(&*content, &file, &path) {
+        let noted = self.written.note(&file).map_err(|source| FilesError::Target {
+            action: "look at",
+            path: std::path::Path::new(&path).to_owned(),
+            source,
+        });
+        let written = noted.and_then(|()| self.write_content(&*content, &file, &path));
+        if let Err(error) = written.and_then(|()| self.settle(&file, content.size_bytes(), &path)) {
             // The first error is the one to report.
             let _ = unlinkat(&*handle, name, UnlinkatFlags::NoRemoveDir);
             return Err(error);

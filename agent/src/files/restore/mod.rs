@@ -7,6 +7,7 @@
 
 mod content;
 mod directories;
+mod durable;
 mod file;
 mod metadata;
 mod outcome;
@@ -18,6 +19,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use self::directories::{DirIndex, Directories};
+use self::durable::Written;
 use self::outcome::Report;
 use super::{
     DirEntry, FileId, FileKind, FileSystem, FilesError, MAX_DEPTH, Metadata, Result, escape_name, lookup_path,
@@ -47,6 +49,8 @@ pub type ProgressCallback<'a> = dyn FnMut(&RestoreProgress<'_>) -> ControlFlow<(
 
 /// Restores each of `paths` (`/` for all) of `fs` below `target`, which is created if it does not exist.
 ///
+/// When this returns everything restored is durable; what the target could not write in the end is an error.
+///
 /// Set-user-id bits are dropped where the owner cannot be set. A cancelled or failed restore can be repeated with
 /// `overwrite`.
 pub fn restore(
@@ -65,6 +69,7 @@ pub fn restore(
         fs,
         options,
         directories: Directories::open(target, fs.root())?,
+        written: Written::default(),
         report: Report::new(progress),
         links: HashMap::new(),
         entered: HashSet::new(),
@@ -74,6 +79,7 @@ pub fn restore(
         restorer.restore_path(path)?;
     }
     restorer.finish_directories()?;
+    restorer.make_durable()?;
     Ok(restorer.report.into_outcome())
 }
 
@@ -99,6 +105,7 @@ struct Restorer<'a> {
     fs: &'a dyn FileSystem,
     options: RestoreOptions,
     directories: Directories,
+    written: Written,
     report: Report<'a>,
     /// First restored name of each file that has several.
     links: HashMap<FileId, (DirIndex, Vec<u8>)>,

@@ -127,8 +127,14 @@ impl Store for RemoteStore {
         match self.client.ask(&Method::HEAD, &self.url(key), |request| request, take) {
             Ok(size) => Ok(Some(size)),
             Err(problem) => match problem.about(key) {
-                Error::Missing { .. } => Ok(None),
-                // An answer to HEAD has no words; the same refusal of a read has.
+                // An answer to HEAD has no words, and a proxy or a wrong path says 404 as well; of a read only the server itself says that
+                // an object is not there.
+                Error::Missing { .. } => match self.read_piece(key, 0, 1) {
+                    Ok((_, size)) => Ok(Some(size)),
+                    Err(Error::Missing { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                },
+                // The same refusal of a read has words.
                 refused @ Error::AccessRefused { .. } => Err(self.read_piece(key, 0, 1).err().unwrap_or(refused)),
                 error => Err(error),
             },
@@ -184,5 +190,44 @@ impl Store for RemoteStore {
 
     fn describe(&self) -> String {
         self.client.address().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::address::{Address, server_url};
+    use super::super::connection::Options;
+    use super::*;
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::sync::atomic::AtomicBool;
+
+    /// A proxy in front of the server did not know its path and answered 404 to everything. A HEAD has no words, so each object passed for
+    /// one that is not there.
+    #[test]
+    fn an_object_is_absent_only_when_the_server_itself_says_so() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = format!("http://{}/", listener.local_addr().unwrap());
+        let answers = std::thread::spawn(move || {
+            for stream in listener.incoming().take(2) {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    request.extend(byte);
+                }
+                let page = "<html>Not Found</html>";
+                let body = if request.starts_with(b"HEAD") { "" } else { page };
+                let head =
+                    format!("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", page.len());
+                stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+            }
+        });
+        let address = Address::new(server_url(&place).unwrap(), "main").unwrap();
+        let client = Client::new(address, Options::plain(Arc::new(AtomicBool::new(false)))).unwrap();
+        let size = RemoteStore::new(Arc::new(client)).size("leases/aa");
+        assert!(matches!(&size, Err(Error::Store { .. })), "{size:?}");
+        answers.join().unwrap();
     }
 }

@@ -9,6 +9,7 @@ use crate::source::in_use::in_use;
 use crate::source::sys::{DeviceNumber, SysRoot};
 use crate::source::{Location, SourceFacts};
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use repo_format::aligned::is_aligned;
 use repo_format::codec::is_zero;
@@ -264,11 +265,16 @@ impl Target {
         self.dry
     }
 
-    /// Reads what is there; false when there is nothing yet.
+    /// Reads what is there; false when there is nothing yet, or nothing that the medium gives back: then it is written, and a drive puts
+    /// another sector in its place.
     pub fn read(&self, buf: &mut [u8], offset_bytes: u64) -> Result<bool> {
         let Some(file) = &self.file else { return Ok(false) };
         match file.read_exact_at(buf, offset_bytes) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) if error.raw_os_error() == Some(Errno::EIO as i32) => {
+                tracing::warn!(path = %self.path.display(), offset_bytes, "the target cannot be read here; it is written over");
+                Ok(false)
+            }
             other => other.map(|()| true).with_context(|| format!("reading the target {}", self.path.display())),
         }
     }

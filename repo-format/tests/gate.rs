@@ -303,3 +303,21 @@ fn a_clock_that_is_off_is_named_and_makes_no_point() {
     assert!(error.to_string().contains("clock"), "{error}");
     assert!(bench.repo().points().unwrap().is_empty());
 }
+
+/// The server was killed between storing a manifest and looking at its lease; the machine asked again and was told that all is well, though
+/// prune had revoked the lease meanwhile.
+#[test]
+fn a_manifest_that_is_sent_again_needs_its_lease_again() {
+    let bench = Bench::new();
+    let web = machine(&bench, "web", None);
+    let at = web.bench.backup("web", &disk(1, 30), None).unwrap();
+    let bytes = bench.store().get(&at.key()).unwrap();
+    let store = behind_gate(&bench, &web.keys).store();
+    assert!(store.put(&at.key(), &bytes).is_err(), "no session is there");
+    let (key, held) = lease(&bench, &web.keys, |_| {});
+    store.put(&key, &held).unwrap();
+    store.put(&at.key(), &bytes).unwrap();
+    bench.store().delete(&key).unwrap();
+    assert!(matches!(store.put(&at.key(), &bytes), Err(Error::LeaseLost)), "it was revoked");
+    assert_eq!(bench.repo().points().unwrap(), [at], "a point is not deleted by asking for it");
+}

@@ -49,7 +49,10 @@ impl Gate {
         }
         if store.exists(key)? {
             return match store.get(key)? == bytes {
-                true => Ok(()),
+                true => match (party, Object::of(key)) {
+                    (Party::Writer(writer), Object::Manifest(_)) => Self::accept_again(store, writer, key, lease),
+                    _ => Ok(()),
+                },
                 false => self.check_instead(store, party, (key, bytes), now),
             };
         }
@@ -150,11 +153,7 @@ impl Gate {
             return Err(Denied::Wrong(format!("the clock of this machine is {} minutes off", skew.as_mins())));
         }
         self.check_place(store, writer, &at)?;
-        let lease = lease.filter(|key| matches!(Object::of(key), Object::Lease(..)));
-        let lease = lease.ok_or_else(|| Denied::Wrong("a manifest comes with the lease of its session".into()))?;
-        if signer_of(store, lease)? != Some(writer) {
-            return Err(Denied::LeaseLost);
-        }
+        let lease = Self::lease_of(store, writer, lease)?;
         store.put(&key, bytes)?;
         // Prune revokes first and marks afterwards. While the lease is there now that the point is durable, prune will see the point.
         if !store.exists(lease)? {
@@ -162,6 +161,26 @@ impl Gate {
             return Err(Denied::LeaseLost);
         }
         Ok(())
+    }
+
+    /// The lease of the session that commits; it must stand.
+    fn lease_of<'l>(store: &dyn Store, writer: WriterId, lease: Option<&'l str>) -> Result<&'l str, Denied> {
+        let lease = lease.filter(|key| matches!(Object::of(key), Object::Lease(..)));
+        let lease = lease.ok_or_else(|| Denied::Wrong("a manifest comes with the lease of its session".into()))?;
+        match signer_of(store, lease)? == Some(writer) {
+            true => Ok(lease),
+            false => Err(Denied::LeaseLost),
+        }
+    }
+
+    /// A manifest that is there with the same bytes: the answer to its first put was lost, or whoever put it ended before it looked at the
+    /// lease again. The lease is looked at now; without it the session must not take its point for good. The point itself stays: it may be
+    /// an old one, and `check` says whether it is whole.
+    fn accept_again(store: &dyn Store, writer: WriterId, key: &str, lease: Option<&str>) -> Result<(), Denied> {
+        if signer_of(store, key)? != Some(writer) {
+            return Err(Denied::Exists(key.into()));
+        }
+        Self::lease_of(store, writer, lease).map(drop)
     }
 
     /// The next place of a name that is this writer's, or nobody's yet.

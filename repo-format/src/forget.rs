@@ -162,7 +162,7 @@ pub(crate) fn execute(repo: &Repository, now: Timestamp, go_on: &dyn Fn() -> Res
         let at = PointKey { name: stone.name, sequence: stone.sequence, manifest: stone.manifest };
         put_mark(repo, &execution_key(&stone.manifest), record::EXECUTION, stone.manifest, now)?;
         let pardoned = repo.store().exists(&pardon_key(&stone.manifest))?;
-        if !pardoned && repo.is_forgotten(&stone.manifest)? {
+        if !pardoned && is_due(repo, &stone.manifest, now)? {
             go_on()?;
             repo.store().delete(&at.key())?;
             gone.push(at);
@@ -170,4 +170,10 @@ pub(crate) fn execute(repo: &Repository, now: Timestamp, go_on: &dyn Fn() -> Res
         repo.store().delete(&execution_key(&stone.manifest))?;
     }
     Ok(gone)
+}
+
+/// Whether the undo time of a point is over, as its tombstone says now: it may have been taken back and forgotten anew since it was listed.
+fn is_due(repo: &Repository, manifest: &ManifestId, now: Timestamp) -> Result<bool> {
+    let stone: Option<Tombstone> = repo.read_record(&tombstone_key(manifest), record::TOMBSTONE, MaySign::Operator)?;
+    Ok(stone.is_some_and(|stone| stone.delete_after <= now))
 }

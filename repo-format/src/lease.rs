@@ -59,6 +59,17 @@ pub struct LeaseBody {
     pub pinned: Vec<PinnedRoot>,
 }
 
+/// A lease that lapses this much later than any renewed now would was taken by a clock that ran ahead. Waiting for it is no use, and whoever
+/// still holds it finds it revoked and stores nothing false.
+pub const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(24);
+
+impl LeaseBody {
+    /// Whether it counts no more.
+    pub fn has_lapsed(&self, now: Timestamp) -> bool {
+        self.expires_at < now || self.expires_at.duration_since(now) > LEASE_TTL + MAX_AHEAD
+    }
+}
+
 /// A lease that this process holds.
 pub struct Lease {
     body: LeaseBody,
@@ -192,7 +203,7 @@ pub(crate) fn check_object(repo: &Repository, key: &str, bytes: &[u8]) -> Result
 
 /// Deletes the objects of every lease that has expired by `now`. Returns how many leases that were.
 pub fn revoke_expired(repo: &Repository, now: Timestamp) -> Result<usize> {
-    let expired: Vec<LeaseId> = list(repo)?.iter().filter(|lease| lease.expires_at < now).map(|l| l.lease).collect();
+    let expired: Vec<LeaseId> = list(repo)?.iter().filter(|lease| lease.has_lapsed(now)).map(|l| l.lease).collect();
     for object in repo.store().keys("leases/")? {
         if parse(&object).is_some_and(|(lease, _)| expired.contains(&lease)) {
             repo.store().delete(&object)?;

@@ -1,11 +1,14 @@
 //! Prune gives back what nothing needs, in two runs with the grace between them, and nothing else.
 
+use crate::support::watched::Watched;
 use crate::support::{Bench, DAY, disk};
 use jiff::SignedDuration;
 use repo_format::forget::{tombstones, undo};
 use repo_format::manifest::PointKey;
 use repo_format::prune::{Outcome, Step};
 use repo_format::repository::Access;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 fn run(bench: &Bench, dry_run: bool) -> Outcome {
     bench.prune(dry_run).unwrap()
@@ -243,4 +246,68 @@ fn a_prune_whose_lease_was_revoked_deletes_nothing_more() {
     assert!(matches!(result, Err(repo_format::Error::LeaseLost)), "{result:?}");
     assert_eq!(bench.store().keys("data/").unwrap(), before);
     assert!(run(&bench, false).packs_deleted > 0);
+}
+
+/// A point was taken back and forgotten anew while a prune worked through its list: the new tombstone promised its undo time, and the prune
+/// deleted the manifest by the old one.
+#[test]
+fn a_point_that_was_forgotten_anew_has_its_undo_time() {
+    let bench = Bench::new();
+    let points = [1, 2].map(|seed| bench.backup("vm", &disk(seed, 10), None).unwrap());
+    bench.backup("vm", &disk(3, 10), None).unwrap();
+    points.iter().for_each(|at| forget_now(&bench, at));
+    bench.pass_time(DAY * 2);
+    let beside = bench.with_new_index();
+    let (looks, taken) = (AtomicUsize::new(0), Arc::new(Mutex::new(None)));
+    let hand = taken.clone();
+    let store = Watched::new(bench.store(), move |key, _, _| {
+        // Two looks list the two tombstones; the third is at the first of them, just before its manifest goes.
+        if let Some(first) = key.strip_prefix("tombstones/").filter(|_| looks.fetch_add(1, Ordering::SeqCst) >= 2) {
+            let stones = tombstones(beside.repo()).unwrap();
+            let mut taken = hand.lock().unwrap();
+            if let Some((_, stone)) = stones.into_iter().find(|(_, stone)| stone.manifest.to_string() != first)
+                && taken.is_none()
+            {
+                undo(beside.repo(), &stone, beside.now()).unwrap();
+                let at = PointKey { name: stone.name, sequence: stone.sequence, manifest: stone.manifest };
+                beside.forget(&at).unwrap();
+                *taken = Some(at);
+            }
+        }
+        Ok(())
+    });
+    bench.through(&bench.fs, store, bench.passphrase()).unwrap().prune(false).unwrap();
+    let kept = taken.lock().unwrap().expect("it was taken back and forgotten anew");
+    assert!(bench.store().exists(&kept.key()).unwrap());
+    let other = points.into_iter().find(|at| *at != kept).unwrap();
+    assert!(!bench.store().exists(&other.key()).unwrap());
+}
+
+/// Another process removed packs from the shared index and entered them again, under other numbers, while a prune worked. What was marked by
+/// the old numbers counted as dead.
+#[test]
+fn packs_that_get_another_number_in_the_index_stay_alive() {
+    let bench = Bench::new();
+    let old = bench.backup("vm", &disk(1, 30), None).unwrap();
+    let new = bench.backup("vm", &disk(2, 30), None).unwrap();
+    forget_now(&bench, &old);
+    bench.pass_time(DAY * 2);
+    run(&bench, false);
+    bench.pass_time(DAY * 2);
+    let renumber = |step: Step| {
+        if !matches!(step, Step::Deleting(0, _)) {
+            return;
+        }
+        let (repo, packs) = (bench.repo(), bench.index.packs().unwrap());
+        bench.index.remove(&packs.iter().map(|pack| pack.number).collect::<Vec<_>>()).unwrap();
+        for pack in packs.into_iter().rev() {
+            let config = &repo.config().repository;
+            let info = repo_format::pack::load(repo.store(), pack.kind, &pack.id, config, repo.signers()).unwrap();
+            bench.index.insert(&[(pack.id, &info)]).unwrap();
+        }
+    };
+    let outcome = bench.prune_by(false, (&|| bench.now(), &renumber)).unwrap();
+    assert_eq!((outcome.packs_condemned, outcome.packs_repacked), (0, 0), "{outcome:?}");
+    prune_twice(&bench);
+    assert!(bench.with_new_index().restore(new).unwrap() == disk(2, 30));
 }

@@ -149,3 +149,20 @@ fn prune_renews_its_lease_inside_the_mark_of_one_point() {
     assert!(nodes.load(Ordering::SeqCst) > 30, "the mark took hours");
     assert_eq!(lapsed.load(Ordering::SeqCst), 0);
 }
+
+/// A machine whose clock ran years ahead was switched off in the middle of a prune. Until then every prune was refused because "another prune
+/// is at work", and what the writers of such leases had stored was never condemned.
+#[test]
+fn leases_of_a_clock_that_ran_ahead_are_not_waited_for() {
+    let bench = Bench::new();
+    let (_, new) = one_dead_one_alive(&bench);
+    let later = bench.now() + DAY * 1000;
+    let _prune = Lease::take(bench.repo(), Purpose::Prune, later).unwrap();
+    let _backup = Lease::take(bench.repo(), Purpose::Backup, later).unwrap();
+    let outcome = bench.prune(false).unwrap();
+    assert_eq!(outcome.leases_revoked, 2);
+    assert!(outcome.packs_condemned > 0);
+    assert!(bench.restore(new).unwrap() == disk(2, 30));
+    let _a_little = Lease::take(bench.repo(), Purpose::Prune, bench.now() + SignedDuration::from_hours(5)).unwrap();
+    assert!(bench.prune(false).is_err(), "clocks may differ by hours");
+}

@@ -147,3 +147,26 @@ fn a_point_of_verified_and_of_own_chunks_is_whole_without_the_first_machine() {
     two.prune_away();
     assert!(two.operator.with_new_index().restore(at).unwrap() == image);
 }
+
+/// A machine lost the pack of its trees; another had stored the same trees for itself. What was marked for the other was taken for marked, so
+/// the first machine's own chunks were condemned, and its points hung on chunks that it has no reason to trust.
+#[test]
+fn chunks_below_a_node_that_only_another_has_are_kept_for_their_writer() {
+    let operator = Bench::new();
+    let machine = |label| {
+        let keys = operator.repo().create_writer(label, None, operator.now()).unwrap();
+        operator.reopen(Access::Writer(Box::new(keys)))
+    };
+    let (first, second) = (machine("first"), machine("second"));
+    // Several names, so that some of the first's points are marked after the second's.
+    for number in 0..6 {
+        first.backup(&format!("first {number}"), &disk(number, 10), None).unwrap();
+    }
+    let trees = operator.store().keys("tree/").unwrap();
+    for number in 0..6 {
+        second.backup(&format!("second {number}"), &disk(number, 10), None).unwrap();
+    }
+    trees.iter().for_each(|tree| operator.store().delete(tree).unwrap());
+    let outcome = operator.with_new_index().prune(false).unwrap();
+    assert_eq!(outcome.packs_condemned, 0, "{outcome:?}");
+}

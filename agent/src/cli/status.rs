@@ -223,7 +223,7 @@ fn session(lease: &lease::LeaseBody, now: Timestamp) -> Session {
         purpose: lease.purpose,
         started_at: lease.started_at,
         expires_at: lease.expires_at,
-        expired: lease.expires_at < now,
+        expired: lease.has_lapsed(now),
     }
 }
 

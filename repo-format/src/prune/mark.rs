@@ -21,6 +21,10 @@ pub struct Mark {
     /// Nodes whose children were marked on behalf of a writer that may rely on that place. Being live is not enough: a place that is kept
     /// only because nothing better was found for another writer says nothing about what this one needs below it.
     walked: PlaceSet,
+    /// Nodes that lie only where their writer may not rely on, and were walked for that writer.
+    walked_for: HashSet<(WriterId, EntryId)>,
+    /// Packs with something live, by name: another process may give a pack of the index another number.
+    needed: HashSet<PackId>,
     condemned: HashSet<PackId>,
     verified: HashSet<PackId>,
 }
@@ -43,6 +47,8 @@ impl Mark {
         Ok(Self {
             live: PlaceSet::default(),
             walked: PlaceSet::default(),
+            walked_for: HashSet::new(),
+            needed: HashSet::new(),
             condemned,
             verified: condemned::verified(repo.records())?,
         })
@@ -118,14 +124,15 @@ impl Mark {
         }
         // The same choice in every process, whatever its index numbers are; a place that is not condemned first.
         trusted.sort_by_key(|(_, pack)| (self.condemned.contains(&pack.id), pack.id));
-        match trusted.first() {
-            Some((place, _)) => {
-                let new = self.live.insert(*place);
-                Ok(if kind == PackKind::Tree { self.walked.insert(*place) } else { new })
-            }
-            // Nothing that can be relied on: keep all there is.
-            None => Ok(others.iter().fold(false, |new, (place, _)| self.live.insert(*place) || new)),
+        if let Some((place, pack)) = trusted.first() {
+            self.needed.insert(pack.id);
+            let new = self.live.insert(*place);
+            return Ok(if kind == PackKind::Tree { self.walked.insert(*place) } else { new });
         }
+        // Nothing that can be relied on: keep all there is. What lies below a node is marked for this writer all the same.
+        self.needed.extend(others.iter().map(|(_, pack)| pack.id));
+        let new = others.iter().fold(false, |new, (place, _)| self.live.insert(*place) || new);
+        Ok(if kind == PackKind::Tree { self.walked_for.insert((writer, *id)) } else { new })
     }
 
     fn is_good_for(&self, reader: &Reader<'_>, pack: &IndexedPack, writer: WriterId) -> bool {
@@ -144,9 +151,16 @@ impl Mark {
         self.live.contains(Place { pack: pack.number, entry })
     }
 
+    /// Whether something live was seen in the pack of this name.
+    pub fn needs(&self, pack: &PackId) -> bool {
+        self.needed.contains(pack)
+    }
+
     /// Bytes of a pack's live entries; of a pack without dead ones its whole length, of a dead one zero.
     pub fn live_bytes(&self, reader: &Reader<'_>, pack: &IndexedPack) -> Result<u64> {
         match self.live.count_in(pack.number) {
+            // Needed, and under another number than when it was marked: left alone.
+            0 if self.needs(&pack.id) => Ok(pack.pack_bytes),
             0 => Ok(0),
             all if all == pack.entry_count => Ok(pack.pack_bytes),
             _ => {

@@ -193,7 +193,7 @@ impl Run<'_> {
 
     /// Two runs at once could each rely on what the other deletes. Both took a lease before they look, so at most one goes on.
     fn refuse_company(&self) -> Result<()> {
-        let other = self.other_leases()?.into_iter().find(|l| l.purpose == Purpose::Prune && l.expires_at >= self.now);
+        let other = self.other_leases()?.into_iter().find(|l| l.purpose == Purpose::Prune && !l.has_lapsed(self.now));
         other.map_or(Ok(()), |lease| {
             let since = lease.started_at;
             Err(Error::Refused(format!(

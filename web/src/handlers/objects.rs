@@ -16,7 +16,6 @@ use repo_format::gate::{Object, Party};
 use repo_format::id::EntryKey;
 use repo_format::pack::PackKind;
 use repo_format::store::Store as _;
-use std::time::Duration;
 use web_api::error::ErrorCode;
 use web_api::object::{
     AskPacks, FoundPacks, KindOfPack, LEASE_HEADER, ListObjects, ListedObject, MAX_ASKED_KEYS, MAX_LISTED,
@@ -24,9 +23,6 @@ use web_api::object::{
 };
 use web_api::page::Page;
 use web_api::unit::{ByteCount, Time};
-
-/// An index that was brought up to date this long ago is not again.
-const LET_BE: Duration = Duration::from_secs(10);
 
 /// Objects below a prefix that the caller may see, in the order of their keys.
 #[utoipa::path(get, path = "/api/v1/repositories/{repository}/objects", tag = "objects",
@@ -254,15 +250,7 @@ pub async fn packs_with(
     };
     let keys: Result<Vec<EntryKey>, _> = asked.keys.iter().map(|key| key.parse()).collect();
     let keys = keys.map_err(|_| ApiError::new(ErrorCode::Invalid, "a key is 32 hexadecimal digits"))?;
-    let packs = blocking(move || {
-        let party = asker.party();
-        // What a reader asks for is stored, so an index that does not know it is behind what was stored beside this server.
-        if matches!(party, Party::Person(_)) && !served.knows(&keys)? {
-            served.catch_up(LET_BE)?;
-        }
-        Ok(served.gate().packs_with(served.index(), party, kind, &keys)?)
-    })
-    .await?;
+    let packs = blocking(move || Ok(served.packs_with(asker.party(), kind, &keys)?)).await?;
     Ok(Json(FoundPacks { packs: packs.iter().map(ToString::to_string).collect() }))
 }
 

@@ -160,7 +160,7 @@ fn store<'r>(
 ) -> Result<(BackupOutcome, Vec<usize>)> {
     let mut losses = Losses::recorded(reader.repository())?;
     let attempt = |start: &mut SessionStart<'r>, losses: &Losses| {
-        let disks = plan::disks(request, snapshot, parent.as_ref(), reader, losses)?;
+        let disks = plan::disks(request, snapshot, parent.as_ref(), reader, (losses, instant.taken_at))?;
         let (parent, name) = (parent.as_ref(), name.clone());
         let work = Work { reader, request, around, name, provider, snapshot, instant, parent, disks };
         std::thread::scope(|scope| work.store(start.open(scope, reader)))

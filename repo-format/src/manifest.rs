@@ -93,6 +93,9 @@ pub struct Disk {
     /// Why all of it was read although there is a parent, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_read_reason: Option<String>,
+    /// When all of it was last read, by this point or by one that it builds upon; null when that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_whole_at: Option<jiff::Timestamp>,
     /// Partition tables, volumes and file systems as the agent found them. Facts for people and restores, nothing to decode data with.
     #[serde(default)]
     pub facts: serde_json::Value,

@@ -27,7 +27,7 @@ use web_api::alert::AlertKind;
 use web_api::error::ErrorCode;
 use web_api::id::{AgentId, JobId, LeaseId};
 use web_api::job::{JobCause, JobError, JobKind, JobState};
-use web_api::plan::Plan;
+use web_api::plan::{BackupWork, Plan};
 use web_api::unit::Time;
 
 /// Most stages in a report of progress.
@@ -92,13 +92,16 @@ pub fn give(
 }
 
 fn leased(job: &Held, lease: LeaseId, lasts: Duration) -> LeasedJob {
+    let work = Some(&job.work).filter(|_| job.kind == JobKind::Backup);
     LeasedJob {
         id: job.id,
         lease,
         kind: job.kind,
         attempt: job.attempt,
         plan: job.plan.clone(),
-        backup: (job.kind == JobKind::Backup).then(|| job.work.clone()),
+        // What an agent of the version before does not know must not stand in there.
+        backup: work.map(|work| BackupWork { full_read_every_days: None, ..work.clone() }),
+        full_read_every_days: work.and_then(|work| work.full_read_every_days),
         lease_s: u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX),
     }
 }

@@ -15,6 +15,7 @@ use crate::source::provider::{Changes, Snapshot};
 use crate::source::sys::SysRoot;
 use crate::source::{Location, Source, SourceFacts};
 use anyhow::{Context, Result, bail};
+use jiff::{SignedDuration, Timestamp};
 use repo_format::manifest::{self, DiskIdentity, Manifest, PointKind, TrackerPlace};
 use repo_format::reader::Reader;
 use repo_format::tree::{NodeSource, Tree, TreeWalk};
@@ -42,6 +43,8 @@ pub struct PlannedDisk<'a> {
     pub changed: Option<ExtentList>,
     /// Why all of it is read although a parent exists; without a parent there is no reason either.
     pub full_read_reason: Option<String>,
+    /// When all of it was last read: by this backup, or by the point that the parent goes back to.
+    pub read_whole_at: Option<Timestamp>,
     /// Extents that are read, in whole chunks.
     pub read: ExtentList,
     /// Extents that become holes, in whole chunks; never overlaps `read`.
@@ -75,7 +78,7 @@ pub fn disks<'a>(
     snapshot: &'a dyn Snapshot,
     parent: Option<&Parent>,
     reader: &Reader<'_>,
-    losses: &Losses,
+    (losses, now): (&Losses, Timestamp),
 ) -> Result<PlannedDisks<'a>> {
     let chunk_bytes = reader.repository().config().chunk_bytes;
     let described = snapshot.disks().iter().enumerate().map(|(number, (name, source))| {
@@ -90,11 +93,15 @@ pub fn disks<'a>(
         disk.changed = list;
         if let Some(parent) = parent {
             disk.full_read_reason = judge(request, disk, &parent.manifest, chunk_bytes, (snapshot, number));
+            judge_age(request, disk, &parent.manifest, now);
             judge_losses(disk, reader, losses)?;
         }
     }
     let (kind, full_read_reason) = in_common(&disks, parent.is_some());
     for disk in &mut disks {
+        if !disk.is_incremental() {
+            disk.read_whole_at = Some(now);
+        }
         let path = disk.source.path();
         extents_of(request, disk, reader).with_context(|| format!("planning what to read of {}", path.display()))?;
     }
@@ -128,6 +135,22 @@ fn judge(
     }
     // Even then the list is wanted: it is what the full read is compared with.
     if request.full_read { Some("a full read was asked for".into()) } else { unknown }
+}
+
+/// Reads a disk whole when that is due, or when nobody knows since when it is not. Notes what the parent says of it.
+fn judge_age(request: &BackupRequest, disk: &mut PlannedDisk<'_>, parent: &Manifest, now: Timestamp) {
+    let Some(before) = parent.disks.iter().find(|before| before.name == disk.name) else { return };
+    // Points of before this was noted say it of themselves.
+    let was_whole = parent.kind != PointKind::Incremental || before.full_read_reason.is_some();
+    disk.read_whole_at = before.read_whole_at.or_else(|| was_whole.then_some(parent.created_at));
+    let Some(days) = request.full_read_every_days.filter(|_| disk.is_incremental()) else { return };
+    let lasts = SignedDuration::from_hours(24 * i64::from(days));
+    // A time that is yet to come was told by a clock that ran ahead.
+    let is_recent = |at: Timestamp| (SignedDuration::ZERO..lasts).contains(&now.duration_since(at));
+    if !disk.read_whole_at.is_some_and(is_recent) {
+        let last = disk.read_whole_at.map_or_else(|| "nobody knows when".into(), |at| format!("at {at:.0}"));
+        disk.full_read_reason = Some(format!("a full read is due every {days} days; the last was {last}"));
+    }
 }
 
 /// Reads a disk whole whose parent is lost or damaged.
@@ -185,6 +208,7 @@ fn describe<'a>(request: &BackupRequest, name: &str, source: &'a Source) -> Resu
         parent: None,
         changed: None,
         full_read_reason: None,
+        read_whole_at: None,
         read: ExtentList::new(),
         holes: ExtentList::new(),
         sample: BTreeSet::new(),
@@ -391,6 +415,7 @@ pub fn to_manifest(
         zeroed_extents: disk.zeroed.iter().map(|e| (e.offset_bytes(), e.length_bytes())).collect(),
         tracker: disk.tracker.clone().filter(|_| trusted),
         full_read_reason: disk.full_read_reason.clone(),
+        read_whole_at: disk.read_whole_at,
         facts: serde_json::to_value(&disk.facts)?,
     })
 }

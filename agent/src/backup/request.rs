@@ -24,6 +24,8 @@ pub struct BackupRequest {
     pub changed: Option<ChangedList>,
     /// Read everything even so, and report every difference outside the list.
     pub full_read: bool,
+    /// The same for each disk of which not everything was read for so many days.
+    pub full_read_every_days: Option<u32>,
     /// zstd level.
     pub level: i32,
     /// Most bytes read in a second.
@@ -141,6 +143,9 @@ impl BackupRequest {
         }
         if self.limit_bytes_per_s == Some(0) {
             bail!("--limit 0 would never end; leave it out for no limit");
+        }
+        if self.full_read_every_days == Some(0) {
+            bail!("--full-read-every 0 is no interval; --full-read reads everything each time");
         }
         if let Some(name) = &self.name
             && (name.is_empty() || name.len() > MAX_NAME_BYTES)

@@ -1,5 +1,6 @@
 //! Backups of image files by a provider that says whatever a test wants of tracking: no kernel is needed to see what follows from it.
 
+mod full_read_is_due;
 mod losses;
 mod quiet_devices;
 mod used_blocks;
@@ -29,7 +30,7 @@ use repo_format::repository::{InitOptions, Repository, init};
 use repo_format::store::dir::DirStore;
 use repo_format::suspects;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub(crate) const CHUNK: u64 = 65_536;
@@ -127,6 +128,8 @@ pub(crate) struct Bench {
     pub(crate) index: Index,
     images: Vec<Image>,
     provider: Scripted,
+    /// The time, in seconds since 1970.
+    seconds: AtomicI64,
     _dir: tempfile::TempDir,
 }
 
@@ -143,7 +146,14 @@ impl Bench {
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(7));
         let repo = init(Arc::new(DirStore::open(dir.path())), &options, entropy).unwrap();
         let images = (0..count).map(|_| Image::sparse(CHUNKS * CHUNK)).collect();
-        let bench = Self { repo, index: Index::in_memory().unwrap(), images, provider: Scripted::default(), _dir: dir };
+        let bench = Self {
+            repo,
+            index: Index::in_memory().unwrap(),
+            images,
+            provider: Scripted::default(),
+            seconds: AtomicI64::new(0),
+            _dir: dir,
+        };
         for disk in 0..count {
             (0..CHUNKS).for_each(|chunk| bench.write(disk, chunk, 1));
         }
@@ -171,6 +181,7 @@ impl Bench {
             host: "host".into(),
             changed: None,
             full_read: false,
+            full_read_every_days: None,
             level: 1,
             limit_bytes_per_s: None,
             used_blocks_only: false,
@@ -185,7 +196,7 @@ impl Bench {
     fn run(&self, request: &BackupRequest) -> Result<BackupOutcome> {
         let cancel = AtomicBool::new(false);
         let providers: [&dyn Provider; 1] = [&self.provider];
-        let clock = || Timestamp::UNIX_EPOCH;
+        let clock = || Timestamp::from_second(self.seconds.load(Ordering::Relaxed)).unwrap();
         let around = Surroundings { clock: &clock, progress: &Silent, cancel: &cancel, providers: &providers };
         run(&self.repo, &self.index, request, &around)
     }

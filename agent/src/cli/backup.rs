@@ -36,6 +36,9 @@ pub struct Args {
     /// Read and hash everything even with a list, and report what differs outside of it
     #[arg(long)]
     full_read: bool,
+    /// The same for each disk of which not everything was read for this many days
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    full_read_every: Option<u32>,
     /// zstd level, 1 to 19
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LEVEL, value_parser = level::parser())]
     level: i32,
@@ -91,6 +94,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         host: args.host.clone().map_or_else(host, Ok)?,
         changed: args.changed_extents.clone().map(|file| ChangedList { file, since }),
         full_read: args.full_read,
+        full_read_every_days: args.full_read_every,
         level: args.level,
         limit_bytes_per_s: args.limit,
         used_blocks_only: args.used_blocks_only,

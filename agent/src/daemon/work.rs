@@ -97,6 +97,7 @@ impl Backups<'_> {
             host: self.host.clone(),
             changed: None,
             full_read: false,
+            full_read_every_days: job.full_read_every_days,
             level: work.level.unwrap_or(DEFAULT_LEVEL),
             limit_bytes_per_s: work.limit_bytes_per_s,
             used_blocks_only: work.used_blocks_only,

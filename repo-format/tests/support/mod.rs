@@ -420,6 +420,7 @@ fn described(name: &str, content: &[u8], tree: Tree) -> Disk {
         zeroed_extents: Vec::new(),
         tracker: None,
         full_read_reason: None,
+        read_whole_at: None,
         facts: serde_json::Value::Null,
     }
 }

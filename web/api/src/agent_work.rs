@@ -91,6 +91,10 @@ pub struct LeasedJob {
     pub plan: String,
     /// What is to be backed up, for a backup.
     pub backup: Option<BackupWork>,
+    // Not in `backup`, whose unknown fields an agent of the version before refuses.
+    /// After how many days without a full read everything is read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_read_every_days: Option<u32>,
     /// After how long without a report the job is taken away.
     pub lease_s: u32,
 }

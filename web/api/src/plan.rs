@@ -140,6 +140,10 @@ pub struct BackupWork {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 19))]
     pub level: Option<i32>,
+    /// Everything is read, and compared with the point before, when that was not done for this many days; an older agent goes on without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 3650))]
+    pub full_read_every_days: Option<u32>,
 }
 
 /// When a plan runs: by a calendar, after another plan's success, or only when somebody asks (`cron` and `after` both missing).

@@ -30,6 +30,7 @@ const MAX_RETRIES: u32 = 20;
 const LONGEST_PAUSE_S: u32 = 86_400;
 const MAX_PATH_BYTES: usize = 4096;
 const MAX_EXCLUDED: usize = 256;
+const FULL_READ_DAYS: std::ops::RangeInclusive<u32> = 1..=3650;
 /// Plans that may follow each other in a row.
 const MAX_CHAIN: usize = 100;
 
@@ -314,6 +315,11 @@ fn check_work(work: &BackupWork) -> ApiResult<()> {
     }
     if work.limit_bytes_per_s == Some(0) {
         return Err(invalid("limit_bytes_per_s of 0 would never end; leave it out for no limit"));
+    }
+    if work.full_read_every_days.is_some_and(|days| !FULL_READ_DAYS.contains(&days)) {
+        return Err(invalid(
+            "full_read_every_days is 1 to 3650; leave it out for full reads only where they are needed",
+        ));
     }
     match work.level.filter(|level| !LEVELS.contains(level)) {
         Some(level) => Err(invalid(format!("level is {level}; allowed is {} to {}", LEVELS.start(), LEVELS.end()))),

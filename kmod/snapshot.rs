@@ -141,13 +141,17 @@ pub fn add(tracker: &Arc<Tracker>, id: Uuid) -> Result {
     // SAFETY: the tracker holds a reference on its device.
     let unfit = unsafe { ffi::blksnap_unfit_for_snapshots(tracker.bdev()) };
     if unfit != 0 {
+        let (major, minor) = tracker.device_number();
         pr_warn!(
-            "a device with integrity data or inline encryption cannot be in a snapshot: both belong to the data\n"
+            "device {}:{} has integrity data or inline encryption, which no image could show; take the volume on top of it\n",
+            major,
+            minor
         );
         return Err(Error::from_errno(-unfit));
     }
     if would_loop(&snapshot, tracker)? {
-        pr_warn!("the difference storage lies on the device that is to be in the snapshot\n");
+        let (major, minor) = tracker.device_number();
+        pr_warn!("the difference storage lies on device {}:{}, which is to be in the snapshot; name another one\n", major, minor);
         return Err(EBUSY);
     }
     let mut inner = snapshot.inner.lock();

@@ -254,7 +254,13 @@ fn open_file(path: &CStr, flags: u32) -> Result<Open> {
     let flags = (flags | bindings::O_LARGEFILE | bindings::O_DIRECT) as c_int;
     // SAFETY: a string that ends with a zero.
     let opened = kernel::error::from_err_ptr(unsafe { bindings::filp_open(path.as_char_ptr(), flags, 0o600) });
-    let file = opened.map_err(|error| if error == EINVAL || error == EISDIR { EOPNOTSUPP } else { error })?;
+    let file = opened.map_err(|error| {
+        if error != EINVAL && error != EISDIR && error != EOPNOTSUPP {
+            return error;
+        }
+        pr_warn!("the file system for difference storage knows no O_DIRECT or no O_TMPFILE; name a file or another place\n");
+        EOPNOTSUPP
+    })?;
     Ok(Open { file, bdev: core::ptr::null_mut() })
 }
 
@@ -265,8 +271,13 @@ fn open_device(path: &CStr) -> Result<Open> {
     // BLK_OPEN_READ | BLK_OPEN_WRITE of blkdev.h, whose casts no bindings are made of.
     let mode = 1 << 0 | 1 << 1;
     // SAFETY: a string that ends with a zero; the holder is only an address.
-    let file = kernel::error::from_err_ptr(unsafe {
+    let opened = kernel::error::from_err_ptr(unsafe {
         bindings::bdev_file_open_by_path(path.as_char_ptr(), mode, holder, core::ptr::null())
+    });
+    let file = opened.inspect_err(|error| {
+        if *error == EBUSY {
+            pr_warn!("the device for difference storage is in use (mounted, or a part of another one); name another one\n");
+        }
     })?;
     // SAFETY: open.
     Ok(Open { file, bdev: unsafe { ffi::blksnap_file_bdev(file) } })

@@ -241,7 +241,7 @@ pub unsafe extern "C" fn attach(filter: *mut Filter, _opt: u64, _optlen: u32) ->
     // SAFETY: being attached: the filter is ours, and its device is open.
     let is_unfit = unsafe { ffi::blksnap_unfit_for_tracking((*filter).bdev) };
     if is_unfit {
-        pr_warn!("a device with zones or DAX cannot be tracked: not all that changes it is a write that can be seen\n");
+        pr_warn!("a device with zones or DAX cannot be tracked: not all that changes it can be seen; take the volume on top of it\n");
         return EOPNOTSUPP.to_errno();
     }
     match Tracker::new(filter) {

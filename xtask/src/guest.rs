@@ -4,6 +4,7 @@
 //! its modules, `initramfs` what the guest's file system holds, `machine` the emulator, `verdict` what it all means.
 
 pub mod cpio;
+mod databases;
 mod initramfs;
 pub mod kernel;
 mod kernel_log;

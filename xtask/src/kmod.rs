@@ -5,7 +5,7 @@
 //! are cached under the exact package versions. It does not run the module; the guest tests do.
 
 pub mod archive;
-mod build_root;
+pub mod build_root;
 pub mod sanitizer;
 mod sources;
 

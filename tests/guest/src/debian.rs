@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::registry::{self, Scenario};
 use crate::report::Report;
 use crate::vm::setup::{self, REPOSITORY};
-use crate::{report, tool};
+use crate::{pace, report, tool};
 
 /// Their tables.
 pub const AREAS: [&[Scenario]; 4] = [rules::SCENARIOS, restart::SCENARIOS, database::SCENARIOS, root_disk::SCENARIOS];
@@ -51,10 +51,12 @@ pub fn run(plan: &str) -> Result<String> {
         }
         let phase = Phase::of(name)?.number;
         let started = Instant::now();
-        let limit_s = scenario.limit_s.to_string();
+        let patience = pace::patience_now(1);
+        let limit_s = (scenario.limit_s * u64::from(patience)).to_string();
         let program = std::env::current_exe()?;
         let mut command = Command::new("timeout");
         command.args(["--kill-after=10", &limit_s]).arg(program).args(["run", name]).current_dir("/");
+        command.env(pace::VARIABLE, patience.to_string());
         let status = command.status().context("cannot start the scenario")?;
         if Phase::of(name)?.number > phase {
             // It was ended by the restart that it asked for, which comes to this process next.
@@ -69,7 +71,8 @@ pub fn run(plan: &str) -> Result<String> {
             failed += 1;
             let late = (status.code() == Some(TIMED_OUT)).then(|| format!("it did not end within {limit_s} s"));
             let reason = failure.or(late).unwrap_or_else(|| format!("it ended with {status}"));
-            report.say(&format!("fail {name} {elapsed_ms} {reason}"))?;
+            let kind = if status.code() == Some(i32::from(pace::TOO_SLOW)) { "slow" } else { "fail" };
+            report.say(&format!("{kind} {name} {elapsed_ms} {reason}"))?;
         }
         report::mark(&format!("done {name}"));
         note(&place.join("result"), if status.success() { "ok" } else { "failed" })?;

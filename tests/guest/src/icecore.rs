@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -57,6 +58,11 @@ impl Repository {
         Ok(repository)
     }
 
+    /// One that was made before.
+    pub fn existing(parent: &Path, name: &str) -> Self {
+        Self { dir: parent.join(name) }
+    }
+
     /// One on the disk for storage.
     pub fn on(store: &StoreDirectory) -> Result<Self> {
         Self::make(store.path(), "repository")
@@ -74,7 +80,9 @@ impl Repository {
     /// A verb that must succeed; what it says as JSON.
     pub fn json(&self, args: &[&str]) -> Result<Value> {
         let shown = args.join(" ");
+        let began = Instant::now();
         let output = self.command(&[&["--json"], args].concat()).output().context("cannot start icecore")?;
+        println!("icecore {shown}: {} ms", began.elapsed().as_millis());
         ensure!(output.status.success(), "`icecore {shown}` failed ({}): {}", output.status, errors(&output));
         serde_json::from_slice(&output.stdout).with_context(|| format!("`icecore {shown}` gives no JSON"))
     }

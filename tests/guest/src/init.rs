@@ -9,8 +9,10 @@ use anyhow::{Context, Result, ensure};
 use nix::mount::MsFlags;
 use nix::sys::reboot::RebootMode;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
+use crate::pace::{self, FairTime};
 use crate::registry::{self, Scenario};
 use crate::report::{self, Report};
 use crate::{cleanup, kernel_module};
@@ -19,6 +21,8 @@ use crate::{cleanup, kernel_module};
 const PLAN: &str = "/plan";
 /// By what the host multiplies time limits.
 const PATIENCE: &str = "/patience";
+/// There when the machine boots again after a restart: then only switching it off ends it.
+const RESTARTS: &str = "/restarts";
 /// Where a kernel that looks for leaks is asked.
 const LEAKS: &str = "/sys/kernel/debug/kmemleak";
 
@@ -45,6 +49,8 @@ const SETTINGS: [(&str, &str); 3] = [
 enum Verdict {
     Passed,
     Failed(String),
+    /// A wait of its own was too short; it saw nothing wrong.
+    TooSlow(String),
     /// The time limit; nothing in this boot can be trusted any more.
     Late,
 }
@@ -65,8 +71,9 @@ fn work() -> Result<()> {
     let version = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let mut report = Report::open()?;
     report.say(&format!("kernel {}", version.trim()))?;
-    let patience: u64 = std::fs::read_to_string(PATIENCE)?.trim().parse().context("the host's patience")?;
-    let hung_after_s = (45 * patience).to_string();
+    let of_kernel: u32 = std::fs::read_to_string(PATIENCE)?.trim().parse().context("the host's patience")?;
+    let patience = pace::patience_now(of_kernel);
+    let hung_after_s = (60 * patience).to_string();
     for (path, value) in SETTINGS.into_iter().chain([("/proc/sys/kernel/hung_task_timeout_secs", &*hung_after_s)]) {
         if Path::new(path).exists() {
             std::fs::write(path, value).with_context(|| format!("cannot set {path}"))?;
@@ -80,7 +87,7 @@ fn work() -> Result<()> {
         let scenario = registry::find(name).with_context(|| format!("the host asks for {name}, which is unknown"))?;
         match attend(&mut report, scenario, patience)? {
             Verdict::Passed => passed += 1,
-            Verdict::Failed(_) => failed += 1,
+            Verdict::Failed(_) | Verdict::TooSlow(_) => failed += 1,
             Verdict::Late => return Ok(()),
         }
     }
@@ -110,7 +117,7 @@ fn mount(kind: &str, place: &str) -> Result<()> {
     Ok(())
 }
 
-fn attend(report: &mut Report, scenario: &Scenario, patience: u64) -> Result<Verdict> {
+fn attend(report: &mut Report, scenario: &Scenario, patience: u32) -> Result<Verdict> {
     let name = scenario.name;
     report.say(&format!("begin {name}"))?;
     report::mark(&format!("begin {name}"));
@@ -126,12 +133,13 @@ fn attend(report: &mut Report, scenario: &Scenario, patience: u64) -> Result<Ver
     report.say(&match &verdict {
         Verdict::Passed => format!("ok {name} {elapsed_ms}"),
         Verdict::Failed(reason) => format!("fail {name} {elapsed_ms} {reason}"),
+        Verdict::TooSlow(reason) => format!("slow {name} {elapsed_ms} {reason}"),
         Verdict::Late => format!("late {name} {elapsed_ms}"),
     })?;
     Ok(verdict)
 }
 
-fn run_as_child(scenario: &Scenario, patience: u64) -> Result<Verdict> {
+fn run_as_child(scenario: &Scenario, patience: u32) -> Result<Verdict> {
     let mut command = Command::new("/proc/self/exe");
     command.args(["run", scenario.name]).env_clear().envs([
         ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -139,15 +147,17 @@ fn run_as_child(scenario: &Scenario, patience: u64) -> Result<Verdict> {
         ("DM_DISABLE_UDEV", "1"),
         ("MDADM_NO_UDEV", "1"),
         ("RUST_BACKTRACE", "1"),
+        (pace::VARIABLE, &patience.to_string()),
     ]);
     // A group of its own, so that its own children end with it.
     let mut child = command.process_group(0).spawn().context("cannot start the scenario")?;
-    let deadline = Instant::now() + Duration::from_secs(scenario.limit_s * patience);
+    let mut left = FairTime::of(Duration::from_secs(scenario.limit_s) * patience);
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(verdict(status));
         }
-        if Instant::now() >= deadline {
+        reap_orphans(child.id());
+        if left.is_over() {
             give_up(&mut child);
             return Ok(Verdict::Late);
         }
@@ -157,10 +167,23 @@ fn run_as_child(scenario: &Scenario, patience: u64) -> Result<Verdict> {
 
 fn verdict(status: ExitStatus) -> Verdict {
     let reason = report::take_reason();
-    if status.success() {
-        Verdict::Passed
-    } else {
-        Verdict::Failed(reason.unwrap_or_else(|| format!("it ended with {status}")))
+    let reason = reason.unwrap_or_else(|| format!("it ended with {status}"));
+    match status.code() {
+        Some(0) => Verdict::Passed,
+        Some(code) if code == i32::from(pace::TOO_SLOW) => Verdict::TooSlow(reason),
+        _ => Verdict::Failed(reason),
+    }
+}
+
+/// Takes what processes leave whose parent has ended: until then their numbers are in use, and a database takes one for its own server.
+fn reap_orphans(child: u32) {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Ok(status) = waitid(Id::All, flags) {
+        // The scenario itself is waited for by others.
+        let Some(orphan) = status.pid().filter(|pid| u32::try_from(pid.as_raw()) != Ok(child)) else { return };
+        if waitpid(orphan, Some(WaitPidFlag::WNOHANG)).is_err() {
+            return;
+        }
     }
 }
 
@@ -178,6 +201,9 @@ fn give_up(child: &mut Child) {
 
 /// Ends the machine at once, without waiting for anything that may hang.
 fn end() -> ! {
+    if Path::new(RESTARTS).exists() {
+        let _ = nix::sys::reboot::reboot(RebootMode::RB_POWER_OFF);
+    }
     let _ = std::fs::write("/proc/sysrq-trigger", "b");
     let _ = ensure_reboot();
     loop {

@@ -9,6 +9,7 @@ mod anonymous;
 mod block_device;
 mod cleanup;
 mod compat;
+mod database;
 mod debian;
 mod direct;
 mod disk;
@@ -21,6 +22,7 @@ mod kernel_module;
 mod meter;
 mod mount;
 mod oracle;
+mod pace;
 mod parameter;
 mod partition;
 mod random;
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         }
         ["run", name] => registry::run(name),
         ["write", path] => scenario::in_process(scenario::Work::Write, path),
+        ["inside", root, program, args @ ..] => database::become_inside(root, program, args),
         ["own", path] => scenario::in_process(scenario::Work::Own, path),
         [stage @ ("before" | "after" | "failed")] => scenario::live_hooks::note(stage),
         ["vm"] => ended(vm::run()),

@@ -24,7 +24,7 @@ impl Mount {
 
     fn with_flags(device: &Path, name: &str, kind: &str, options: &str, flags: MsFlags) -> Result<Self> {
         let place = Path::new("/mnt").join(name);
-        std::fs::create_dir_all(&place)?;
+        std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
         nix::mount::mount(Some(device), &place, Some(kind), flags, Some(options))
             .with_context(|| format!("cannot mount {} as {kind} ({options})", device.display()))?;
         Ok(Self { place, mounted: true })

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::pace::{self, TooSlow};
 use crate::{debian, report, scenario};
 
 /// One thing that is proved inside a guest.
@@ -14,7 +15,9 @@ pub struct Scenario {
     pub proves: &'static str,
     needs_module: bool,
     needs_faults: bool,
+    needs_databases: bool,
     own_boot: bool,
+    over_restarts: bool,
     needs_debian: bool,
     turn: Turn,
     /// Process 1 ends the scenario, and the boot with it, after this time.
@@ -57,10 +60,12 @@ impl Scenario {
             proves,
             needs_module: false,
             needs_faults: false,
+            needs_databases: false,
             own_boot: false,
+            over_restarts: false,
             needs_debian: false,
             turn: Turn::Always,
-            limit_s: 60,
+            limit_s: 120,
             ending: Ending::Clean,
             run,
         }
@@ -79,9 +84,23 @@ impl Scenario {
         self
     }
 
+    /// It needs the modules under test, and the disk with the programs of databases.
+    pub const fn with_databases(mut self) -> Self {
+        self.needs_module = true;
+        self.needs_databases = true;
+        self
+    }
+
     /// It gets a boot of its own, because it leaves the guest unusable or needs it untouched.
     pub const fn in_own_boot(mut self) -> Self {
         self.own_boot = true;
+        self
+    }
+
+    /// It gets a boot of its own in a machine that may restart: its disks stay, and the scenario begins again.
+    pub const fn over_restarts(mut self) -> Self {
+        self.own_boot = true;
+        self.over_restarts = true;
         self
     }
 
@@ -103,7 +122,7 @@ impl Scenario {
         self
     }
 
-    /// It may take this long under emulation on a busy host.
+    /// It may take this long under emulation; on a busy host, longer ([`crate::pace`]).
     pub const fn within_s(mut self, limit_s: u64) -> Self {
         self.limit_s = limit_s;
         self
@@ -153,15 +172,17 @@ pub fn print() {
             Ending::TimeLimit => "time-limit",
             Ending::Restart => "restart",
         };
-        let needs = match (scenario.needs_module, scenario.needs_faults) {
-            (_, true) => "module+faults",
-            (true, false) => "module",
-            (false, false) => "-",
+        let needs = match scenario {
+            Scenario { needs_faults: true, .. } => "module+faults",
+            Scenario { needs_databases: true, .. } => "module+databases",
+            Scenario { needs_module: true, .. } => "module",
+            _ => "-",
         };
-        let boot = match (scenario.needs_debian, scenario.own_boot) {
-            (true, _) => "debian",
-            (false, true) => "own-boot",
-            (false, false) => "-",
+        let boot = match scenario {
+            Scenario { needs_debian: true, .. } => "debian",
+            Scenario { over_restarts: true, .. } => "own-boot+restarts",
+            Scenario { own_boot: true, .. } => "own-boot",
+            _ => "-",
         };
         let turn = match scenario.turn {
             Turn::Always => "-",
@@ -184,7 +205,7 @@ pub fn run(name: &str) -> ExitCode {
         Err(error) => {
             println!("{name}: {error:?}");
             report::leave_reason(&format!("{error:#}"));
-            ExitCode::FAILURE
+            if error.is::<TooSlow>() { ExitCode::from(pace::TOO_SLOW) } else { ExitCode::FAILURE }
         }
     }
 }

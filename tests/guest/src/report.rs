@@ -5,6 +5,7 @@
 //! begin NAME
 //! ok NAME MILLISECONDS
 //! fail NAME MILLISECONDS REASON
+//! slow NAME MILLISECONDS REASON          a wait of its own was too short for this host
 //! late NAME MILLISECONDS
 //! end PASSED FAILED
 //! measured CASE QUANTITY VALUE

@@ -15,9 +15,11 @@ mod images;
 mod lifecycle;
 mod limit;
 mod live;
+mod live_databases;
 mod live_files;
 mod live_grow;
 pub mod live_hooks;
+mod live_restart;
 mod live_trouble;
 mod loading;
 mod lvm_provider;
@@ -39,7 +41,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 32] = [
+pub const AREAS: [&[Scenario]; 34] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -69,6 +71,8 @@ pub const AREAS: [&[Scenario]; 32] = [
     live_hooks::SCENARIOS,
     live_files::SCENARIOS,
     live_grow::SCENARIOS,
+    live_databases::SCENARIOS,
+    live_restart::SCENARIOS,
     readme::SCENARIOS,
     cost::SCENARIOS,
     cost_memory::SCENARIOS,

@@ -7,19 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::direct::{AlignedBuffer, DirectFile};
+use crate::pace::Deadline;
 use crate::random::Random;
 use crate::stamp::{self, SECTOR_BYTES, Stamp};
 
 /// The writer of what was there before the storm.
 pub const BASELINE: u64 = 0;
 
-/// Long enough for a busy host; a storm that stands still longer has found a hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A storm of which no writer gets on for so long has found a hang, however busy the host is.
+const STANDSTILL_S: u64 = 60;
 
 /// Where a storm writes.
 #[derive(Debug, Clone)]
@@ -143,7 +144,7 @@ impl Storm {
     /// Waits until every writer has completed `count` more writes.
     pub fn wait_for(&self, count: u64) -> Result<()> {
         let goals: Vec<u64> = self.writers.iter().map(|(done, _)| done.load(Ordering::Relaxed) + count).collect();
-        let deadline = Instant::now() + PATIENCE;
+        let (mut seen, mut deadline) = (None, Deadline::after_s(STANDSTILL_S));
         loop {
             let reached = self
                 .writers
@@ -153,7 +154,11 @@ impl Storm {
             if reached {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "the writers stand still");
+            let all_done: u64 = self.writers.iter().map(|(done, _)| done.load(Ordering::Relaxed)).sum();
+            if seen != Some(all_done) {
+                (seen, deadline) = (Some(all_done), Deadline::after_s(STANDSTILL_S));
+            }
+            ensure!(!deadline.is_over(), "the writers stand still");
             nix::poll::poll(&mut [], 5_u8)?;
         }
     }

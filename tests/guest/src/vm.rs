@@ -8,10 +8,9 @@ pub mod setup;
 mod tour;
 mod workload;
 
-use std::time::{Duration, Instant};
+use anyhow::{Context, Result, bail};
 
-use anyhow::{Context, Result, bail, ensure};
-
+use crate::pace::Deadline;
 use crate::report::Report;
 use crate::{debian, tool};
 
@@ -42,14 +41,11 @@ fn end_with(result: Result<String>) -> Result<()> {
     tool::run("systemctl", &["poweroff", "--force"]).map(drop)
 }
 
-/// Long enough for a busy host under emulation.
-const PATIENCE: Duration = Duration::from_secs(240);
-
 /// Asks until it is so; `what` is the reason of the failure when it never is.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Deadline::after_s(240);
     while !is_so()? {
-        ensure!(Instant::now() < deadline, "{what}");
+        deadline.ensure(what)?;
         nix::poll::poll(&mut [], 500_u16)?;
     }
     Ok(())

@@ -30,6 +30,9 @@ pub fn write(image: &Path, base: &[u8], boot: &Boot, patience: u64) -> Result<()
     let names: Vec<&str> = boot.scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
     let mut plan = Archive::default();
     plan.file("plan", names.join("\n").as_bytes())?;
+    if boot.over_restarts() {
+        plan.file("restarts", b"")?;
+    }
     plan.file("patience", patience.to_string().as_bytes())?;
     let mut file = std::fs::File::create(image).with_context(|| format!("cannot write {}", image.display()))?;
     file.write_all(base)?;

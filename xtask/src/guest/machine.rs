@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::databases;
 use super::kernel::Kernel;
 use super::plan::Boot;
 use crate::interrupt;
@@ -14,8 +15,10 @@ use crate::interrupt;
 /// The emulator.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
-/// Boot and end of a machine under emulation on a busy host.
+/// Boot and end of a machine under emulation.
 const BOOT_LIMIT_S: u64 = 180;
+/// A machine on a busy host gets so many times as long until it is ended from outside. Its init ends what hangs long before that.
+const BUSY_HOST: u64 = 4;
 const DISK_BYTES: u64 = 1 << 30;
 
 /// What QEMU calls a disk's interface.
@@ -35,11 +38,13 @@ const DISKS: [DiskKind; 5] = [
 
 /// `oops=panic`: nothing after an oops can be trusted. `panic=-1` with `-no-reboot`: a panic ends the machine.
 /// `no_timer_check`: the emulated timer is late on a busy host, which is no fault of the guest. `rcu_expedited`: a TAKE waits
-/// for several grace periods, each of which takes long under emulation. `memmap`: a persistent memory for `refuse/dax`.
+/// for several grace periods, each of which takes long under emulation. `rcu_cpu_stall_timeout`, `workqueue.watchdog_thresh`: an emulated
+/// processor that the host does not run for half a minute is no stall of the guest. `memmap`: a persistent memory for `refuse/dax`.
 /// `no5lvl`: while a kernel finds out about its processor it forgets for a moment that it has five levels of page tables, and
 /// KASAN takes an interrupt's memory for wild.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0,115200 oops=panic panic=-1 no_timer_check clocksource=hpet \
-     rcupdate.rcu_expedited=1 random.trust_cpu=on mitigations=off audit=0 no5lvl memmap=64M!1536M";
+     rcupdate.rcu_expedited=1 rcupdate.rcu_cpu_stall_timeout=120 workqueue.watchdog_thresh=120 \
+     random.trust_cpu=on mitigations=off audit=0 no5lvl memmap=64M!1536M";
 
 /// How the machine is emulated. Never by another accelerator: a nested /dev/kvm may open and then fail in the middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,17 +79,22 @@ pub struct Ended {
     pub events: String,
     /// The machine had to be ended from outside.
     pub cut_off: bool,
+    /// The emulator did not end by itself but was killed or fell over: a machine that panics or restarts ends it in order.
+    pub emulator_died: bool,
 }
 
 impl Machine {
     /// Makes the disks (sparse, empty) and puts the command line together.
     pub fn new(directory: &Path, kernel: &Kernel, initramfs: &Path, boot: &Boot, emulation: Emulation) -> Result<Self> {
         let path = |name: &str| directory.join(name).display().to_string();
-        let fixed = "-cpu max -machine q35 -no-reboot -nodefaults -no-user-config -display none -monitor none \
+        let fixed = "-cpu max -machine q35 -nodefaults -no-user-config -display none -monitor none \
                      -device virtio-scsi-pci,id=scsi";
         let words = emulation.arguments().split_whitespace().chain(fixed.split_whitespace());
         let mut arguments: Vec<String> = words.map(str::to_owned).collect();
         let mut add = |words: &[String]| arguments.extend_from_slice(words);
+        if !boot.over_restarts() {
+            add(&["-no-reboot".to_owned()]);
+        }
         add(&["-kernel".to_owned(), kernel.image().display().to_string()]);
         add(&["-initrd".to_owned(), initramfs.display().to_string()]);
         add(&["-append".to_owned(), KERNEL_ARGUMENTS.split_whitespace().collect::<Vec<_>>().join(" ")]);
@@ -96,7 +106,12 @@ impl Machine {
             add(&["-drive".to_owned(), drive(serial, &image)]);
             add(&["-device".to_owned(), format!("{device},drive={serial},serial={serial}")]);
         }
-        let limit = Duration::from_secs((BOOT_LIMIT_S + boot.limit_s()) * kernel.patience());
+        if boot.needs_databases() {
+            let image = databases::image()?.display().to_string();
+            add(&["-drive".to_owned(), format!("{},readonly=on", drive("databases", &image))]);
+            add(&["-device".to_owned(), "virtio-blk-pci,drive=databases,serial=databases".to_owned()]);
+        }
+        let limit = Duration::from_secs((BOOT_LIMIT_S + boot.limit_s()) * kernel.patience() * BUSY_HOST);
         Ok(Self { directory: directory.to_owned(), arguments, limit })
     }
 
@@ -133,8 +148,12 @@ pub fn watched(mut command: Command, directory: &Path, limit: Duration, mut watc
         Err(error) => Err(error),
     };
     let deadline = Instant::now() + limit;
-    let mut cut_off = false;
-    while child.0.try_wait()?.is_none() {
+    let (mut cut_off, mut emulator_died) = (false, false);
+    loop {
+        if let Some(status) = child.0.try_wait()? {
+            emulator_died = !status.success();
+            break;
+        }
         interrupt::check()?;
         if Instant::now() >= deadline {
             cut_off = true;
@@ -146,7 +165,7 @@ pub fn watched(mut command: Command, directory: &Path, limit: Duration, mut watc
     }
     drop(child);
     watch(&text("events.log")?);
-    Ok(Ended { console: text("console.log")?, events: text("events.log")?, cut_off })
+    Ok(Ended { console: text("console.log")?, events: text("events.log")?, cut_off, emulator_died })
 }
 
 /// Durability of the images means nothing: they end with the machine.

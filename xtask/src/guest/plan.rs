@@ -34,6 +34,8 @@ pub struct Scenario {
     pub limit_s: u64,
     needs_module: bool,
     needs_faults: bool,
+    needs_databases: bool,
+    over_restarts: bool,
     place: Place,
     turn: Turn,
 }
@@ -108,6 +110,22 @@ impl Boot {
         self.scenarios.iter().map(|scenario| scenario.limit_s).sum()
     }
 
+    /// Whether the machine needs the disk with the programs of databases.
+    pub fn needs_databases(&self) -> bool {
+        self.scenarios.iter().any(|scenario| scenario.needs_databases)
+    }
+
+    /// Whether the machine boots again when it is restarted.
+    pub fn over_restarts(&self) -> bool {
+        self.scenarios.iter().any(|scenario| scenario.over_restarts)
+    }
+
+    /// A boot of this scenario alone, if it is one of them.
+    pub fn only(&self, name: &str) -> Option<Self> {
+        let scenario = self.scenarios.iter().find(|scenario| scenario.name == name)?;
+        Some(Self { scenarios: vec![scenario.clone()] })
+    }
+
     /// What is left of it without the scenarios of these names; `None` when nothing is.
     pub fn without(&self, names: &[&str]) -> Option<Self> {
         let left = self.scenarios.iter().filter(|scenario| !names.contains(&scenario.name.as_str()));
@@ -143,8 +161,10 @@ pub fn parse(line: &str) -> Result<Scenario> {
         limit_s: limit_s.parse()?,
         needs_module: module != "-",
         needs_faults: module == "module+faults",
+        over_restarts: place == "own-boot+restarts",
+        needs_databases: module == "module+databases",
         place: match place {
-            "own-boot" => Place::Alone,
+            "own-boot" | "own-boot+restarts" => Place::Alone,
             "debian" => Place::Debian,
             _ => Place::Shared,
         },

@@ -19,11 +19,21 @@ pub struct Outcome {
     pub elapsed_ms: u64,
     /// Why it failed; `None` when it passed.
     pub failure: Option<String>,
+    /// It failed by nothing but a wait that was too short for this host: it saw nothing wrong, and the kernel reported nothing.
+    pub too_slow: bool,
+    /// It passed only when it was repeated alone; why it had failed before.
+    pub unsteady: Option<String>,
     /// Directory of the boot's logs.
     pub boot: String,
 }
 
 impl Outcome {
+    /// A scenario that has passed, or failed for a reason.
+    pub fn new(name: &str, elapsed_ms: u64, failure: Option<String>, boot: &str) -> Self {
+        let (name, boot) = (name.to_owned(), boot.to_owned());
+        Self { name, elapsed_ms, failure, too_slow: false, unsteady: None, boot }
+    }
+
     /// Whether it passed.
     pub fn passed(&self) -> bool {
         self.failure.is_none()
@@ -55,6 +65,8 @@ enum Event<'a> {
     Begin(&'a str),
     Ok(&'a str, u64),
     Fail(&'a str, u64, &'a str),
+    /// A wait of its own was too short.
+    Slow(&'a str, u64, &'a str),
     Late(&'a str, u64),
     /// Init itself could not go on.
     Broken(&'a str),
@@ -72,6 +84,7 @@ fn event(line: &str) -> Event<'_> {
         ("begin", _) => Event::Begin(name),
         ("ok", Some(elapsed_ms)) => Event::Ok(name, elapsed_ms),
         ("fail", Some(elapsed_ms)) => Event::Fail(name, elapsed_ms, words.next().unwrap_or("without a reason")),
+        ("slow", Some(elapsed_ms)) => Event::Slow(name, elapsed_ms, words.next().unwrap_or("without a reason")),
         ("late", Some(elapsed_ms)) => Event::Late(name, elapsed_ms),
         ("broken", _) => Event::Broken(line.trim_end().trim_start_matches("broken ")),
         ("end", _) => Event::End,
@@ -86,7 +99,8 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
     let mut outcomes = stated(boot, ended, &label);
     let measured = ended.events.lines().filter_map(|line| line.trim_end().strip_prefix("measured "));
     let measured = measured.map(str::to_owned).collect();
-    if kernel_log::is_emulator_fault(&troubles) {
+    // Where the kernel has reported something, its end is the guest's.
+    if kernel_log::is_emulator_fault(&troubles) || (ended.emulator_died && troubles.is_empty()) {
         outcomes.retain(Outcome::passed);
         return Ok(BootResult { label, outcomes, emulator_fault: true, measured });
     }
@@ -95,6 +109,7 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
     }
     if boot.ending() != Ending::Clean {
         outcomes.truncate(1);
+        outcomes.iter_mut().for_each(|outcome| outcome.too_slow = false);
         // A panic may come before the second port has said what began.
         if let (Some(outcome), Some(scenario)) = (outcomes.first_mut(), boot.scenarios.first()) {
             scenario.name.clone_into(&mut outcome.name);
@@ -107,12 +122,7 @@ pub fn judge(boot: &Boot, place: &Path, ended: &Ended) -> Result<BootResult> {
 /// What the guest says, and what follows from what it does not say.
 fn stated(boot: &Boot, ended: &Ended, label: &str) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    let outcome = |name: &str, elapsed_ms, failure: Option<String>| Outcome {
-        name: name.to_owned(),
-        elapsed_ms,
-        failure,
-        boot: label.to_owned(),
-    };
+    let outcome = |name: &str, elapsed_ms, failure: Option<String>| Outcome::new(name, elapsed_ms, failure, label);
     let (mut running, mut finished) = (None, false);
     for line in ended.events.lines() {
         let done = match event(line) {
@@ -122,6 +132,9 @@ fn stated(boot: &Boot, ended: &Ended, label: &str) -> Vec<Outcome> {
             }
             Event::Ok(name, elapsed_ms) => outcome(name, elapsed_ms, None),
             Event::Fail(name, elapsed_ms, reason) => outcome(name, elapsed_ms, Some(reason.to_owned())),
+            Event::Slow(name, elapsed_ms, reason) => {
+                Outcome { too_slow: true, ..outcome(name, elapsed_ms, Some(reason.to_owned())) }
+            }
             Event::Late(name, elapsed_ms) => {
                 finished = true;
                 outcome(
@@ -162,6 +175,7 @@ fn blame(outcomes: &mut [Outcome], trouble: &Trouble) {
     let named = trouble.scenario.as_ref().and_then(|name| outcomes.iter().position(|outcome| outcome.name == *name));
     if let Some(outcome) = outcomes.get_mut(named.unwrap_or(0)) {
         let said = format!("the kernel reports: {}", trouble.message);
+        outcome.too_slow = false;
         match &mut outcome.failure {
             Some(failure) if failure.contains("the kernel reports") => {}
             Some(failure) => *failure = format!("{failure}; {said}"),
@@ -179,7 +193,10 @@ fn missed(scenario: &Scenario, troubles: &[Trouble], ended: &Ended) -> Option<St
         Ending::Panic => kernel_log::is_panic(troubles, &scenario.name),
         Ending::TimeLimit => events.any(|event| matches!(event, Event::Late(..))),
         Ending::Restart => {
-            let failed = events.find_map(|event| if let Event::Fail(_, _, why) = event { Some(why) } else { None });
+            let failed = events.find_map(|event| match event {
+                Event::Fail(_, _, why) | Event::Slow(_, _, why) => Some(why),
+                _ => None,
+            });
             let trouble = troubles.first().map(|trouble| trouble.message.as_str());
             if let Some(why) = failed.or(trouble) {
                 return Some(why.to_owned());
@@ -241,14 +258,19 @@ pub fn print(outcomes: &[Outcome], directory: &Path, as_json: bool) -> Result<()
     if as_json {
         let rows = outcomes.iter().map(|outcome| {
             json!({ "name": outcome.name, "passed": outcome.passed(), "elapsed_ms": outcome.elapsed_ms,
-                    "failure": outcome.failure, "log": directory.join(&outcome.boot).join("console.log") })
+                    "failure": outcome.failure, "unsteady": outcome.unsteady, "log": directory.join(&outcome.boot).join("console.log") })
         });
         let rows: Vec<_> = rows.collect();
         println!("{}", serde_json::to_string_pretty(&json!({ "scenarios": rows, "failed": failed }))?);
     } else {
+        let mut unsteady = 0;
+        for (outcome, reason) in outcomes.iter().filter_map(|outcome| Some((outcome, outcome.unsteady.as_ref()?))) {
+            unsteady += 1;
+            println!("  UNSTEADY {}: passed only when it was repeated alone; before: {reason}", outcome.name);
+        }
+        let passed = outcomes.len() - failed;
         println!(
-            "  {} scenarios passed, {failed} failed; logs are in {}",
-            outcomes.len() - failed,
+            "  {passed} scenarios passed ({unsteady} of them unsteady), {failed} failed; logs are in {}",
             directory.display()
         );
     }

@@ -88,16 +88,7 @@ impl BuildRoot {
         let mut packages: Vec<String> = TOOLS.iter().chain(more).map(|&name| name.to_owned()).collect();
         packages.push(format!("linux-headers-{}={}", self.kernel.release, self.kernel.version));
         archive.download_with_dependencies(&packages, &debs)?;
-        // Its links (bin -> usr/bin, …) must exist before any other package's files come.
-        unpack_all(&debs, &part, |name| name.starts_with("base-files_"))?;
-        unpack_all(&debs, &part, |name| !name.starts_with("base-files_"))?;
-        std::fs::remove_dir_all(&debs)?;
-        for unneeded in ["doc", "man", "locale", "info"] {
-            let path = part.join("usr/share").join(unneeded);
-            if path.exists() {
-                std::fs::remove_dir_all(path)?;
-            }
-        }
+        unpack_system(&debs, &part)?;
         // What the scripts of packages would have done.
         std::os::unix::fs::symlink("gawk", part.join("usr/bin/awk"))?;
         std::fs::write(part.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n")?;
@@ -107,7 +98,6 @@ impl BuildRoot {
                 e2e::capture(Command::new("mknod").args(["-m", "666"]).arg(node).args(["c", "1", minor]))?;
             }
         }
-        e2e::capture(Command::new("ldconfig").env("PATH", ADMINISTRATIVE_PATH).arg("-r").arg(&part))?;
         std::fs::create_dir_all(part.join("work"))?;
         std::fs::rename(part, self.tree())?;
         Ok(())
@@ -284,12 +274,28 @@ impl BuildRoot {
 const ADMINISTRATIVE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A new empty directory, without what an interrupted run has left there.
-fn emptied(dir: &Path) -> Result<PathBuf> {
+pub fn emptied(dir: &Path) -> Result<PathBuf> {
     if dir.exists() {
         std::fs::remove_dir_all(dir).with_context(|| format!("cannot delete {}", dir.display()))?;
     }
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir.to_owned())
+}
+
+/// Unpacks a system's packages in `debs`, deletes them, and what nobody reads. No package's scripts run.
+pub fn unpack_system(debs: &Path, tree: &Path) -> Result<()> {
+    // Its links (bin -> usr/bin, …) must exist before any other package's files come.
+    unpack_all(debs, tree, |name| name.starts_with("base-files_"))?;
+    unpack_all(debs, tree, |name| !name.starts_with("base-files_"))?;
+    std::fs::remove_dir_all(debs)?;
+    for unneeded in ["doc", "man", "locale", "info"] {
+        let path = tree.join("usr/share").join(unneeded);
+        if path.exists() {
+            std::fs::remove_dir_all(path)?;
+        }
+    }
+    e2e::capture(Command::new("ldconfig").env("PATH", ADMINISTRATIVE_PATH).arg("-r").arg(tree))?;
+    Ok(())
 }
 
 /// Unpacks those packages in `debs` whose file name `wanted` accepts.

@@ -3,15 +3,14 @@
 use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Database, Running};
+use super::{Database, Running, System};
 use crate::debian::ensure_same;
 use crate::random::Random;
-use crate::tool;
 
 const NAME: &str = "ledger.db";
 const ACCOUNTS: u64 = 200;
@@ -20,19 +19,21 @@ const PAUSE: Duration = Duration::from_millis(15);
 
 /// The database and its writer.
 pub struct Ledger {
+    system: System,
     file: String,
     writer: Option<Running>,
 }
 
 impl Ledger {
     /// A new one in a directory, written to from now on.
-    pub fn start(directory: &str) -> Result<Self> {
-        let file = Path::new(directory).join(NAME).to_string_lossy().into_owned();
+    pub fn start(system: &System, directory: &Path) -> Result<Self> {
         for part in ["", "-wal", "-shm"] {
             // Of a scenario that came before.
-            let _ = std::fs::remove_file(format!("{file}{part}"));
+            let _ = std::fs::remove_file(directory.join(format!("{NAME}{part}")));
         }
+        let file = system.inside(&directory.join(NAME))?.to_string_lossy().into_owned();
         ask(
+            system,
             &file,
             &format!(
                 "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
@@ -42,14 +43,14 @@ impl Ledger {
                  INSERT INTO account SELECT i, 0 FROM n;"
             ),
         )?;
-        let writer = Some(start_transfers(&file)?);
-        Ok(Self { file, writer })
+        let writer = Some(start_transfers(system, &file)?);
+        Ok(Self { system: system.clone(), file, writer })
     }
 }
 
 impl Database for Ledger {
     fn committed(&self) -> Result<u64> {
-        count_entries(&self.file)
+        count_entries(&self.system, &self.file)
     }
 
     fn stop(&mut self) -> Result<()> {
@@ -61,28 +62,29 @@ impl Database for Ledger {
         let file = root.join(NAME);
         let log_bytes = std::fs::metadata(file.with_extension("db-wal")).map_or(0, |meta| meta.len());
         ensure!(log_bytes > 0, "without a write-ahead log nothing is proved");
+        let (system, file) = (&self.system, self.system.inside(&file)?);
         let file = file.to_string_lossy();
-        ensure_same("the database's own check", &ask(&file, "PRAGMA integrity_check")?.as_str(), &"ok")?;
+        ensure_same("the database's own check", &ask(system, &file, "PRAGMA integrity_check")?.as_str(), &"ok")?;
         let sums = "SELECT (SELECT sum(balance) FROM account) - (SELECT sum(amount) FROM entry)";
-        ensure_same("balances against entries", &ask(&file, sums)?.as_str(), &"0")?;
-        let entries = count_entries(&file)?;
+        ensure_same("balances against entries", &ask(system, &file, sums)?.as_str(), &"0")?;
+        let entries = count_entries(system, &file)?;
         println!("{entries} entries of {committed:?}, {log_bytes} bytes of log");
         ensure!(committed.contains(&entries), "{entries} entries, but there were {committed:?}");
         Ok(())
     }
 }
 
-fn ask(file: &str, sql: &str) -> Result<String> {
-    Ok(tool::run("sqlite3", &["-cmd", ".timeout 20000", file, sql])?.trim().to_owned())
+fn ask(system: &System, file: &str, sql: &str) -> Result<String> {
+    Ok(system.run("sqlite3", &["-cmd", ".timeout 20000", file, sql])?.trim().to_owned())
 }
 
-fn count_entries(file: &str) -> Result<u64> {
-    Ok(ask(file, "SELECT count(*) FROM entry")?.parse()?)
+fn count_entries(system: &System, file: &str) -> Result<u64> {
+    Ok(ask(system, file, "SELECT count(*) FROM entry")?.parse()?)
 }
 
 /// Transfers without end over one connection: closing the last one would empty the write-ahead log every time.
-fn start_transfers(file: &str) -> Result<Running> {
-    let mut command = Command::new("sqlite3");
+fn start_transfers(system: &System, file: &str) -> Result<Running> {
+    let mut command = system.command("sqlite3")?;
     // Without `-bail` what follows a BEGIN that failed would be done all the same, each statement for itself.
     command.args(["-bail", "-cmd", ".timeout 20000", file]).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut sqlite = command.spawn().context("cannot start sqlite3")?;

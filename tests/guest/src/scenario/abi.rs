@@ -13,9 +13,9 @@ use nix::errno::Errno;
 
 use crate::disk::Disk;
 use crate::filter::{self, Tracked, filter_name, image_name};
-use crate::ioctl;
 use crate::registry::Scenario;
 use crate::snapshot::{self, AMPLE_SECTORS, Snapshot};
+use crate::{ioctl, pace};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
@@ -236,17 +236,26 @@ fn collect(control: &File, wanted: &[Uuid]) -> Result<()> {
 fn wait_event() -> Result<()> {
     let snapshot = Snapshot::create(Path::new("/tmp"), AMPLE_SECTORS)?;
     expect("an event of nobody", ioctl::wait_event(snapshot.control(), Uuid { bytes: [9; 16] }, 1), Errno::ESRCH)?;
-    let started = std::time::Instant::now();
-    expect("an event that does not come", snapshot.wait_event(400), Errno::ENOENT)?;
-    let waited_ms = started.elapsed().as_millis();
-    ensure!((400..3000).contains(&waited_ms), "it waited {waited_ms} ms instead of 400");
+    // A busy host may wake anybody late; of several waits the shortest counts.
+    let mut shortest_ms = u128::MAX;
+    for _ in 0..5 {
+        let started = std::time::Instant::now();
+        expect("an event that does not come", snapshot.wait_event(400), Errno::ENOENT)?;
+        let waited_ms = started.elapsed().as_millis();
+        ensure!(waited_ms >= 400, "it waited only {waited_ms} ms instead of 400");
+        shortest_ms = shortest_ms.min(waited_ms);
+        if shortest_ms < 800 {
+            break;
+        }
+    }
+    ensure!(shortest_ms < 1200, "it waited {shortest_ms} ms instead of 400");
     let (control, id) = (snapshot::control()?, snapshot.id());
     let waiter = std::thread::spawn(move || ioctl::wait_event(&control, id, 50_000).map(|event| event.code));
     nix::poll::poll(&mut [], 200_u16)?;
     let started = std::time::Instant::now();
     snapshot.destroy()?;
     let woken = waiter.join().map_err(|_| anyhow::anyhow!("the waiter panicked"))?;
-    ensure!(started.elapsed().as_secs() < 20, "DESTROY does not wake who waits");
+    ensure!(started.elapsed().as_secs() < 20 * u64::from(pace::patience()), "DESTROY does not wake who waits");
     ensure!(woken.is_err(), "who waits for a destroyed snapshot gets event {woken:?}");
     Ok(())
 }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::direct::{AlignedBuffer, DirectFile};
 use crate::disk::Disk;
 use crate::filter::Tracked;
+use crate::pace::Deadline;
 use crate::registry::Scenario;
 
 /// The area's scenarios.
@@ -23,8 +23,6 @@ pub const SCENARIOS: &[Scenario] = &[
 
 const BLOCK: u64 = 65536;
 const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
-/// How long something may take that happens in another process.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn icecore(args: &[&str]) -> Result<Output> {
     let mut command = Command::new("icecore");
@@ -173,13 +171,13 @@ fn hold() -> Result<()> {
 
 /// Waits until there are so many snapshots that are taken.
 fn wait_for_snapshots(count: usize) -> Result<Value> {
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    let deadline = Deadline::after_s(20);
+    loop {
         let all = json(&["snapshot", "list"])?;
         let known = all.as_array().context("the list is no list")?;
         if known.len() == count && known.iter().all(|snapshot| snapshot["state"] == "taken") {
             return Ok(all);
         }
+        deadline.ensure("another process makes no snapshot")?;
     }
-    bail!("there are not {count} snapshots after {} s", PATIENCE.as_secs())
 }

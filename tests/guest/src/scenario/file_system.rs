@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use crate::disk::Disk;
 use crate::filter::Tracked;
 use crate::mount::Mount;
+use crate::pace::Deadline;
 use crate::random::Random;
 use crate::registry::Scenario;
 use crate::snapshot::{AMPLE_SECTORS, Snapshot};
@@ -143,9 +144,13 @@ pub fn ensure_files(root: &Path, numbers: Range<u64>) -> Result<()> {
 
 /// Waits until so many files are durable.
 pub fn wait_for(durable: &AtomicU64, goal: u64) -> Result<()> {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let (mut seen, mut deadline) = (0, Deadline::after_s(60));
     while durable.load(Ordering::Relaxed) < goal {
-        ensure!(std::time::Instant::now() < deadline, "the file system stands still");
+        let now = durable.load(Ordering::Relaxed);
+        if now > seen {
+            (seen, deadline) = (now, Deadline::after_s(60));
+        }
+        ensure!(!deadline.is_over(), "the file system stands still");
         nix::poll::poll(&mut [], 10_u8)?;
     }
     Ok(())

@@ -4,12 +4,12 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::disk::Disk;
 use crate::filter::Tracked;
+use crate::pace::Deadline;
 use crate::registry::Scenario;
 use crate::snapshot::{AMPLE_SECTORS, Snapshot};
 use crate::store::StoreDirectory;
@@ -26,7 +26,6 @@ pub const SCENARIOS: &[Scenario] = &[Scenario::new(
 .within_s(240)];
 
 const LABEL: &str = "icecore-test";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The daemon of udev; ended when dropped.
 struct Udev(Child);
@@ -38,9 +37,9 @@ impl Udev {
         // The program is the daemon under this name.
         command.arg0("systemd-udevd").env_clear().env("PATH", "/usr/sbin:/sbin").stdin(Stdio::null());
         let udev = Self(command.spawn().context("cannot start udev")?);
-        let began = Instant::now();
+        let deadline = Deadline::after_s(60);
         while !Path::new("/run/udev/control").exists() {
-            ensure!(began.elapsed() < PATIENCE, "udev does not listen");
+            deadline.ensure("udev does not listen")?;
         }
         Ok(udev)
     }

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kmod_logic::uapi::FILTER_NAME;
@@ -14,6 +13,7 @@ use crate::disk::{Disk, MemoryDisks};
 use crate::dm::{self, Mapped};
 use crate::filter::Tracked;
 use crate::oracle::{self, Picture};
+use crate::pace::Deadline;
 use crate::registry::Scenario;
 use crate::scenario::stack::Loop;
 use crate::snapshot::{self, AMPLE_SECTORS, Snapshot};
@@ -149,9 +149,9 @@ fn killed_owner() -> Result<()> {
     let area = Area::of_disk(0, tracked.path(), 0, 4096);
     area.fill()?;
     let owner = Processes::start("own", tracked.path(), 1)?;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Deadline::after_s(20);
     while tracked.image().is_err() {
-        ensure!(Instant::now() < deadline, "the owner takes no snapshot");
+        deadline.ensure("the owner takes no snapshot")?;
         nix::poll::poll(&mut [], 20_u8)?;
     }
     drop(owner);
@@ -285,9 +285,9 @@ fn driver_unloaded() -> Result<()> {
         // Never detached: the disk goes from under its filter.
         ioctl::attach(&std::fs::File::open(disks.node(0)?)?, FILTER_NAME)?;
         drop(disks);
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Deadline::after_s(15);
         while kernel_module::is_loaded("null_blk") {
-            ensure!(Instant::now() < deadline, "the driver cannot be unloaded after its tracked disk has gone");
+            ensure!(!deadline.is_over(), "the driver cannot be unloaded after its tracked disk has gone");
             // Refused while somebody uses it.
             let _ = kernel_module::remove("null_blk");
             nix::poll::poll(&mut [], 10_u8)?;

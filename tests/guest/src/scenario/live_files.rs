@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::disk::{Disk, MemoryDisks};
-use crate::icecore::{Detached, Repository, ensure_nothing_left};
+use crate::icecore::{Detached, Point, Repository, ensure_nothing_left};
 use crate::mount::Mount;
 use crate::registry::Scenario;
 use crate::scenario::file_system::{self, EXT4, Files, Kind, XFS};
@@ -62,7 +62,9 @@ fn busy(kind: &Kind, incrementals: usize, disk_mib: u64) -> Result<()> {
         let writer = scope.spawn(|| file_system::write_files(mount.root(), Files::Newest(FILES), &stop, &durable));
         let seen = (0..=incrementals).try_for_each(|number| {
             file_system::wait_for(&durable, durable.load(Ordering::Relaxed) + 10)?;
-            point(&repository, kind, (&disk.node, store.path()), &durable, number)
+            let look = Look { scratch: store.path(), directory: "", files: FILES };
+            point(&repository, kind, &disk.node, &durable, look)
+                .and_then(|point| point.ensure_kind(if number == 0 { "full" } else { "incremental" }))
                 .with_context(|| format!("point {}", number + 1))
         });
         stop.store(true, Ordering::Relaxed);
@@ -77,30 +79,34 @@ fn busy(kind: &Kind, incrementals: usize, disk_mib: u64) -> Result<()> {
     store.close()
 }
 
+/// How the files of a point are looked at.
+pub struct Look<'l> {
+    /// Where it is restored to.
+    pub scratch: &'l Path,
+    /// Where the writer's files are in the file system.
+    pub directory: &'l str,
+    /// How many of them it keeps.
+    pub files: u64,
+}
+
 /// Makes a point, restores it and looks at its files.
-fn point(
-    repository: &Repository,
-    kind: &Kind,
-    (disk, scratch): (&Path, &Path),
-    durable: &AtomicU64,
-    number: usize,
-) -> Result<()> {
+pub fn point(repository: &Repository, kind: &Kind, disk: &Path, durable: &AtomicU64, look: Look<'_>) -> Result<Point> {
     let count = durable.load(Ordering::Relaxed);
     let point = repository.backup(&[disk], &[])?;
-    point.ensure_kind(if number == 0 { "full" } else { "incremental" })?;
     // Of the files that made room meanwhile, for those after TAKE or for one that is under way, some may be gone.
-    let kept = (durable.load(Ordering::Relaxed) + 1).saturating_sub(FILES);
+    let kept = (durable.load(Ordering::Relaxed) + 1).saturating_sub(look.files);
     ensure!(kept < count, "the writer was too fast for what it keeps: {count} files, kept from {kept} on");
-    let restored = scratch.join("restored");
+    let restored = look.scratch.join("restored");
     repository.restore(&point, None, &restored)?;
     let device = Loop::attach(&restored)?;
     // The mount replays the journal.
     let mounted = Mount::new(device.node(), "restored", kind.name, kind.mount_options.unwrap_or_default())?;
-    file_system::ensure_files(mounted.root(), kept..count)?;
+    file_system::ensure_files(&mounted.root().join(look.directory), kept..count)?;
     mounted.unmount()?;
     kind.check(device.node()).context("the restored file system")?;
     drop(device);
-    Ok(std::fs::remove_file(restored)?)
+    std::fs::remove_file(restored)?;
+    Ok(point)
 }
 
 /// Sectors of 1 TiB, of 10 GiB and of the partitions that are backed up.

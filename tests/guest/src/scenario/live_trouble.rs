@@ -2,9 +2,9 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::direct::{AlignedBuffer, DirectFile};
@@ -13,6 +13,7 @@ use crate::dm;
 use crate::icecore::{Detached, Repository, ensure_failed, ensure_nothing_left};
 use crate::mount::Mount;
 use crate::oracle::{self, Picture, Taken};
+use crate::pace::Deadline;
 use crate::registry::Scenario;
 use crate::scenario::live::TestDisk;
 use crate::snapshot::{AMPLE_SECTORS, Snapshot};
@@ -267,11 +268,9 @@ fn interrupted(stage: &Stage, node: &str) -> Result<()> {
     let mut command = stage.repository.command(&["backup", "--name", "live", "--full-read", "--limit", "4M", node]);
     let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("cannot start icecore")?;
     let records = Path::new(crate::icecore::STATE).join("snapshots");
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Deadline::after_s(60);
     while std::fs::read_dir(&records).map_or(0, Iterator::count) == 0 {
-        if Instant::now() > deadline {
-            bail!("no snapshot was recorded");
-        }
+        deadline.ensure("no snapshot was recorded")?;
         nix::poll::poll(&mut [], 10_u8)?;
     }
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id())?);

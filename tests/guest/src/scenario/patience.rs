@@ -16,7 +16,7 @@ use crate::filter::Tracked;
 use crate::parameter::Parameter;
 use crate::registry::Scenario;
 use crate::snapshot::{self, AMPLE_SECTORS, SMALL_SECTORS, Snapshot};
-use crate::{ioctl, tool};
+use crate::{ioctl, pace, tool};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
@@ -69,7 +69,10 @@ impl Drop for Suspended {
 fn at_once(what: &str, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
     let (done, result) = mpsc::channel();
     std::thread::spawn(move || done.send(work()));
-    result.recv_timeout(AT_ONCE).map_err(|_| anyhow!("{what} waits"))?.with_context(|| what.to_owned())
+    result
+        .recv_timeout(AT_ONCE * pace::patience())
+        .map_err(|_| anyhow!("{what} waits"))?
+        .with_context(|| what.to_owned())
 }
 
 fn mapped(name: &str, disk: Disk) -> Result<Mapped> {

@@ -1,7 +1,6 @@
 //! Devices on which a snapshot or a tracker would be wrong are refused with an errno that says so.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kmod_logic::uapi::FILTER_NAME;
@@ -9,6 +8,7 @@ use nix::errno::Errno;
 
 use crate::disk::MemoryDisks;
 use crate::filter::{self, Tracked};
+use crate::pace::Deadline;
 use crate::registry::Scenario;
 use crate::snapshot::{AMPLE_SECTORS, Snapshot};
 use crate::{ioctl, kernel_module};
@@ -49,10 +49,10 @@ fn find(is_wanted: impl Fn(&Path, &str) -> bool) -> Result<PathBuf> {
 
 /// The same for a disk that appears a moment after its driver.
 fn wait_for(is_wanted: impl Fn(&Path, &str) -> bool + Copy) -> Result<PathBuf> {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Deadline::after_s(20);
     loop {
         match find(is_wanted) {
-            Err(_) if Instant::now() < deadline => nix::poll::poll(&mut [], 50_u8)?,
+            Err(_) if !deadline.is_over() => nix::poll::poll(&mut [], 50_u8)?,
             found => return found,
         };
     }

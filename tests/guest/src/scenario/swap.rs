@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
@@ -10,6 +9,7 @@ use crate::anonymous::{Anonymous, PAGE_BYTES};
 use crate::direct::DirectFile;
 use crate::disk::Disk;
 use crate::filter::Tracked;
+use crate::pace::Deadline;
 use crate::registry::Scenario;
 use crate::snapshot::{AMPLE_SECTORS, SMALL_SECTORS, Snapshot};
 use crate::swap::Swap;
@@ -177,9 +177,9 @@ const SWAPPED_OUT: u64 = 16;
 
 /// However busy the host is: who needs the memory goes on as long as it takes.
 fn wait_for_writes(tracked: &Tracked, wanted: u64) -> Result<()> {
-    let patience = Instant::now() + Duration::from_secs(120);
+    let deadline = Deadline::after_s(120);
     while tracked.statistics()?.writes < wanted {
-        ensure!(Instant::now() < patience, "nothing is swapped out under the snapshot");
+        deadline.ensure("nothing is swapped out under the snapshot")?;
         nix::poll::poll(&mut [], 20_u8)?;
     }
     Ok(())

@@ -17,7 +17,7 @@ fn two() -> Result<Boot> {
 }
 
 fn judged(boot: &Boot, events: &str, console: &str, cut_off: bool) -> Result<Vec<Outcome>> {
-    let ended = Ended { console: console.to_owned(), events: events.to_owned(), cut_off };
+    let ended = Ended { console: console.to_owned(), events: events.to_owned(), cut_off, emulator_died: false };
     Ok(judge(boot, Path::new("runs/boot-1"), &ended)?.outcomes)
 }
 
@@ -98,9 +98,35 @@ fn a_scenario_that_must_warn_fails_without_the_warning() -> Result<()> {
 fn what_the_emulator_broke_is_neither_passed_nor_failed() -> Result<()> {
     let console = "[ 3.0] Oops: int3: 0000 [#1] SMP\n[ 3.1] Kernel panic - not syncing: x\n".to_owned();
     let events = "begin a/one\nok a/one 5\nbegin a/two\n".to_owned();
-    let result = judge(&two()?, Path::new("runs/boot-1"), &Ended { console, events, cut_off: false })?;
+    let result =
+        judge(&two()?, Path::new("runs/boot-1"), &Ended { console, events, cut_off: false, emulator_died: false })?;
     assert!(result.emulator_fault);
     assert_eq!(result.attended(), ["a/one"]);
+    Ok(())
+}
+
+#[test]
+fn an_emulator_that_is_killed_is_neither_passed_nor_failed_unless_the_kernel_reports() -> Result<()> {
+    let fault = |console: &str| -> Result<bool> {
+        let (console, events) = (console.to_owned(), "begin a/one\n".to_owned());
+        let ended = Ended { console, events, cut_off: false, emulator_died: true };
+        Ok(judge(&two()?, Path::new("runs/boot-1"), &ended)?.emulator_fault)
+    };
+    assert!(fault("[ 1.0] quiet\n")?);
+    assert!(!fault("[ 1.0] BUG: KASAN: slab-use-after-free\n")?);
+    Ok(())
+}
+
+#[test]
+fn only_a_wait_of_its_own_makes_a_scenario_too_slow() -> Result<()> {
+    let events = "begin a/one\nslow a/one 9 the disk does not appear\nbegin a/two\nfail a/two 7 newer data\nend 0 2\n";
+    let outcomes = judged(&two()?, events, "", false)?;
+    assert_eq!(outcomes.iter().map(|outcome| outcome.too_slow).collect::<Vec<_>>(), [true, false]);
+    assert!(outcomes.iter().all(|outcome| !outcome.passed()));
+    let report = "[ 1.0] guest: begin a/one\n[ 2.0] INFO: task dd:7 blocked for more than 60 seconds.\n";
+    assert!(!judged(&two()?, events, report, false)?[0].too_slow, "a hung task is no slow host");
+    let late = judged(&two()?, "begin a/one\nlate a/one 9\n", "", false)?;
+    assert!(!late[0].too_slow, "a hang is no slow host");
     Ok(())
 }
 

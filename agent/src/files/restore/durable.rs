@@ -1,6 +1,7 @@
 //! Sees to it that a restore is on the medium before it says so: what a file system took into its cache it may still fail to write.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -22,9 +23,8 @@ pub(super) struct Written(HashMap<u64, File>);
 impl Written {
     /// Notes where a file lies, before it is written: the kernel reports what failed since it was opened.
     pub(super) fn note(&mut self, file: &File) -> std::io::Result<()> {
-        let device = file.metadata()?.dev();
-        if !self.0.contains_key(&device) {
-            self.0.insert(device, file.try_clone()?);
+        if let Entry::Vacant(first) = self.0.entry(file.metadata()?.dev()) {
+            first.insert(file.try_clone()?);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ pub mod extents;
 pub mod facts;
 pub mod files;
 pub mod hooks;
+pub mod keeper;
 mod lengths;
 pub mod mount;
 pub mod open;

@@ -238,31 +238,27 @@ pub fn verified(records: Records<'_>) -> Result<HashSet<PackId>> {
     packs_in(records.store, "verified/", &read)
 }
 
-/// Deletes records that have served: verifications of which no pack exists, and damage of which every pack is gone or, as `is_sound` says,
-/// whole again. Called when a mark found nothing missing. A record that cannot be read stays.
+/// Deletes records of damage that have served: every pack of them is gone or, as `is_sound` says, whole again. Called when a mark found
+/// nothing missing. A record that cannot be read stays. Verifications are [`crate::proofs`]'s.
 pub(crate) fn tidy(repo: &Repository, is_sound: &dyn Fn(&PackRef) -> Result<bool>) -> Result<()> {
     let store = repo.store();
     let is_gone = |pack: &PackRef| store.exists(&pack.kind.key(&pack.pack)).map(|exists| !exists);
-    for (prefix, magic, may_sign) in
-        [("verified/", record::VERIFIED, MaySign::Operator), ("damaged/", record::DAMAGED, MaySign::Writers)]
-    {
-        for key in store.keys(prefix)? {
-            let body: PacksBody = match repo.read_record(&key, magic, may_sign) {
-                Ok(Some(body)) => body,
-                Ok(None) => continue,
-                Err(error) if error.is_damage() => continue,
-                Err(error) => return Err(error),
-            };
-            let mut has_served = true;
-            for pack in &body.packs {
-                has_served = is_gone(pack)? || (prefix == "damaged/" && is_sound(pack)?);
-                if !has_served {
-                    break;
-                }
+    for key in store.keys("damaged/")? {
+        let body: PacksBody = match repo.read_record(&key, record::DAMAGED, MaySign::Writers) {
+            Ok(Some(body)) => body,
+            Ok(None) => continue,
+            Err(error) if error.is_damage() => continue,
+            Err(error) => return Err(error),
+        };
+        let mut has_served = true;
+        for pack in &body.packs {
+            has_served = is_gone(pack)? || is_sound(pack)?;
+            if !has_served {
+                break;
             }
-            if has_served {
-                store.delete(&key)?;
-            }
+        }
+        if has_served {
+            store.delete(&key)?;
         }
     }
     // What a run left that was cut between the two deletes of `clear`.

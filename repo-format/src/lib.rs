@@ -31,6 +31,7 @@ pub mod manifest;
 pub mod pack;
 pub mod pack_cache;
 pub mod place_set;
+pub mod proofs;
 pub mod prune;
 pub mod reader;
 pub mod reconcile;

@@ -14,6 +14,7 @@ mod gate;
 mod gate_person;
 mod golden;
 mod index_rebuild;
+mod proofs;
 mod properties;
 mod prune;
 mod prune_leases;

@@ -18,7 +18,7 @@ use crate::{Server, capture, icecore_program};
 pub const CHUNK: usize = 65536;
 const PASSPHRASE: &str = "correct horse";
 /// What the admin's token may.
-const RIGHTS: [&str; 6] = ["read", "operate", "agents", "users", "audit", "settings"];
+const RIGHTS: [&str; 7] = ["read", "operate", "restore", "agents", "users", "audit", "settings"];
 /// What has not happened after this time does not happen.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Password of every account.
@@ -109,6 +109,28 @@ impl Appliance {
     /// Starts a machine's agent.
     pub fn agent(&self, machine: &Machine) -> Result<Agent> {
         Agent::start(self.remote(machine, &["agent", "run", "--host", &machine.name])?, machine)
+    }
+
+    /// Makes this machine's own agent the keeper of the repository, by the line that `admin enroll-keeper` prints.
+    pub fn keeper(&self, name: &str) -> Result<Machine> {
+        let printed = self.server.run(&["admin", "enroll-keeper", "main", "--name", name])?;
+        ensure!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        let line = String::from_utf8(printed.stdout)?;
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let directory = self.dir.path().join(name);
+        let mut command = self.command()?;
+        command.env("ICECORE_AGENT_DIR", &directory).env("ICECORE_PASSPHRASE", PASSPHRASE).arg("--json").args(words);
+        let enrolled: Value = serde_json::from_slice(&capture(&mut command)?.stdout)?;
+        let id = enrolled["agent"].as_str().context("an enrolment says who one is")?.to_owned();
+        let secret = fs::read_to_string(directory.join("token"))?.trim().to_owned();
+        Ok(Machine { name: name.into(), key_file: directory.join("repository.key"), secret, id })
+    }
+
+    /// The keeper's service, ready for options; it needs nothing but its enrolment.
+    pub fn keeper_command(&self, keeper: &Machine) -> Result<Command> {
+        let mut command = self.command()?;
+        command.env("ICECORE_AGENT_DIR", self.dir.path().join(&keeper.name)).args(["agent", "run"]);
+        Ok(command)
     }
 
     /// `icecore` with nothing of the caller's own settings.

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Request {
     head: String,
-    body: String,
+    body: Vec<u8>,
 }
 
 /// What came back.
@@ -33,7 +33,7 @@ impl Request {
     /// A request without a body.
     pub fn new(method: &str, path: &str) -> Self {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
-        Self { head, body: String::new() }
+        Self { head, body: Vec::new() }
     }
 
     /// With another header.
@@ -47,8 +47,15 @@ impl Request {
     /// With a JSON body.
     #[must_use]
     pub fn json(mut self, body: &Value) -> Self {
-        self.body = body.to_string();
+        self.body = body.to_string().into_bytes();
         self.header("content-type", "application/json")
+    }
+
+    /// With bytes as they are.
+    #[must_use]
+    pub fn body(mut self, body: Vec<u8>) -> Self {
+        self.body = body;
+        self.header("content-type", "application/octet-stream")
     }
 
     /// With an API token.
@@ -60,7 +67,7 @@ impl Request {
     /// As it travels: head and body.
     pub fn bytes(&self) -> (Vec<u8>, Vec<u8>) {
         let head = format!("{}content-length: {}\r\n\r\n", self.head, self.body.len());
-        (head.into_bytes(), self.body.clone().into_bytes())
+        (head.into_bytes(), self.body.clone())
     }
 
     /// Sends it to `address` and reads the answer.

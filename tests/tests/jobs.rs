@@ -203,6 +203,22 @@ fn a_cancelled_job_ends_soon_and_can_be_tried_again() -> Result<()> {
 }
 
 #[test]
+fn a_paused_job_waits_and_goes_on_without_sending_again() -> Result<()> {
+    let slow = Slow::new(10)?;
+    let agent = slow.appliance.agent(&slow.machine)?;
+    slow.until_read(LARGE * 3 / 4)?;
+    let asked = slow.appliance.post(&format!("{}/pause", slow.path()), &json!({}))?.expect(200)?.body;
+    ensure!(asked["paused"] == true, "{asked}");
+    let job = slow.until("queued")?;
+    ensure!(job["paused"] == true && job["error"].is_null(), "{job}");
+    slow.appliance.post(&format!("{}/resume", slow.path()), &json!({}))?.expect(200)?;
+    let job = slow.until_restored()?;
+    let stored = job["result"]["stored_bytes"].as_u64().context("a result says what was stored")?;
+    ensure!(stored < LARGE as u64 * 3 / 4, "{stored} bytes were sent again");
+    agent.stop()
+}
+
+#[test]
 fn an_agent_that_is_stopped_gives_its_job_back_and_a_later_one_does_it() -> Result<()> {
     let slow = Slow::new(7)?;
     let agent = slow.appliance.agent(&slow.machine)?;

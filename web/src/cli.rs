@@ -2,6 +2,7 @@
 
 mod admin;
 mod copies;
+mod keeper;
 mod migrate;
 
 use crate::config::Config;

@@ -22,6 +22,8 @@ use web_api::unit::Time;
 const DIRECTORY: &str = "copies";
 /// Name of the one that is backed up: always the newest.
 const NEWEST: &str = "server.sqlite";
+/// Directory beside the daily ones, of the copy that a keeper stores: what it takes is of the moment, and no daily one is dropped for it.
+const OUTGOING: &str = "outgoing";
 const EVERY: Duration = Duration::from_secs(24 * 3600);
 const LOOK: Duration = Duration::from_secs(600);
 const KEPT: usize = 7;
@@ -52,7 +54,7 @@ impl Copies {
         Self { data_dir: config.data_dir.clone(), database: config.database_file() }
     }
 
-    /// The file that is always the newest copy, for whoever takes it elsewhere.
+    /// The file that is always the newest daily copy, for whoever takes it elsewhere.
     pub fn newest_file(&self) -> PathBuf {
         self.directory().join(NEWEST)
     }
@@ -74,6 +76,21 @@ impl Copies {
             fs::remove_file(&old.path).with_context(|| format!("cannot remove {}", old.path.display()))?;
         }
         Ok(DatabaseCopy { made_at: now, path })
+    }
+
+    /// Makes one now for a repository's keeper to take, beside the daily ones and in the place of the one before. Blocks.
+    pub fn make_outgoing(&self) -> anyhow::Result<PathBuf> {
+        let directory = self.directory().join(OUTGOING);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let _one_at_a_time = lock(&directory)?;
+        remove_leftovers(&directory)?;
+        let path = directory.join(NEWEST);
+        copy::make(&self.database, &path, &self.companions()?)?;
+        Ok(path)
     }
 
     /// All of them, the newest first.
@@ -154,11 +171,11 @@ fn made_at(path: &Path) -> Option<Timestamp> {
 }
 
 /// Makes one a day until the server ends.
-pub async fn run(app: App, copies: Copies) {
+pub async fn run(app: App) {
     let mut ticks = tokio::time::interval(LOOK);
     loop {
         ticks.tick().await;
-        let (copies, now) = (copies.clone(), app.now());
+        let (copies, now) = (app.copies.clone(), app.now());
         let done = tokio::task::spawn_blocking(move || daily(&copies, now)).await;
         let noted = match done.unwrap_or_else(|error| Err(error.into())) {
             Ok(None) => continue,
@@ -229,6 +246,18 @@ mod tests {
             }
         });
         assert_eq!(fs::read_dir(dir.path().join("copies")).unwrap().count(), 2, "one copy, and the name of the newest");
+    }
+
+    #[test]
+    fn what_a_keeper_takes_is_of_the_moment_and_costs_no_daily_copy() {
+        let (copies, _dir) = copies();
+        for number in 0..9 {
+            daily(&copies, day(number)).unwrap();
+        }
+        for _ in 0..3 {
+            copy::examine(&copies.make_outgoing().unwrap()).unwrap();
+        }
+        assert_eq!(copies.list().unwrap().len(), KEPT);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod log_in_link;
 pub mod machine;
 pub mod open;
 pub mod plan;
+pub mod point;
 mod readers;
 pub mod receipt;
 pub mod recovery_code;

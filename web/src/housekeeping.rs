@@ -1,6 +1,6 @@
 //! Removing what nobody can use any more, from time to time.
 
-use crate::db::{self, Write, alert, enrolment, event, idempotency, job, log_in_link, session, settings, token};
+use crate::db::{self, Write, alert, enrolment, event, idempotency, job, log_in_link, point, session, settings, token};
 use crate::http;
 use crate::state::App;
 use std::time::Duration;
@@ -44,5 +44,6 @@ fn clean(write: &Write<'_>, now: Time) -> db::Result<()> {
     alert::delete_old(write, ago(ALERTS_KEPT))?;
     event::delete_old(write)?;
     job::delete_old(write, ago(JOBS_KEPT))?;
+    point::delete_gone(write, ago(JOBS_KEPT))?;
     Ok(())
 }

@@ -13,20 +13,23 @@
 
 use crate::alerts;
 use crate::db::job::NewJob;
-use crate::db::lease::Held;
+use crate::db::lease::{Held, Work};
 use crate::db::{self, Write, event};
 use crate::http::{ApiError, ApiResult};
+use crate::keeping;
 use crate::scheduler::queue::{Next, after_failure};
 use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 use web_api::agent_work::{
-    Ending, LeasedJob, MAX_LINE_BYTES, MAX_REPORTED_LINES, ReportEnd, ReportProgress, ReportedLine,
+    AskWork, Ending, LeasedJob, MAX_LINE_BYTES, MAX_REPORTED_LINES, ReportAnswer, ReportEnd, ReportProgress,
+    ReportedLine,
 };
 use web_api::alert::AlertKind;
 use web_api::error::ErrorCode;
 use web_api::id::{AgentId, JobId, LeaseId};
-use web_api::job::{JobCause, JobError, JobKind, JobState};
+use web_api::job::{JobCause, JobError, JobKind, JobResult, JobState};
+use web_api::keeping::KeeperWork;
 use web_api::plan::{BackupWork, Plan};
 use web_api::unit::Time;
 
@@ -71,39 +74,59 @@ pub fn make_now(write: &mut Write<'_>, plan: &Plan, now: Time) -> ApiResult<JobI
         .next("wait for its end, or cancel it"))
 }
 
-/// Gives an agent's process a job: one that it was given already and does not know of, or the next in the queue.
-pub fn give(
-    write: &mut Write<'_>,
-    (agent, instance): (AgentId, Uuid),
-    in_hand: &[JobId],
-    (now, lease): (Time, Duration),
-) -> db::Result<Option<LeasedJob>> {
-    let lost = db::lease::of_instance(write, agent, instance)?.into_iter().find(|job| !in_hand.contains(&job.id));
-    if let Some(job) = lost {
+/// The job that an agent's process would be given: one that it was given already and does not know of, or the next in the queue.
+pub fn next(
+    connection: &rusqlite::Connection,
+    (agent, asked): (AgentId, &AskWork),
+    now: Time,
+) -> db::Result<Option<Held>> {
+    let given = db::lease::of_instance(connection, agent, asked.instance)?;
+    match given.into_iter().find(|job| !asked.in_hand.contains(&job.id)) {
         // The answer of then did not arrive.
-        return Ok(job.lease.map(|id| leased(&job, id, lease)));
+        Some(lost) => Ok(Some(lost)),
+        None => db::lease::next_queued(connection, agent, &asked.only, now),
     }
-    let Some(mut job) = db::lease::next_queued(write, agent, now)? else { return Ok(None) };
-    let id = LeaseId::generate();
-    db::lease::begin(write, job.id, (id, instance), now, now.after(lease))?;
-    job.attempt += 1;
-    event::append(write, now, "job.started", &job.id.to_string())?;
-    Ok(Some(leased(&job, id, lease)))
 }
 
-fn leased(job: &Held, lease: LeaseId, lasts: Duration) -> LeasedJob {
-    let work = Some(&job.work).filter(|_| job.kind == JobKind::Backup);
-    LeasedJob {
+/// Gives an agent's process the job that [`next`] found and that was prepared for it. Nothing when it is another one by now.
+pub fn give(
+    write: &mut Write<'_>,
+    (agent, asked): (AgentId, &AskWork),
+    (prepared, work): (JobId, Option<KeeperWork>),
+    (now, lease): (Time, Duration),
+) -> db::Result<Option<LeasedJob>> {
+    let Some(mut job) = next(write, (agent, asked), now)?.filter(|job| job.id == prepared) else { return Ok(None) };
+    let id = match (job.state, job.lease) {
+        (JobState::Running, Some(given)) => given,
+        _ => {
+            let id = LeaseId::generate();
+            db::lease::begin(write, job.id, (id, asked.instance), now, now.after(lease))?;
+            job.attempt += 1;
+            event::append(write, now, "job.started", &job.id.to_string())?;
+            id
+        }
+    };
+    let full_read = match job.plan_id.filter(|_| job.kind == JobKind::Backup) {
+        Some(plan) => db::receipt::newest_is_flawed(write, plan)?,
+        None => false,
+    };
+    let backup = match job.work {
+        Work::Backup(work) => Some(*work),
+        Work::Keeper(_) => None,
+    };
+    Ok(Some(LeasedJob {
         id: job.id,
-        lease,
+        lease: id,
         kind: job.kind,
         attempt: job.attempt,
-        plan: job.plan.clone(),
+        full_read_every_days: backup.as_ref().and_then(|work| work.full_read_every_days),
         // What an agent of the version before does not know must not stand in there.
-        backup: work.map(|work| BackupWork { full_read_every_days: None, ..work.clone() }),
-        full_read_every_days: work.and_then(|work| work.full_read_every_days),
-        lease_s: u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX),
-    }
+        backup: backup.map(|work| BackupWork { full_read_every_days: None, ..work }),
+        plan: job.plan,
+        full_read,
+        keeper: work,
+        lease_s: u32::try_from(lease.as_secs()).unwrap_or(u32::MAX),
+    }))
 }
 
 /// The job of a report, in the hands of whoever reports.
@@ -120,13 +143,13 @@ fn lost(why: &str) -> ApiError {
     ApiError::new(ErrorCode::JobLost, "this job is not yours any more").why(why).next("stop working on it")
 }
 
-/// Takes a report of progress. Returns whether somebody wants the job to end.
+/// Takes a report of progress. Says whether somebody wants the job to end or to wait.
 pub fn progress(
     write: &mut Write<'_>,
     (agent, id): (AgentId, JobId),
     report: &ReportProgress,
     (now, lease): (Time, Duration),
-) -> ApiResult<bool> {
+) -> ApiResult<ReportAnswer> {
     let job = in_hand(write, agent, id, report.lease)?;
     // It was away for too long, and nobody else began it since: it goes on where it is.
     let alive = job.state == JobState::Running || db::lease::revive(write, id, report.lease)?;
@@ -140,7 +163,7 @@ pub fn progress(
     if job.stage != progress.stages.last().map(|stage| stage.name.clone()) {
         event::append(write, now, "job.stage", &id.to_string())?;
     }
-    Ok(job.cancelling)
+    Ok(ReportAnswer { cancel: job.cancelling, pause: job.paused && !job.cancelling })
 }
 
 fn bounded(lines: &[ReportedLine]) -> Vec<ReportedLine> {
@@ -149,7 +172,7 @@ fn bounded(lines: &[ReportedLine]) -> Vec<ReportedLine> {
 }
 
 /// The beginning of a text, at most so many bytes.
-fn cut(text: &str, bytes: usize) -> String {
+pub fn cut(text: &str, bytes: usize) -> String {
     let end = (0..=bytes.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     text[..end].to_owned()
 }
@@ -170,10 +193,16 @@ pub fn finish(write: &mut Write<'_>, (agent, id): (AgentId, JobId), report: &Rep
     db::job::add_log(write, id, job.attempt, &bounded(&report.log), now)?;
     match &report.ending {
         Ending::Succeeded(result) => {
+            if !result.fits(job.kind) {
+                return Err(ApiError::new(ErrorCode::Invalid, format!("this is no result of a {} job", job.kind)));
+            }
             let mut result = result.clone();
-            result.warnings.truncate(MAX_LINES);
+            if let JobResult::Backup(backup) = &mut result {
+                backup.warnings.truncate(MAX_LINES);
+            }
             db::job::store_error(write, id, None)?;
             db::lease::end(write, id, JobState::Succeeded, Some(&result), now)?;
+            keeping::succeeded(write, &job, &result, now)?;
             if let Some(plan) = job.plan_id.filter(|_| job.kind == JobKind::Backup) {
                 db::plan::good(write, plan, now)?;
                 alerts::clear(write, AlertKind::JobFailed, &job.plan, now)?;
@@ -211,9 +240,13 @@ fn failed(write: &mut Write<'_>, job: &Held, error: JobError, may_help: bool, no
         }
         Next::GiveUp => {
             db::lease::end(write, job.id, JobState::Failed, None, now)?;
-            let what =
-                format!("The {} of plan {} failed at attempt {}: {}", job.kind, job.plan, job.attempt, error.what);
-            alerts::raise(write, (AlertKind::JobFailed, &job.plan), (&what, error.next.as_deref()), now)?;
+            if job.repository.is_some() {
+                keeping::failed(write, job, (&error.what, error.next.as_deref()), now)?;
+            } else {
+                let what =
+                    format!("The {} of plan {} failed at attempt {}: {}", job.kind, job.plan, job.attempt, error.what);
+                alerts::raise(write, (AlertKind::JobFailed, &job.plan), (&what, error.next.as_deref()), now)?;
+            }
             "job.failed"
         }
     };
@@ -250,14 +283,27 @@ fn agent_lost(write: &mut Write<'_>, job: &Held, what: &str, now: Time) -> db::R
     failed(write, job, error, true, now)
 }
 
+/// Why an agent may do nothing any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Excluded {
+    /// A person revoked it.
+    Revoked,
+    /// What it stored was not what it said.
+    Suspended,
+}
+
 /// Ends all open jobs of an agent that may do nothing any more.
-pub fn end_of_revoked(write: &mut Write<'_>, agent: AgentId, now: Time) -> db::Result<()> {
+pub fn end_of_excluded(write: &mut Write<'_>, agent: AgentId, why: Excluded, now: Time) -> db::Result<()> {
+    let (code, what, next) = match why {
+        Excluded::Revoked => ("agent_revoked", "its agent was revoked", "give the plan to another agent"),
+        Excluded::Suspended => ("agent_suspended", "its agent was suspended", "look at the alert about the agent"),
+    };
     for job in db::lease::open_of_agent(write, agent)? {
         let error = JobError {
-            code: "agent_revoked".into(),
-            what: "its agent was revoked".into(),
+            code: code.into(),
+            what: what.into(),
             why: Vec::new(),
-            next: Some("give the plan to another agent".into()),
+            next: Some(next.into()),
             attempt: job.attempt,
         };
         db::job::store_error(write, job.id, Some(&error))?;
@@ -277,6 +323,21 @@ pub fn cancel(write: &mut Write<'_>, id: JobId, now: Time) -> ApiResult<()> {
     }
 }
 
+/// A person wants a job to wait, or to go on. One that is running waits as soon as its agent hears of it.
+pub fn set_paused(write: &mut Write<'_>, id: JobId, paused: bool, now: Time) -> ApiResult<bool> {
+    let job = db::lease::get(write, id)?.ok_or_else(|| ApiError::not_found("job"))?;
+    if job.state.is_over() {
+        return Err(ApiError::new(ErrorCode::Conflict, format!("the job is {} already", job.state)));
+    }
+    if job.paused == paused {
+        return Ok(false);
+    }
+    db::job::set_paused(write, id, paused)?;
+    let kind = if paused { "job.paused" } else { "job.resumed" };
+    event::append(write, now, kind, &id.to_string())?;
+    Ok(true)
+}
+
 /// A person wants a job that failed or was cancelled to be tried again.
 pub fn retry(write: &mut Write<'_>, id: JobId, now: Time) -> ApiResult<()> {
     let job = db::lease::get(write, id)?.ok_or_else(|| ApiError::not_found("job"))?;
@@ -285,10 +346,9 @@ pub fn retry(write: &mut Write<'_>, id: JobId, now: Time) -> ApiResult<()> {
             .why("only what failed or was cancelled is tried again"));
     }
     let agent = db::agent::get(write, job.agent_id)?;
-    if agent.is_none_or(|agent| agent.revoked_at.is_some()) {
-        return Err(
-            ApiError::new(ErrorCode::Conflict, "the job's agent was revoked").next("give the plan to another one")
-        );
+    if agent.is_none_or(|agent| agent.revoked_at.is_some() || agent.suspended_at.is_some()) {
+        return Err(ApiError::new(ErrorCode::Conflict, "the job's agent was revoked or suspended")
+            .next("give the plan to another one"));
     }
     if !db::job::requeue_ended(write, id, now)? {
         return Err(ApiError::new(ErrorCode::Conflict, "another job of its plan is not over yet")

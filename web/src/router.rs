@@ -12,10 +12,10 @@ pub use document::openapi_json;
 use crate::auth::need::Need;
 use crate::handlers::{
     account, agent_work, agents, alert_channels, alerts, audit, authority, document as document_handler, enrolments,
-    events, health, jobs, log_in, metrics,
+    events, health, jobs, keeping, log_in, metrics,
 };
 use crate::handlers::{
-    objects, own_agent, own_token, plans, repositories, retention, sessions, settings, tokens, users,
+    objects, own_agent, own_token, plans, recovery_points, repositories, retention, sessions, settings, tokens, users,
 };
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
@@ -47,6 +47,7 @@ fn endpoints() -> Vec<Endpoint> {
     use Need::{Agent, Nothing, Objects, Person, Token};
     const READ: Need = Need::Right(Right::Read);
     const OPERATE: Need = Need::Right(Right::Operate);
+    const RESTORE: Need = Need::Right(Right::Restore);
     const AGENTS: Need = Need::Right(Right::Agents);
     const USERS: Need = Need::Right(Right::Users);
     const AUDIT: Need = Need::Right(Right::Audit);
@@ -91,11 +92,18 @@ fn endpoints() -> Vec<Endpoint> {
         // Repositories and agents.
         endpoint(READ,     L::SMALL, routes!(repositories::list)),
         endpoint(AGENTS,   L::LONG,  routes!(repositories::add)),
+        endpoint(READ,     L::SMALL, routes!(repositories::read)),
+        endpoint(AGENTS,   L::SMALL, routes!(repositories::change)),
+        endpoint(OPERATE,  L::SMALL, routes!(keeping::verify)),
+        endpoint(OPERATE,  L::SMALL, routes!(keeping::check)),
+        endpoint(OPERATE,  L::SMALL, routes!(keeping::prune)),
+        endpoint(OPERATE,  L::SMALL, routes!(keeping::copy_database)),
         endpoint(READ,     L::SMALL, routes!(agents::list)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::create)),
         endpoint(READ,     L::SMALL, routes!(agents::read)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::change)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::revoke)),
+        endpoint(AGENTS,   L::SMALL, routes!(agents::reinstate)),
         endpoint(Agent,    L::SMALL, routes!(own_agent::read)),
         endpoint(Agent,    L::SMALL, routes!(own_agent::rotate)),
         // How machines become agents.
@@ -121,11 +129,20 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(READ,     L::SMALL, routes!(jobs::log)),
         endpoint(OPERATE,  L::SMALL, routes!(jobs::cancel)),
         endpoint(OPERATE,  L::SMALL, routes!(jobs::retry)),
+        endpoint(OPERATE,  L::SMALL, routes!(jobs::pause)),
+        endpoint(OPERATE,  L::SMALL, routes!(jobs::resume)),
+        // What there is to restore.
+        endpoint(READ,     L::SMALL, routes!(recovery_points::list)),
+        endpoint(READ,     L::SMALL, routes!(recovery_points::read)),
+        endpoint(OPERATE,  L::SMALL, routes!(keeping::forget)),
+        endpoint(OPERATE,  L::SMALL, routes!(keeping::undo)),
+        endpoint(RESTORE,  L::REPORT, routes!(keeping::restore)),
         // What agents are given and report.
         endpoint(Agent,    L::REPORT, routes!(agent_work::heartbeat)),
         endpoint(Agent,    L::SMALL, routes!(agent_work::lease)),
         endpoint(Agent,    L::REPORT, routes!(agent_work::progress)),
         endpoint(Agent,    L::REPORT, routes!(agent_work::finish)),
+        endpoint(Agent,    L::REPORT, routes!(agent_work::points)),
         // What machines store, and people restore.
         endpoint(Objects,  L::LONG,  routes!(objects::list)),
         endpoint(Objects,  L::OBJECT, routes!(objects::read)),

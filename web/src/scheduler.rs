@@ -1,7 +1,8 @@
-//! When plans run and what becomes of jobs. The decisions are pure ([`calendar`], [`queue`]); [`clockwork`] asks for them every second and
-//! puts them into the database.
+//! When plans run, what repositories need, and what becomes of jobs. The decisions are pure ([`calendar`], [`queue`]); [`clockwork`] and [`care`] ask for
+//! them every second and put them into the database.
 
 pub mod calendar;
+pub mod care;
 pub mod clockwork;
 pub mod queue;
 pub mod window;

@@ -7,7 +7,7 @@ use crate::copies::{self, Copies};
 use crate::db::{Database, user};
 use crate::jobs::Bell;
 use crate::repositories::Repositories;
-use crate::scheduler::clockwork;
+use crate::scheduler::{care, clockwork};
 use crate::state::{Announcer, App, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
 use crate::{alerts, auth, housekeeping, ingest, router, systemd, tls};
 use anyhow::Context as _;
@@ -60,8 +60,9 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     tokio::spawn(end_on_signal(handle.clone(), stop, limit));
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(clockwork::run(app.clone()));
+    tokio::spawn(care::run(app.clone()));
     tokio::spawn(alerts::run(app.clone()));
-    tokio::spawn(copies::run(app.clone(), Copies::of(&config)));
+    tokio::spawn(copies::run(app.clone()));
     tokio::spawn(systemd::answer_watchdog(app.clone()));
     if let Some(tls) = &tls {
         tokio::spawn(tls::keep_fresh(tls.clone(), config.clone(), clock));
@@ -120,6 +121,7 @@ fn assemble(
         silence: ingest::SILENCE,
         uploads: Semaphore::new(MAX_UPLOADS),
         in_memory: Semaphore::new(MAX_IN_MEMORY),
+        copies: Copies::of(config),
         base_url: config.base_url(address),
         secure: config.is_secure(),
         started_at: clock.now(),

@@ -3,6 +3,7 @@
 use crate::auth::password::Passwords;
 use crate::auth::throttle::Throttle;
 use crate::clock::Clock;
+use crate::copies::Copies;
 use crate::db::{Batch, Database, Observer};
 use crate::events::Events;
 use crate::jobs::Bell;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub uploads: Semaphore,
     /// Records that arrive and reads of objects at the same time; each lies in memory.
     pub in_memory: Semaphore,
+    /// Copies of the database.
+    pub copies: Copies,
     /// Where people reach the server, for links.
     pub base_url: String,
     /// Whether that is over TLS, which cookies then insist on.

@@ -4,6 +4,8 @@ use crate::auth::caller::Caller;
 use crate::auth::password::{Cost, Passwords};
 use crate::auth::secret::{Kind, Secret};
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::copies::Copies;
 use crate::db::session::StoredSession;
 use crate::db::{self, Database, user};
 use crate::repositories::Repositories;
@@ -25,6 +27,7 @@ use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 use web_api::agent::Agent;
 use web_api::id::{AgentId, RepositoryId, SessionId, TokenId, UserId};
+use web_api::keeping::Care;
 use web_api::repository::Repository;
 use web_api::role::{Right, Role};
 use web_api::token::Token;
@@ -96,6 +99,7 @@ impl TestApp {
             silence: Duration::from_millis(200),
             uploads: Semaphore::new(MAX_UPLOADS),
             in_memory: Semaphore::new(MAX_IN_MEMORY),
+            copies: Copies::of(&Config { data_dir: dir.path().to_owned(), ..Config::default() }),
             base_url: "https://ice.example".into(),
             secure: true,
             started_at: clock.now(),
@@ -157,8 +161,16 @@ impl TestApp {
         let (secret, now) = (Secret::generate(Kind::Agent), self.app.now());
         let (hash, id) = (secret.hash(), RepositoryId::generate());
         let name = format!("other-{id}");
-        let repository =
-            Repository { id, name: name.clone(), directory: name.clone(), format_id: name.clone(), created_at: now };
+        let repository = Repository {
+            id,
+            name: name.clone(),
+            directory: name.clone(),
+            format_id: name.clone(),
+            created_at: now,
+            care: Care::default(),
+            keeper: None,
+            revision: 1,
+        };
         let agent = Agent {
             id: AgentId::generate(),
             name: name.clone(),
@@ -170,6 +182,8 @@ impl TestApp {
             revoked_at: None,
             limit_bytes_per_s: None,
             quota_bytes: None,
+            keeper: false,
+            suspended_at: None,
             revision: 1,
         };
         let insert = move |write: &mut db::Write<'_>| {

@@ -83,6 +83,7 @@ fn stage_of(phase: Phase) -> (&'static str, Unit) {
         Phase::Packs => ("packs", Unit::Packs),
         Phase::Trees => ("trees", Unit::Points),
         Phase::Damage => ("damage", Unit::Points),
+        Phase::Proof => ("verify", Unit::Packs),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::console::Console;
 use super::failure::{Code, Failure};
-use super::reach::Enrolment;
+use super::reach::{self, Enrolment};
 use super::secrets::{self, Credential, KeyOptions};
 use super::server::ServerOptions;
 use super::signals;
 use agent::open::{self, Opened};
 use agent::progress::{self, Progress};
+use agent::remote::enrolled::{Enrolled, Holds};
 use agent::remote::{Client, Place};
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -71,6 +72,33 @@ fn open_with(opened: &Opened, credential: &Credential) -> anyhow::Result<Reposit
         }
     }
     Ok(opened.repository(credential.access())?)
+}
+
+/// Opens with a key, or asks for a passphrase on a terminal. `used` hears what opened a key slot.
+fn open_or_ask(
+    place: &Opened,
+    credential: impl FnOnce() -> anyhow::Result<Option<Credential>>,
+    used: &mut dyn FnMut(&Unlock<'_>),
+) -> anyhow::Result<Repository> {
+    // Before anybody is asked for a passphrase.
+    read_config(&*place.store)?;
+    match credential()? {
+        Some(credential) => {
+            let repo = open_with(place, &credential)?;
+            credential.unlock().iter().for_each(used);
+            Ok(repo)
+        }
+        None => {
+            secrets::asking(&mut |passphrase| match place.repository(Access::Unlock(Unlock::Passphrase(passphrase))) {
+                Err(Error::WrongPassphrase) => Ok(None),
+                other => {
+                    let repo = other?;
+                    used(&Unlock::Passphrase(passphrase));
+                    Ok(Some(repo))
+                }
+            })
+        }
+    }
 }
 
 /// What a verb gets.
@@ -183,15 +211,26 @@ impl Context {
 
     /// Whether options or environment name a key; nobody would have to be asked.
     pub fn key_is_given(&self) -> bool {
-        secrets::is_given(&self.globals.keys) || self.enrolment_counts()
+        secrets::is_given(&self.globals.keys) || self.enrolled_key().is_ok_and(|key| key.is_some())
+    }
+
+    /// The key that this machine's enrolment has, where it counts. A keeper may have none: it asks.
+    fn enrolled_key(&self) -> anyhow::Result<Option<Credential>> {
+        let Some(enrolment) = self.enrolment()?.filter(|_| self.enrolment_counts()) else { return Ok(None) };
+        match &enrolment.enrolled.holds {
+            Holds::WriterKey(text) => secrets::writer_text(text).map(Some),
+            Holds::Repository(_) => {
+                let file = Enrolled::repository_key_file(&reach::agent_directory());
+                let key = file.exists().then(|| secrets::key_file(&file, self.console)).transpose()?;
+                Ok(key.map(Credential::KeyFile))
+            }
+        }
     }
 
     /// The key that options, environment or this machine's enrolment name; `None` when a person has to be asked.
     fn credential(&self) -> anyhow::Result<Option<Credential>> {
         match secrets::given(&self.globals.keys, self.console)? {
-            None if self.enrolment_counts() => {
-                self.enrolment()?.map(|enrolment| secrets::writer_text(&enrolment.enrolled.writer_key)).transpose()
-            }
+            None => self.enrolled_key(),
             given => Ok(given),
         }
     }
@@ -203,31 +242,17 @@ impl Context {
 
     /// The same; `used` hears what opened a key slot.
     pub fn open_and_tell(&self, used: &mut dyn FnMut(&Unlock<'_>)) -> anyhow::Result<Repository> {
-        let place = self.opened()?;
-        let opened = || {
-            // Before anybody is asked for a passphrase.
-            read_config(&*place.store)?;
-            match self.credential()? {
-                Some(credential) => {
-                    let repo = open_with(place, &credential)?;
-                    credential.unlock().iter().for_each(used);
-                    Ok(repo)
-                }
-                None => secrets::asking(&mut |passphrase| match place
-                    .repository(Access::Unlock(Unlock::Passphrase(passphrase)))
-                {
-                    Err(Error::WrongPassphrase) => Ok(None),
-                    other => {
-                        let repo = other?;
-                        used(&Unlock::Passphrase(passphrase));
-                        Ok(Some(repo))
-                    }
-                }),
-            }
-        };
+        let mut opened = || open_or_ask(self.opened()?, || self.credential(), used);
         let repo = opened().with_context(|| self.cannot_open())?;
         self.warn_of_unsound(&repo);
         Ok(repo)
+    }
+
+    /// Opens the repository in a directory with the key that options or environment name, or that is asked for.
+    pub fn open_directory(&self, directory: &Path) -> anyhow::Result<Repository> {
+        let credential = || secrets::given(&self.globals.keys, self.console);
+        open_or_ask(&Opened::directory(directory), credential, &mut |_| {})
+            .with_context(|| format!("cannot open the repository in {}", directory.display()))
     }
 
     /// Opens the repository; when its configuration is lost and a recovery kit was given, writes the configuration again. Returns what

@@ -50,7 +50,8 @@ pub fn file_system<'d>(
     Ok(fs)
 }
 
-fn find_file_system<'d>(disk: &'d PointDisk<'_>, number: Option<u32>) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
+/// The same, and what of it is stale or damaged is the caller's to say.
+pub fn find_file_system<'d>(disk: &'d PointDisk<'_>, number: Option<u32>) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
     let facts = facts(disk)?;
     let known: Vec<&Partition> = partitions(&facts, disk.disk()).collect();
     if let Some(number) = number {

@@ -44,7 +44,10 @@ impl Context {
                 other => other?,
             };
             let with_place = |enrolled: Enrolled| {
-                let place = Place::Server(enrolled.address.clone());
+                let place = match enrolled.keeps() {
+                    Some(directory) => Place::Directory(directory.to_owned()),
+                    None => Place::Server(enrolled.address.clone()),
+                };
                 Enrolment { place, enrolled }
             };
             // Set by nobody else: a verb opens its repository once.
@@ -59,6 +62,7 @@ impl Context {
             (None, Ok(Some(_))) => true,
             (Some(Place::Server(address)), Ok(Some(enrolment))) => {
                 enrolment.enrolled.address == *address
+                    && enrolment.enrolled.keeps().is_none()
                     && !self.token_is_given()
                     && !self.login_at(address).is_ok_and(|login| login.is_some())
             }
@@ -114,6 +118,17 @@ impl Context {
         (!self.token_is_given() && self.enrolment_counts()).then(|| Arc::new(of_enrolment) as Renew)
     }
 
+    /// The same for this machine as the keeper of a repository.
+    pub fn keepers_server(&self, enrolled: &Enrolled) -> anyhow::Result<Server> {
+        let of_enrolment = || Enrolled::load(&agent_directory()).ok().flatten().map(|enrolled| enrolled.token);
+        Ok(Server {
+            address: enrolled.address.clone(),
+            token: enrolled.token.clone(),
+            authority: self.ca_file()?.or_else(|| enrolled.authority.clone()),
+            renew: Some(Arc::new(of_enrolment)),
+        })
+    }
+
     /// A connection to the repository's server itself, for what is no object.
     pub fn connection(&self, work: &str) -> anyhow::Result<Connection> {
         match self.place()? {
@@ -127,7 +142,10 @@ impl Context {
     fn known(&self, address: &Address) -> anyhow::Result<Known> {
         let login = self.login_at(address)?;
         let enrolled = match self.enrolment() {
-            Ok(found) => found.map(|enrolment| &enrolment.enrolled).filter(|enrolled| enrolled.address == *address),
+            // A keeper's secret opens no way to objects: it works beside them.
+            Ok(found) => found
+                .map(|enrolment| &enrolment.enrolled)
+                .filter(|enrolled| enrolled.address == *address && enrolled.keeps().is_none()),
             // What is broken there is no reason to fail where a token was given.
             Err(error) if login.is_none() && !self.token_is_given() => return Err(error),
             Err(_) => None,

@@ -16,6 +16,8 @@ use web_api::agent_work::{
 };
 use web_api::error::ErrorCode;
 use web_api::id::JobId;
+use web_api::job::JobKind;
+use web_api::recovery_point::ReportPoints;
 use zeroize::Zeroizing;
 
 /// A server that says nothing for this long is away.
@@ -102,10 +104,16 @@ impl Link {
         self.post(&["heartbeat"], said, read).map_err(asked)
     }
 
-    /// Asks for work and waits for it a while.
-    pub fn ask_work(&self, in_hand: &[JobId], wait_s: u32) -> Result<Option<LeasedJob>, Asked> {
-        let body = AskWork { instance: self.instance, in_hand: in_hand.to_vec(), wait_s };
+    /// Asks for work, of some kinds or of any, and waits for it a while.
+    pub fn ask_work(&self, only: &[JobKind], wait_s: u32) -> Result<Option<LeasedJob>, Asked> {
+        // What it was given and does not know of got lost on the way: one job at a time is in hand, and then it asks for no other.
+        let body = AskWork { instance: self.instance, in_hand: Vec::new(), wait_s, only: only.to_vec() };
         self.post(&["jobs", "lease"], &body, read::<GivenWork>).map(|given| given.job).map_err(asked)
+    }
+
+    /// Reports what a keeper sees in its repository.
+    pub fn points(&self, report: &ReportPoints) -> Result<(), Asked> {
+        self.post(&["points"], report, |_| Ok(())).map_err(asked)
     }
 
     /// Reports how far a job is.

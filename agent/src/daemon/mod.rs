@@ -1,7 +1,8 @@
 //! `icecore agent run`: the agent as a service. It asks the server for jobs, carries them out and reports; the server never comes to it.
 //!
-//! Three threads: this one asks for work and does it, one sends signs of life ([`pulse`]), and while a job runs one reports on it
-//! ([`reporting`]). What a job does is the [`Worker`]'s. One job at a time: a machine that is backed up has something else to do.
+//! A thread for each [`Lane`] asks for work and does it, one sends signs of life ([`pulse`]), and while a job runs one reports on it
+//! ([`reporting`]). What a job does is the [`Worker`]'s. A machine that is backed up has one lane and so one job at a time, because it has
+//! something else to do; a keeper has two, so that a restore does not wait for the end of a check.
 //!
 //! Whatever the server does (restart, vanish, come back), nothing here ends but by a signal or because the server refuses this agent: every
 //! request can be repeated, and pauses grow to a minute. A signal stops the work cleanly and gives the job back.
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use web_api::agent_work::{Ending, LeasedJob};
-use web_api::job::{JobError, JobResult};
+use web_api::job::{JobError, JobKind, JobResult};
 
 /// How long a request for work waits at the server. Short, because a signal waits as long.
 const WAIT_S: u32 = 5;
@@ -46,10 +47,27 @@ pub trait Worker: Sync {
     fn explain(&self, error: &anyhow::Error, attempt: u32) -> (JobError, bool);
 }
 
-/// What the service works with.
-pub struct Daemon<'d> {
+/// A way to the server, as a process of its own to it. What takes long must not keep a person waiting who restores.
+pub struct Lane {
     /// To the server.
     pub link: Link,
+    /// Kinds of jobs; none: all.
+    pub only: Vec<JobKind>,
+}
+
+impl Lane {
+    /// For all kinds.
+    pub fn for_all(link: Link) -> Self {
+        Self { link, only: Vec::new() }
+    }
+}
+
+/// What the service works with.
+pub struct Daemon<'d> {
+    /// The way to the server; the signs of life go by it, too. One job at a time.
+    pub lane: Lane,
+    /// Further ways, for other jobs at the same time.
+    pub others: Vec<Lane>,
     /// Does the jobs.
     pub worker: &'d dyn Worker,
     /// Name of this machine.
@@ -67,10 +85,10 @@ impl Daemon<'_> {
             let began = self.pulse_begin()?;
             service::ready();
             scope.spawn(|| self.pulse(began));
-            let refused = self.serve();
-            // The other thread ends by the same flag, whatever ended this one.
-            self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            refused
+            let lanes: Vec<_> =
+                std::iter::once(&self.lane).chain(&self.others).map(|lane| scope.spawn(|| self.serve(lane))).collect();
+            // None of them panics but by a fault of ours.
+            lanes.into_iter().map(|lane| lane.join().unwrap_or(Ok(()))).fold(Ok(()), Result::and)
         });
         service::stopping();
         refused
@@ -80,13 +98,20 @@ impl Daemon<'_> {
         self.stop.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    fn serve(&self) -> Result<(), Refused> {
+    /// Serves one lane. Whatever ends it ends all: the others and the signs of life end by the same flag.
+    fn serve(&self, lane: &Lane) -> Result<(), Refused> {
+        let refused = self.serve_until(lane);
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        refused
+    }
+
+    fn serve_until(&self, lane: &Lane) -> Result<(), Refused> {
         let mut pauses = Pauses::default();
         while !self.is_stopping() {
-            match self.link.ask_work(&[], WAIT_S) {
+            match lane.link.ask_work(&lane.only, WAIT_S) {
                 Ok(Some(job)) => {
                     pauses.reset();
-                    self.carry_out(&job)?;
+                    self.carry_out(lane, &job)?;
                 }
                 Ok(None) => pauses.reset(),
                 Err(Asked::Refused(refused)) => return Err(refused),
@@ -101,10 +126,10 @@ impl Daemon<'_> {
     }
 
     /// One job from its lease to the report of its end.
-    fn carry_out(&self, job: &LeasedJob) -> Result<(), Refused> {
-        tracing::info!(job = %job.id, plan = job.plan, attempt = job.attempt, "job begins");
+    fn carry_out(&self, lane: &Lane, job: &LeasedJob) -> Result<(), Refused> {
+        tracing::info!(job = %job.id, kind = %job.kind, plan = job.plan, attempt = job.attempt, "job begins");
         let (report, stop, began) = (Report::default(), Stop::new(self.stop.clone()), Instant::now());
-        let reporter = Reporter::new(&self.link, job, &report, &stop);
+        let reporter = Reporter::new(&lane.link, job, &report, &stop);
         let done = std::thread::scope(|scope| {
             let reporting = scope.spawn(|| reporter.run());
             let done = self.worker.work(job, &report, stop.flag());
@@ -120,7 +145,10 @@ impl Daemon<'_> {
             return Ok(());
         };
         match &ending {
-            Ending::Succeeded(result) => tracing::info!(job = %job.id, took_s, point = result.point, "job succeeded"),
+            Ending::Succeeded(result) => {
+                let point = result.backup().map(|backup| backup.point.as_str());
+                tracing::info!(job = %job.id, took_s, point, "job succeeded");
+            }
             Ending::Failed { error, .. } => {
                 tracing::error!(job = %job.id, took_s, why = error.why.join(": "), "job failed: {}", error.what);
             }
@@ -136,7 +164,7 @@ impl Daemon<'_> {
             (Ok(result), _) => Some(Ending::Succeeded(result)),
             (Err(_), Some(Why::Lost)) => None,
             (Err(_), Some(Why::Cancelled)) => Some(Ending::Cancelled),
-            (Err(_), Some(Why::Signal)) => Some(Ending::Returned),
+            (Err(_), Some(Why::Signal | Why::Paused)) => Some(Ending::Returned),
             (Err(error), None) => {
                 let (error, retry) = self.worker.explain(&error, job.attempt);
                 Some(Ending::Failed { error, retry })

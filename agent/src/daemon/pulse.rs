@@ -20,7 +20,7 @@ impl Daemon<'_> {
         let mut pauses = Pauses::default();
         while !self.is_stopping() {
             let devices = devices::list(&self.sys);
-            match self.link.heartbeat(&self.said(true, Some(devices.clone()))) {
+            match self.lane.link.heartbeat(&self.said(true, Some(devices.clone()))) {
                 Ok(answer) => {
                     tracing::info!(devices = devices.len(), "the server knows this agent; waiting for jobs");
                     service::status("waiting for jobs");
@@ -49,7 +49,7 @@ impl Daemon<'_> {
             }
             let now = devices::list(&self.sys);
             let news = (now != devices).then(|| now.clone());
-            match self.link.heartbeat(&self.said(false, news)) {
+            match self.lane.link.heartbeat(&self.said(false, news)) {
                 Ok(answer) => {
                     devices = now;
                     again_in = Duration::from_secs(answer.again_in_s.max(1).into());
@@ -62,7 +62,7 @@ impl Daemon<'_> {
     fn said(&self, begins: bool, devices: Option<Vec<Device>>) -> Heartbeat {
         let boot_id = std::fs::read_to_string(self.sys.join("/proc/sys/kernel/random/boot_id".as_ref()));
         Heartbeat {
-            instance: self.link.instance(),
+            instance: self.lane.link.instance(),
             begins,
             version: env!("CARGO_PKG_VERSION").into(),
             host: self.host.clone(),

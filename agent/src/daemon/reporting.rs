@@ -59,6 +59,8 @@ impl<'r> Reporter<'r> {
                 last.into_iter().for_each(|number| self.report.fetched(number));
                 if answer.cancel {
                     self.stop.set(Why::Cancelled);
+                } else if answer.pause {
+                    self.stop.set(Why::Paused);
                 }
             }
             Ok(Reported::Lost) => self.stop.set(Why::Lost),

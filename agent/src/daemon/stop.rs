@@ -10,6 +10,8 @@ pub enum Why {
     Signal,
     /// A person wanted so.
     Cancelled,
+    /// A person wants it to wait; the job goes back.
+    Paused,
     /// The server gave it to somebody else or ended it.
     Lost,
 }
@@ -39,6 +41,7 @@ impl Stop {
             Why::Lost => self.why.store(3, Ordering::SeqCst),
             Why::Cancelled => drop(self.why.compare_exchange(0, 2, Ordering::SeqCst, Ordering::SeqCst)),
             Why::Signal => drop(self.why.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst)),
+            Why::Paused => drop(self.why.compare_exchange(0, 4, Ordering::SeqCst, Ordering::SeqCst)),
         }
         self.flag.store(true, Ordering::SeqCst);
     }
@@ -56,6 +59,7 @@ impl Stop {
             1 => Some(Why::Signal),
             2 => Some(Why::Cancelled),
             3 => Some(Why::Lost),
+            4 => Some(Why::Paused),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use web_api::job::BackupResult;
 
 /// Answers requests by a script: the first answer whose path fits is used up. What nothing fits gets the last of the usual ones.
 #[derive(Default)]
@@ -97,7 +98,7 @@ impl<F: Fn(&Report, &AtomicBool) -> Result<()> + Sync> Worker for Scripted<F> {
     fn work(&self, _: &LeasedJob, report: &Report, cancel: &Arc<AtomicBool>) -> Result<JobResult> {
         (self.0)(report, cancel)?;
         let zero = web_api::unit::ByteCount(0);
-        Ok(JobResult {
+        Ok(JobResult::Backup(BackupResult {
             point: "ab".into(),
             point_name: "web".into(),
             sequence: 1,
@@ -109,7 +110,7 @@ impl<F: Fn(&Report, &AtomicBool) -> Result<()> + Sync> Worker for Scripted<F> {
             stored_bytes: zero,
             took_ms: 0,
             warnings: Vec::new(),
-        })
+        }))
     }
 
     fn explain(&self, error: &anyhow::Error, attempt: u32) -> (JobError, bool) {
@@ -149,7 +150,8 @@ fn serve_as(
     let empty = tempfile::tempdir().unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let daemon = Daemon {
-        link: Link::new(&server).unwrap(),
+        lane: Lane::for_all(Link::new(&server).unwrap()),
+        others: Vec::new(),
         worker: &Scripted(work),
         host: "web".into(),
         sys: SysRoot::at(empty.path()),
@@ -213,6 +215,13 @@ fn a_job_ends_when_the_server_says_that_a_person_wants_so() {
     let played = Played::new([job(), ("/progress", 200, json!({"cancel": true}))]);
     serve(&played, until_cancelled, ended).unwrap();
     assert_eq!(played.seen("/finish")[0]["ending"], "cancelled");
+}
+
+#[test]
+fn a_job_that_a_person_pauses_goes_back() {
+    let played = Played::new([job(), ("/progress", 200, json!({"cancel": false, "pause": true}))]);
+    serve(&played, until_cancelled, ended).unwrap();
+    assert_eq!(played.seen("/finish")[0]["ending"], "returned");
 }
 
 #[test]

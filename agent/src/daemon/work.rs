@@ -1,10 +1,9 @@
-//! Backup jobs of a server's plans, through the same pipeline as `icecore backup`, into the repository behind the server.
+//! Backup jobs of a server's plans, through the same pipeline as `icecore backup`, into the repository behind the server or beside this agent.
 
-use super::link::Server;
 use super::{Worker, devices};
 use crate::backup::{self, BackupOutcome, BackupRequest, Guarded, Surroundings};
 use crate::hooks::{HookDirectory, HookPolicy, HookSettings};
-use crate::open::{self, Opened};
+use crate::open;
 use crate::output;
 use crate::priority::Priority;
 use crate::progress::{Progress as _, Report};
@@ -13,32 +12,41 @@ use crate::source::provider::lvm::LvmProvider;
 use crate::source::provider::module::ModuleProvider;
 use crate::source::provider::{Provider, ProviderKind};
 use crate::source::sys::SysRoot;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use jiff::Timestamp;
 use repo_format::Error;
 use repo_format::codec::DEFAULT_LEVEL;
 use repo_format::index::Index;
-use repo_format::keys::WriterKeys;
-use repo_format::repository::{Access, Repository};
-use std::path::PathBuf;
+use repo_format::repository::Repository;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use web_api::agent_work::LeasedJob;
-use web_api::job::{JobError, JobResult};
+use web_api::job::{BackupResult, JobError, JobResult};
 use web_api::plan::{BackupWork, ProviderName, Sources};
 use web_api::unit::ByteCount;
 
+/// Opens the repository that a job works in; a job that is to end ends its waiting.
+pub type OpenRepository<'w> = dyn Fn(&Arc<AtomicBool>) -> Result<Repository> + Sync + 'w;
+
+/// When everything is read although a list says what changed.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct FullRead {
+    /// This time.
+    pub now: bool,
+    /// After so many days without.
+    pub every_days: Option<u32>,
+}
+
 /// Carries out backup jobs on this machine.
 pub struct Backups<'b> {
-    /// The server, and the repository behind it.
-    pub server: Server,
-    /// In whose name it is stored.
-    pub keys: WriterKeys,
-    /// How long a server that cannot be reached is asked again within a job.
-    pub patience: Duration,
+    /// Opens the repository, with a key that may store.
+    pub open: &'b OpenRepository<'b>,
     /// Where the index lies; in memory without it.
     pub index_dir: Option<PathBuf>,
+    /// Places that must not lie on what is backed up, beside the index.
+    pub guarded: Vec<Guarded>,
     /// Name of this machine.
     pub host: String,
     /// Where disks are looked for.
@@ -58,22 +66,9 @@ impl Worker for Backups<'_> {
         let Some(work) = &job.backup else {
             bail!("this agent makes backups and does not know jobs of the kind {}; upgrade it", job.kind);
         };
-        let request = self.request(job, work)?;
-        report.begin_counted("open", crate::progress::Unit::Objects, None);
-        let opened = Opened::server(self.server.client(
-            self.patience,
-            cancel.clone(),
-            Arc::new(|line| tracing::warn!("{line}")),
-        )?);
-        let access = Access::Writer(Box::new(self.keys.clone()));
-        let place = &self.server.address;
-        let repo = opened.repository(access).with_context(|| format!("cannot open the repository at {place}"))?;
-        let unsound = repo.unsound().iter().filter(|object| !object.is_replaced);
-        unsound.for_each(|object| report.message(&format!("the repository is damaged: {}", object.what)));
-        let index = self.index(&repo, report)?;
-        report.end();
-        let outcome = self.back_up(&repo, &index, &request, (work, report, cancel))?;
-        Ok(result(&outcome))
+        let name = work.point_name.clone().unwrap_or_else(|| job.plan.clone());
+        let full_read = FullRead { now: job.full_read, every_days: job.full_read_every_days };
+        self.back_up((work, name, full_read), report, cancel).map(JobResult::Backup)
     }
 
     fn explain(&self, error: &anyhow::Error, attempt: u32) -> (JobError, bool) {
@@ -82,7 +77,25 @@ impl Worker for Backups<'_> {
 }
 
 impl Backups<'_> {
-    fn request(&self, job: &LeasedJob, work: &BackupWork) -> Result<BackupRequest> {
+    /// Makes a recovery point.
+    pub fn back_up(
+        &self,
+        (work, name, full_read): (&BackupWork, String, FullRead),
+        report: &Report,
+        cancel: &Arc<AtomicBool>,
+    ) -> Result<BackupResult> {
+        let request = self.request(work, name, full_read)?;
+        report.begin_counted("open", crate::progress::Unit::Objects, None);
+        let repo = (self.open)(cancel)?;
+        let unsound = repo.unsound().iter().filter(|object| !object.is_replaced);
+        unsound.for_each(|object| report.message(&format!("the repository is damaged: {}", object.what)));
+        let index = index(self.index_dir.as_deref(), &repo, report, cancel)?;
+        report.end();
+        let outcome = self.run(&repo, &index, &request, (work, report, cancel))?;
+        Ok(result(&outcome))
+    }
+
+    fn request(&self, work: &BackupWork, name: String, full_read: FullRead) -> Result<BackupRequest> {
         let sources = match &work.sources {
             Sources::Paths(paths) => paths.iter().map(PathBuf::from).collect(),
             Sources::AllDisks => devices::all_disks(&self.sys),
@@ -93,35 +106,26 @@ impl Backups<'_> {
         let guarded = self.index_dir.iter().filter(|dir| dir.exists());
         Ok(BackupRequest {
             sources,
-            name: Some(work.point_name.clone().unwrap_or_else(|| job.plan.clone())),
+            name: Some(name),
             host: self.host.clone(),
             changed: None,
-            full_read: false,
-            full_read_every_days: job.full_read_every_days,
+            full_read: full_read.now,
+            full_read_every_days: full_read.every_days,
             level: work.level.unwrap_or(DEFAULT_LEVEL),
             limit_bytes_per_s: work.limit_bytes_per_s,
             used_blocks_only: work.used_blocks_only,
             exclude_partitions: work.exclude_partitions.clone(),
             provider: work.provider.map(provider).or(self.provider),
-            guarded: guarded.map(|path| Guarded { what: "the index", path: path.clone() }).collect(),
+            guarded: guarded
+                .map(|path| Guarded { what: "the index", path: path.clone() })
+                .chain(self.guarded.iter().cloned())
+                .collect(),
             hooks: hooks(work),
             priority: Priority::Low,
         })
     }
 
-    /// It learns from the server what it is asked for. A damaged one costs questions, not the job.
-    fn index(&self, repo: &Repository, report: &Report) -> Result<Index> {
-        let opened = open::index(self.index_dir.as_deref(), repo).or_else(|error| match error {
-            Error::Index { .. } => {
-                report.message(&format!("{error}; going on with an index in memory"));
-                Index::in_memory()
-            }
-            other => Err(other),
-        });
-        Ok(opened?)
-    }
-
-    fn back_up(
+    fn run(
         &self,
         repo: &Repository,
         index: &Index,
@@ -134,6 +138,25 @@ impl Backups<'_> {
         let around = Surroundings { clock: &Timestamp::now, progress: report, cancel, providers: &providers };
         backup::run(repo, index, request, &around)
     }
+}
+
+/// The index of a repository. Behind a server it learns what it is asked for; beside the repository it is brought up to date. A damaged one
+/// costs time, not the job.
+pub fn index(dir: Option<&Path>, repo: &Repository, report: &Report, cancel: &AtomicBool) -> Result<Index> {
+    let opened = open::index(dir, repo).or_else(|error| match error {
+        Error::Index { .. } => {
+            report.message(&format!("{error}; going on with an index in memory"));
+            Index::in_memory()
+        }
+        other => Err(other),
+    });
+    let index = opened?;
+    if repo.elsewhere().is_none() {
+        for (object, error) in open::bring_up_to_date(repo, &index, report, cancel)?.damaged {
+            report.message(&format!("{object} cannot be used: {error}"));
+        }
+    }
+    Ok(index)
 }
 
 fn provider(name: ProviderName) -> ProviderKind {
@@ -154,9 +177,9 @@ fn hooks(work: &BackupWork) -> HookSettings {
     }
 }
 
-fn result(outcome: &BackupOutcome) -> JobResult {
+fn result(outcome: &BackupOutcome) -> BackupResult {
     let stats = &outcome.stats;
-    JobResult {
+    BackupResult {
         point: outcome.id.to_string(),
         point_name: outcome.name.clone(),
         sequence: outcome.sequence,

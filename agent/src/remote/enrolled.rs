@@ -5,7 +5,8 @@
 //! | `agent.toml` | `server`, `repository` and `name` of the machine there |
 //! | `token` | the machine's secret at the server |
 //! | `ca.pem` | the authority that the server proves to be of; missing where the system knows one |
-//! | `writer.key` | the writer key, by which the machine seals and signs what it stores |
+//! | `writer.key` | the writer key, by which the machine seals and signs what it stores; of a keeper missing |
+//! | `repository.key` | of a keeper: a key file of the repository that it keeps; missing where it asks for the passphrase at every start |
 //!
 //! `agent.toml` is written last and removed first: while it is there, the rest is.
 
@@ -26,6 +27,7 @@ const DESCRIPTION: &str = "agent.toml";
 const TOKEN: &str = "token";
 const AUTHORITY: &str = "ca.pem";
 const WRITER_KEY: &str = "writer.key";
+const REPOSITORY_KEY: &str = "repository.key";
 
 /// What `agent.toml` holds.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,6 +37,18 @@ struct Description {
     server: Url,
     repository: String,
     name: String,
+    /// Directory of the repository, of a keeper.
+    #[serde(default)]
+    keeps: Option<PathBuf>,
+}
+
+/// By what a machine works in its repository.
+#[derive(Clone)]
+pub enum Holds {
+    /// It stores over the server, by a writer key as a file of its own has it.
+    WriterKey(Zeroizing<String>),
+    /// It keeps the repository in this directory, by a key file of it or by what it asks for when it starts.
+    Repository(PathBuf),
 }
 
 /// An enrolment, with its secrets in memory.
@@ -47,8 +61,8 @@ pub struct Enrolled {
     pub token: Zeroizing<String>,
     /// Certificate (PEM) of the authority that the server proves to be of; without it those of the system.
     pub authority: Option<String>,
-    /// The writer key, as a file of its own has it.
-    pub writer_key: Zeroizing<String>,
+    /// By what it works.
+    pub holds: Holds,
 }
 
 impl Enrolled {
@@ -62,7 +76,11 @@ impl Enrolled {
         let needed = |name: &str| part(name)?.with_context(|| format!("{name} is missing")).with_context(cannot);
         let token = Zeroizing::new(needed(TOKEN)?.trim().to_owned());
         let authority = part(AUTHORITY)?.map(|text| text.as_str().to_owned());
-        Ok(Some(Self { address, name: description.name, token, authority, writer_key: needed(WRITER_KEY)? }))
+        let holds = match description.keeps {
+            Some(directory) => Holds::Repository(directory),
+            None => Holds::WriterKey(needed(WRITER_KEY)?),
+        };
+        Ok(Some(Self { address, name: description.name, token, authority, holds }))
     }
 
     /// Whether a directory has an enrolment, whole or not.
@@ -82,11 +100,21 @@ impl Enrolled {
             Some(pem) => private_file::write(&directory.join(AUTHORITY), pem.as_bytes())?,
             None => drop(private_file::remove(&directory.join(AUTHORITY))?),
         }
-        private_file::write(&directory.join(WRITER_KEY), self.writer_key.as_bytes())?;
+        let keeps = match &self.holds {
+            Holds::WriterKey(key) => {
+                private_file::write(&directory.join(WRITER_KEY), key.as_bytes())?;
+                None
+            }
+            Holds::Repository(kept) => {
+                private_file::remove(&directory.join(WRITER_KEY))?;
+                Some(kept.clone())
+            }
+        };
         let description = Description {
             server: self.address.server().clone(),
             repository: self.address.repository().to_owned(),
             name: self.name.clone(),
+            keeps,
         };
         private_file::write(&directory.join(DESCRIPTION), description.text().as_bytes())
     }
@@ -99,10 +127,23 @@ impl Enrolled {
     /// Removes an enrolment; whether there was one. The server still knows the machine.
     pub fn remove(directory: &Path) -> Result<bool> {
         let was_there = private_file::remove(&directory.join(DESCRIPTION))?;
-        for name in [TOKEN, AUTHORITY, WRITER_KEY] {
+        for name in [TOKEN, AUTHORITY, WRITER_KEY, REPOSITORY_KEY] {
             private_file::remove(&directory.join(name))?;
         }
         Ok(was_there)
+    }
+
+    /// The directory of the repository that it keeps, if it does.
+    pub fn keeps(&self) -> Option<&Path> {
+        match &self.holds {
+            Holds::Repository(directory) => Some(directory),
+            Holds::WriterKey(_) => None,
+        }
+    }
+
+    /// The file with the keeper's key of the repository.
+    pub fn repository_key_file(directory: &Path) -> PathBuf {
+        directory.join(REPOSITORY_KEY)
     }
 
     /// The file with the writer key.
@@ -111,7 +152,7 @@ impl Enrolled {
     }
 }
 
-/// `key = "value"` lines: as much of TOML as three strings need, so that no library is needed to read them.
+/// `key = "value"` lines: as much of TOML as a few strings need, so that no library is needed to read them.
 impl Description {
     fn parse(text: &str) -> Result<Self> {
         let mut values = serde_json::Map::new();
@@ -128,11 +169,13 @@ impl Description {
     fn text(&self) -> String {
         let line = |key: &str, value: &str| format!("{key} = {}\n", serde_json::Value::from(value));
         let head = "# Written by `icecore agent enroll`. The secrets are in the files beside this one.\n";
+        let keeps = self.keeps.as_ref().map(|directory| line("keeps", &directory.to_string_lossy()));
         [
             head.to_owned(),
             line("server", self.server.as_str()),
             line("repository", &self.repository),
             line("name", &self.name),
+            keeps.unwrap_or_default(),
         ]
         .concat()
     }
@@ -148,7 +191,7 @@ mod tests {
             name: "web".into(),
             token: Zeroizing::new("ica_1".into()),
             authority: Some("pem".into()),
-            writer_key: Zeroizing::new("{}".into()),
+            holds: Holds::WriterKey(Zeroizing::new("{}".into())),
         }
     }
 
@@ -161,9 +204,21 @@ mod tests {
         let loaded = Enrolled::load(&directory).unwrap().unwrap();
         assert_eq!(loaded.address, enrolled().address);
         assert_eq!((loaded.name.as_str(), loaded.token.as_str()), ("web", "ica_1"));
-        assert_eq!((loaded.authority.as_deref(), loaded.writer_key.as_str()), (Some("pem"), "{}"));
+        assert_eq!(loaded.authority.as_deref(), Some("pem"));
+        assert!(matches!(&loaded.holds, Holds::WriterKey(key) if key.as_str() == "{}"));
         Enrolled::save_token(&directory, "ica_2").unwrap();
         assert_eq!(Enrolled::load(&directory).unwrap().unwrap().token.as_str(), "ica_2");
+    }
+
+    #[test]
+    fn a_keeper_has_a_directory_and_no_writer_key() {
+        let dir = tempfile::tempdir().unwrap();
+        enrolled().save(dir.path(), false).unwrap();
+        let keeper = Enrolled { holds: Holds::Repository("/srv/ice \"core\"".into()), ..enrolled() };
+        keeper.save(dir.path(), true).unwrap();
+        let loaded = Enrolled::load(dir.path()).unwrap().unwrap();
+        assert_eq!(loaded.keeps(), Some(Path::new("/srv/ice \"core\"")));
+        assert!(!dir.path().join(WRITER_KEY).exists());
     }
 
     #[test]

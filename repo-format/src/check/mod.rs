@@ -9,10 +9,12 @@ mod points;
 mod proof;
 mod report;
 mod trees;
+mod verify;
 
 pub(crate) use packs::is_sound;
 pub use proof::{prove_point, prove_tree};
-pub use report::{AffectedDisk, AffectedPoint, Extent, Finding, MAX_EXTENTS, Report, Severity};
+pub use report::{AffectedDisk, AffectedPoint, Extent, Finding, ForgedPack, MAX_EXTENTS, Report, Severity};
+pub use verify::{PROOF_LASTS, PointVerdict, Verification, VerifyOptions, verify_points};
 
 use crate::error::{Error, Result};
 use crate::id::WriterId;
@@ -70,6 +72,8 @@ pub enum Phase {
     Trees,
     /// Finding out what the damage touches; counts points.
     Damage,
+    /// Reading packs of one point, to verify it; counts packs.
+    Proof,
 }
 
 /// How far a check is.
@@ -114,6 +118,7 @@ pub fn check(repo: &Repository, index: &Index, options: &Options<'_>) -> Result<
         chunks: 0,
         packs_verified: 0,
         damaged_packs: Vec::new(),
+        forged_packs: Vec::new(),
     };
     let mut findings = Findings::default();
     let listing = objects::list(repo, &mut findings)?;

@@ -2,7 +2,7 @@
 //! with one pack in memory.
 
 use super::objects::{Listing, NO_RECORD};
-use super::report::Findings;
+use super::report::{Findings, ForgedPack};
 use super::{Depth, Options, Phase, Report, as_finding, is_about_an_object, unknown_writer};
 use crate::condemned::{self, PackRef};
 use crate::config::CONFIG_KEY;
@@ -29,21 +29,23 @@ pub(super) struct Packs {
     unverified: HashMap<WriterId, u64>,
 }
 
-struct Task {
-    kind: PackKind,
-    id: PackId,
-    whole: bool,
+pub(super) struct Task {
+    pub(super) kind: PackKind,
+    pub(super) id: PackId,
+    pub(super) whole: bool,
 }
 
 /// What came out of one pack.
 #[derive(Default)]
-struct Seen {
-    info: Option<PackInfo>,
+pub(super) struct Seen {
+    pub(super) info: Option<PackInfo>,
     /// Broken rules, each as text.
-    errors: Vec<Error>,
-    bad_entries: Vec<u32>,
-    opened: u64,
-    bytes_read: u64,
+    pub(super) errors: Vec<Error>,
+    pub(super) bad_entries: Vec<u32>,
+    pub(super) opened: u64,
+    pub(super) bytes_read: u64,
+    /// The bytes are those that were stored, and do not hold what the footer says: whoever signed it made it so.
+    pub(super) is_forged: bool,
 }
 
 const NEXT: &str = "restore this object from a replica, then check again. Without one: move it out of the store, run `icecore index rebuild` and a backup with --full-read of what it touches; what is still on the sources is stored again";
@@ -67,7 +69,7 @@ pub(super) fn check_packs(
         options.at(Phase::Packs, done, tasks.len(), report)?;
         packs.take(task, seen, (index, known.remove(&task.id)), (findings, report))
     };
-    each_pack(repo, &tasks, options, &mut take)?;
+    each_pack(repo, &tasks, options.threads, &mut take)?;
     packs.gone = known.into_values().collect();
     if options.depth != Depth::Structure && repo.keys().private().is_none() {
         let what = "without the private key the sealed bytes of chunks were compared with their hashes, not opened";
@@ -91,13 +93,13 @@ fn is_chosen(depth: Depth, id: &PackId) -> bool {
 }
 
 /// Looks at packs in threads and gives what came out to `take` in this one.
-fn each_pack(
+pub(super) fn each_pack(
     repo: &Repository,
     tasks: &[Task],
-    options: &Options<'_>,
+    threads: usize,
     take: &mut dyn FnMut(&Task, Seen, usize) -> Result<()>,
 ) -> Result<()> {
-    let threads = options.threads.clamp(1, 64);
+    let threads = threads.clamp(1, 64);
     let (work_tx, work_rx) = bounded::<&Task>(threads);
     let (seen_tx, seen_rx) = bounded::<(&Task, Result<Seen>)>(threads);
     std::thread::scope(|scope| {
@@ -176,7 +178,10 @@ fn read_whole(repo: &Repository, task: &Task, seen: &mut Seen) -> Result<()> {
         );
         seen.errors.push(Error::damaged(&key, what));
     }
-    open_entries(repo, (task, &key), info, &mut bytes, seen)
+    let is_as_stored = seen.errors.is_empty();
+    let opened = open_entries(repo, (task, &key), info, &mut bytes, seen);
+    seen.is_forged = is_as_stored && !seen.bad_entries.is_empty();
+    opened
 }
 
 /// Opens every entry whose sealed bytes are right and computes its id again.
@@ -269,6 +274,9 @@ impl Packs {
             report.damaged_packs.push(pack);
         } else if is_unreadable {
             self.unreadable.push(pack);
+        }
+        if let Some(info) = seen.info.as_ref().filter(|info| seen.is_forged && info.is_verified) {
+            report.forged_packs.push(ForgedPack { pack: task.id, signer: info.header.signer });
         }
         if !seen.bad_entries.is_empty() {
             self.bad_entries.insert(task.id, seen.bad_entries.into_iter().collect());

@@ -2,7 +2,7 @@
 
 use super::Depth;
 use crate::condemned::PackRef;
-use crate::id::{ManifestId, NameId};
+use crate::id::{ManifestId, NameId, PackId, WriterId};
 use crate::manifest::PointKey;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -160,6 +160,18 @@ pub struct Report {
     pub packs_verified: u64,
     /// Packs with errors.
     pub damaged_packs: Vec<PackRef>,
+    /// Of those the ones whose bytes are as they were stored: whoever signed them stored what they are not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forged_packs: Vec<ForgedPack>,
+}
+
+/// A pack whose signer stored something else than the footer says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct ForgedPack {
+    /// The pack.
+    pub pack: PackId,
+    /// Who signed it.
+    pub signer: WriterId,
 }
 
 impl Report {

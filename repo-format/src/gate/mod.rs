@@ -129,6 +129,11 @@ impl Gate {
         self.repository
     }
 
+    /// The writer in whose name holders of the master secret store.
+    pub fn builtin_writer(&self) -> WriterId {
+        self.builtin_writer
+    }
+
     /// Refuses a writer that is unknown, revoked, or of whom nobody can tell.
     pub fn may_begin(&self, writer: WriterId) -> Result<(), Denied> {
         let unknown = || Denied::Forbidden(format!("begin a session as {writer}: this repository does not know it"));

@@ -7,6 +7,7 @@ mod mark;
 mod pins;
 mod repack;
 
+use crate::check::PROOF_LASTS;
 use crate::condemned::{self, Condemned, PackRef};
 use crate::error::{Error, Result};
 use crate::forget;
@@ -14,6 +15,7 @@ use crate::id::{LeaseId, ManifestId, PackId, WriterId};
 use crate::index::{Index, IndexedPack};
 use crate::lease::{self, Lease, LeaseBody, Purpose};
 use crate::manifest::PointKey;
+use crate::proofs;
 use crate::reader::Reader;
 use crate::reconcile::{self, Reconciled, reconcile};
 use crate::repository::Repository;
@@ -386,6 +388,8 @@ impl Run<'_> {
             self.go_on()?;
             crate::check::is_sound(self.repo, pack)
         })?;
+        let packs: HashSet<PackId> = self.index.packs()?.into_iter().map(|pack| pack.id).collect();
+        proofs::tidy(self.repo, PROOF_LASTS, &packs, self.now)?;
         for (key, created_at, _) in condemned::rescues(self.repo)? {
             if self.now.duration_since(created_at) > self.options.grace + self.options.grace {
                 self.repo.store().delete(&key)?;

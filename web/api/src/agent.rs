@@ -22,6 +22,13 @@ pub struct Agent {
     pub created_at: Time,
     /// Its last request, to the minute.
     pub last_seen_at: Option<Time>,
+    /// Whether it keeps the repository: it works beside it, with the repository's own key, and verifies, checks and prunes.
+    #[serde(default)]
+    pub keeper: bool,
+    /// When it was suspended because what it stored was not what it said; from then on nothing that it sends is taken until an admin
+    /// reinstates it.
+    #[serde(default)]
+    pub suspended_at: Option<Time>,
     /// When it was revoked; from then on nothing that it sends is taken.
     pub revoked_at: Option<Time>,
     /// How fast it may send, all of its connections together.
@@ -59,6 +66,9 @@ pub struct CreateAgent {
     /// The writer whose key file the machine has (`icecore key writer-export` says its id).
     #[cfg_attr(feature = "openapi", schema(min_length = 32, max_length = 32))]
     pub writer: String,
+    /// Whether it shall keep the repository; then the writer is the repository's built-in one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeper: bool,
 }
 
 /// A new agent with its secret.

@@ -5,6 +5,7 @@
 use crate::device::Device;
 use crate::id::{JobId, LeaseId};
 use crate::job::{JobError, JobKind, JobProgress, JobResult};
+use crate::keeping::KeeperWork;
 use crate::plan::BackupWork;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -65,6 +66,9 @@ pub struct AskWork {
     /// How long the answer may wait for something to come; at most 20 seconds.
     #[cfg_attr(feature = "openapi", schema(maximum = 20))]
     pub wait_s: u32,
+    /// Only jobs of these kinds; any without it. Servers of the version before give any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<JobKind>,
 }
 
 /// Answer to a request for work.
@@ -95,6 +99,12 @@ pub struct LeasedJob {
     /// After how many days without a full read everything is read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_read_every_days: Option<u32>,
+    /// Read and hash everything, because what was stored before is damaged.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full_read: bool,
+    /// What is to be done in the repository, for its keeper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeper: Option<KeeperWork>,
     /// After how long without a report the job is taken away.
     pub lease_s: u32,
 }
@@ -128,6 +138,9 @@ pub struct ReportProgress {
 pub struct ReportAnswer {
     /// Whether a person wants the job to end.
     pub cancel: bool,
+    /// Whether a person wants it to wait: the agent gives it back. Agents of the version before do not know this and go on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pause: bool,
 }
 
 /// How a job came to its end at the agent.

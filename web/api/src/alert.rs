@@ -11,6 +11,10 @@ names! {
     AlertKind {
         /// The last job of a plan failed; its next success ends the alert.
         JobFailed = "job_failed",
+        /// A repository is damaged, or what its keeper does in it fails; a later success ends the alert.
+        Repository = "repository",
+        /// An agent stored what it must not and was suspended, until an admin reinstates or revokes it.
+        AgentSuspended = "agent_suspended",
         /// The server itself needs help, such as when its database cannot be copied.
         Server = "server",
     }

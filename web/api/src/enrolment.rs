@@ -35,6 +35,9 @@ pub struct Enrolment {
     pub format_id: String,
     /// What the machine shall be called; the machine says it where nobody else did.
     pub name: Option<String>,
+    /// Whether the machine shall keep the repository.
+    #[serde(default)]
+    pub keeper: bool,
     /// How far it is.
     pub state: EnrolmentState,
     /// First characters of its token, to recognise it.
@@ -63,6 +66,9 @@ pub struct CreateEnrolment {
     pub name: Option<String>,
     /// How long the token works, at most a week; a day without it.
     pub expires_in_s: Option<u64>,
+    /// Whether the machine shall keep the repository: it has to be the one that the repository lies on, and to have its key.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeper: bool,
 }
 
 /// A new enrolment with its token.
@@ -95,6 +101,9 @@ pub struct RedeemEnrolment {
     pub writer: Option<String>,
     /// X25519 public key as 64 hexadecimal digits, to which a writer key shall be sealed.
     pub public_key: Option<String>,
+    /// Whether the machine comes to keep the repository; the token has to be one for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeper: bool,
 }
 
 /// What a machine gets for its token.

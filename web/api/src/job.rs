@@ -1,6 +1,7 @@
 //! Jobs: one run of something long. Every long action answers with one.
 
 use crate::id::{AgentId, JobId, PlanId};
+use crate::keeping::{CheckResult, ForgetResult, KeeperWork, PruneResult, RestoreResult, VerifyResult};
 use crate::role::names;
 use crate::unit::{ByteCount, Time};
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,12 @@ names! {
         Verify = "verify",
         /// Looks through the repository's structure.
         Check = "check",
-        /// Frees the space of what no recovery point needs.
+        /// Gives up what plans do not keep, and frees the space of what no recovery point needs.
         Prune = "prune",
+        /// Gives recovery points up by hand, or takes them back.
+        Forget = "forget",
+        /// Stores a copy of the server's database in a repository.
+        Copy = "copy",
     }
 }
 
@@ -38,6 +43,13 @@ names! {
     }
 }
 
+impl JobKind {
+    /// Whether it is for the keeper of a repository, and for nobody else.
+    pub fn is_keepers(self) -> bool {
+        self != Self::Backup
+    }
+}
+
 impl JobState {
     /// Whether nothing happens to it any more by itself.
     pub fn is_over(self) -> bool {
@@ -54,6 +66,8 @@ names! {
         After = "after",
         /// A person asked for it.
         Person = "person",
+        /// What came in: a recovery point that is to be verified.
+        Received = "received",
     }
 }
 
@@ -87,6 +101,11 @@ pub struct Job {
     pub plan_id: Option<PlanId>,
     /// The plan's name when the job was made.
     pub plan: String,
+    /// The repository that it works in, by name; that of the agent.
+    pub repository: String,
+    /// What it does, where it is a keeper's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<KeeperWork>,
     /// The agent that carries it out.
     pub agent_id: AgentId,
     /// That agent's name.
@@ -107,6 +126,9 @@ pub struct Job {
     pub not_before_at: Option<Time>,
     /// Whether somebody asked for its end and the agent has still to hear of it.
     pub cancelling: bool,
+    /// Whether it waits until a person wants it to go on; while it is running the agent has still to hear of it.
+    #[serde(default)]
+    pub paused: bool,
     /// How the agent described it last.
     pub progress: Option<JobProgress>,
     /// What came of it.
@@ -184,10 +206,91 @@ pub struct TimeShares {
     pub store: u16,
 }
 
-/// What came of a job.
+/// What came of a job, by its kind. That of a backup stands for itself, as it always did; others stand under the name of their kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobResult {
+    /// Of a verification.
+    Verify(VerifyResult),
+    /// Of a check.
+    Check(CheckResult),
+    /// Of a prune.
+    Prune(PruneResult),
+    /// Of giving up or taking back.
+    Forget(ForgetResult),
+    /// Of a restore.
+    Restore(RestoreResult),
+    /// Of a backup or a copy of the server's database.
+    #[serde(untagged)]
+    Backup(BackupResult),
+}
+
+impl JobResult {
+    /// What a backup made.
+    pub fn backup(&self) -> Option<&BackupResult> {
+        match self {
+            Self::Backup(result) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Whether a job of this kind can end with it.
+    pub fn fits(&self, kind: JobKind) -> bool {
+        match self {
+            Self::Verify(_) => kind == JobKind::Verify,
+            Self::Check(_) => kind == JobKind::Check,
+            Self::Prune(_) => kind == JobKind::Prune,
+            Self::Forget(_) => kind == JobKind::Forget,
+            Self::Restore(_) => kind == JobKind::Restore,
+            Self::Backup(_) => matches!(kind, JobKind::Backup | JobKind::Copy),
+        }
+    }
+}
+
+/// The document's generator does not know variants without a name of their own.
+#[cfg(feature = "openapi")]
+mod schema {
+    use super::{BackupResult, CheckResult, ForgetResult, JobResult, PruneResult, RestoreResult, VerifyResult};
+    use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema};
+    use utoipa::{PartialSchema, ToSchema};
+
+    fn named<T: ToSchema>(name: &str) -> ObjectBuilder {
+        ObjectBuilder::new().property(name, Ref::from_schema_name(T::name())).required(name)
+    }
+
+    impl PartialSchema for JobResult {
+        fn schema() -> RefOr<Schema> {
+            let one_of = OneOfBuilder::new()
+                .item(Ref::from_schema_name(BackupResult::name()))
+                .item(named::<VerifyResult>("verify"))
+                .item(named::<CheckResult>("check"))
+                .item(named::<PruneResult>("prune"))
+                .item(named::<ForgetResult>("forget"))
+                .item(named::<RestoreResult>("restore"));
+            one_of.description(Some("What came of a job, by its kind.")).into()
+        }
+    }
+
+    impl ToSchema for JobResult {
+        fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+            fn add<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                schemas.push((T::name().into_owned(), T::schema()));
+                T::schemas(schemas);
+            }
+            add::<BackupResult>(schemas);
+            add::<VerifyResult>(schemas);
+            add::<CheckResult>(schemas);
+            add::<PruneResult>(schemas);
+            add::<ForgetResult>(schemas);
+            add::<RestoreResult>(schemas);
+        }
+    }
+}
+
+/// What came of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct JobResult {
+pub struct BackupResult {
     /// Id of the recovery point that was made.
     pub point: String,
     /// Name of the series that it belongs to.
@@ -259,6 +362,10 @@ pub struct ListJobs {
     pub agent_id: Option<AgentId>,
     /// Only jobs in this state.
     pub state: Option<JobState>,
+    /// Only jobs of this kind.
+    pub kind: Option<JobKind>,
+    /// Only jobs in this repository, by name.
+    pub repository: Option<String>,
 }
 
 #[cfg(test)]
@@ -272,6 +379,21 @@ mod tests {
             assert_eq!(JobState::named(state.name()), Some(*state));
         }
         assert_eq!(JobKind::named("backups"), None);
+    }
+
+    /// Agents of the version before know results of backups alone, and say them without a name.
+    #[test]
+    fn results_of_backups_travel_as_they_always_did_and_others_by_their_name() {
+        let text = r#"{"point": "ab", "point_name": "web", "sequence": 1, "full_read_reason": null, "provider": "direct", "source_bytes": 1,
+            "changed_bytes": 1, "read_bytes": 1, "stored_bytes": 1, "took_ms": 1, "warnings": []}"#;
+        let backup: JobResult = serde_json::from_str(text).unwrap();
+        assert!(backup.fits(JobKind::Backup) && !backup.fits(JobKind::Verify));
+        assert_eq!(serde_json::to_value(&backup).unwrap(), serde_json::from_str::<serde_json::Value>(text).unwrap());
+        let forgot = JobResult::Forget(ForgetResult { points: vec!["ab".into()], delete_after: None });
+        let value = serde_json::to_value(&forgot).unwrap();
+        assert_eq!(value["forget"]["points"][0], "ab");
+        assert_eq!(serde_json::from_value::<JobResult>(value).unwrap(), forgot);
+        assert!(serde_json::from_str::<JobResult>("{}").is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Repositories that this server keeps.
 
 use crate::id::RepositoryId;
+use crate::keeping::Care;
 use crate::unit::Time;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,24 @@ pub struct Repository {
     pub format_id: String,
     /// When it was added.
     pub created_at: Time,
+    /// How it is looked after.
+    #[serde(default)]
+    pub care: Care,
+    /// The agent that keeps it, by name; without one nothing in it is verified, checked or pruned.
+    #[serde(default)]
+    pub keeper: Option<String>,
+    /// Grows with every edit; the ETag.
+    #[serde(default)]
+    pub revision: u64,
+}
+
+/// Changes to a repository; what is missing stays.
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRepository {
+    /// How it is looked after; what is missing in it gets its default.
+    pub care: Option<Care>,
 }
 
 /// A repository that is there already, to be kept by this server from now on.

@@ -62,6 +62,8 @@ pub fn text(message: &AlertMessage) -> String {
 fn title(kind: AlertKind) -> &'static str {
     match kind {
         AlertKind::JobFailed => "A job failed",
+        AlertKind::Repository => "A repository needs help",
+        AlertKind::AgentSuspended => "An agent was suspended",
         AlertKind::Server => "The server needs help",
     }
 }

@@ -47,6 +47,8 @@ pub enum Command {
     },
     /// Print the fingerprint of the server's own certificate authority, to be compared where somebody connects for the first time
     Fingerprint,
+    /// Print the line that makes this machine's agent the keeper of a repository: it verifies, checks, prunes and restores
+    EnrollKeeper(super::keeper::Args),
     /// Copies of the database, and putting one back
     #[command(flatten)]
     Copies(super::copies::Command),
@@ -77,9 +79,12 @@ pub fn run(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
     if let Command::Copies(command) = command {
         return super::copies::run(command, config).map(|()| ExitCode::SUCCESS);
     }
+    if let Command::EnrollKeeper(args) = command {
+        return super::keeper::run(args, config).map(|()| ExitCode::SUCCESS);
+    }
     let mut connection = open::writable(&config.database_file())?;
     match command {
-        Command::Fingerprint => {}
+        Command::Fingerprint | Command::EnrollKeeper(_) => {}
         Command::CreateUser { name, role } => print_link(&change(&mut connection, |write, now| {
             let user = crate::handlers::users::add(write, name, *role, now).map_err(told)?;
             record(write, now, "user.create", &user.id.to_string(), &format!("{name} as {role}"))?;
@@ -137,7 +142,7 @@ fn verify(connection: &Connection, noted: Option<AuditHead>) -> anyhow::Result<E
 }
 
 /// One transaction; the link of a change that did not come about is never printed.
-fn change<T>(
+pub(super) fn change<T>(
     connection: &mut Connection,
     work: impl FnOnce(&mut Write<'_>, Time) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
@@ -151,18 +156,18 @@ fn existing(write: &Write<'_>, name: &str) -> anyhow::Result<user::Account> {
     user::find_by_name(write, name)?.with_context(|| format!("there is no account named {name}"))
 }
 
-fn record(write: &Write<'_>, at: Time, action: &str, subject: &str, detail: &str) -> db::Result<()> {
+pub(super) fn record(write: &Write<'_>, at: Time, action: &str, subject: &str, detail: &str) -> db::Result<()> {
     let (actor, address) = ("console".into(), "local".into());
     let (action, subject, detail) = (action.into(), subject.into(), detail.into());
     audit::append(write, Record { at, actor, address, action, subject, outcome: Outcome::Done, detail }).map(drop)
 }
 
 /// The configuration's address: a server that listens on port 0 is known to nobody else.
-fn base_url(config: &Config) -> String {
+pub(super) fn base_url(config: &Config) -> String {
     config.base_url(config.listen)
 }
 
-fn told(error: ApiError) -> anyhow::Error {
+pub(super) fn told(error: ApiError) -> anyhow::Error {
     anyhow!("{error}")
 }
 

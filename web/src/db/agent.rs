@@ -9,7 +9,7 @@ use web_api::id::{AgentId, RepositoryId};
 use web_api::unit::{ByteCount, Time};
 
 const COLUMNS: &str = "a.id, a.name, r.name, a.writer, a.prefix, a.created_at_ms, a.last_seen_at_ms, a.revoked_at_ms,
-    a.limit_bytes_per_s, a.quota_bytes, a.revision";
+    a.limit_bytes_per_s, a.quota_bytes, a.revision, a.keeps, a.suspended_at_ms";
 const FROM: &str = "agents a JOIN repositories r ON r.id = a.repository_id";
 
 fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
@@ -25,14 +25,16 @@ fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
         limit_bytes_per_s: row.get::<_, Option<Column<u64>>>(8)?.map(|column| column.0),
         quota_bytes: row.get::<_, Option<Column<u64>>>(9)?.map(|column| ByteCount(column.0)),
         revision: row.get::<_, Column<u64>>(10)?.0,
+        keeper: row.get(11)?,
+        suspended_at: row.get::<_, Option<Column<Time>>>(12)?.map(|column| column.0),
     })
 }
 
 /// Stores a new one.
 pub fn insert(write: &Write<'_>, agent: &Agent, repository: RepositoryId, secret: &SecretHash) -> Result<()> {
     write.execute(
-        "INSERT INTO agents (id, secret_hash, name, repository_id, writer, prefix, created_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO agents (id, secret_hash, name, repository_id, writer, prefix, created_at_ms, keeps)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             Column(agent.id),
             secret.0,
@@ -41,6 +43,7 @@ pub fn insert(write: &Write<'_>, agent: &Agent, repository: RepositoryId, secret
             agent.writer,
             agent.prefix,
             Column(agent.created_at),
+            agent.keeper,
         ],
     )?;
     Ok(())
@@ -52,7 +55,7 @@ pub fn find(connection: &Connection, secret: &SecretHash) -> Result<Option<(Agen
         "SELECT {COLUMNS}, a.secret_hash <> ?1 FROM {FROM} WHERE a.secret_hash = ?1 OR a.next_secret_hash = ?1"
     );
     let mut query = connection.prepare_cached(&sql)?;
-    Ok(query.query_row([secret.0], |row| Ok((agent(row)?, row.get(11)?))).optional()?)
+    Ok(query.query_row([secret.0], |row| Ok((agent(row)?, row.get(13)?))).optional()?)
 }
 
 /// Keeps a secret that shall replace the one that there is, in the place of an earlier one that was never used.
@@ -92,6 +95,32 @@ pub fn page(connection: &Connection, after: Option<AgentId>, limit: u32) -> Resu
     ))?;
     let rows = query.query_map(params![after.map(Column), limit], agent)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The agent that keeps a repository: of several that may, the one that was heard of last.
+pub fn keeper_of(connection: &Connection, repository: RepositoryId) -> Result<Option<Agent>> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE a.repository_id = ?1 AND a.keeps AND a.revoked_at_ms IS NULL
+         AND a.suspended_at_ms IS NULL ORDER BY a.last_seen_at_ms DESC NULLS LAST, a.id DESC LIMIT 1"
+    ))?;
+    Ok(query.query_row([Column(repository)], agent).optional()?)
+}
+
+/// Agents that store into a repository as a writer and are neither revoked nor suspended. Keepers are not among them.
+pub fn of_writer(connection: &Connection, repository: RepositoryId, writer: &str) -> Result<Vec<Agent>> {
+    let mut query = connection.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE a.repository_id = ?1 AND a.writer = ?2 AND NOT a.keeps
+         AND a.revoked_at_ms IS NULL AND a.suspended_at_ms IS NULL ORDER BY a.id"
+    ))?;
+    let rows = query.query_map(params![Column(repository), writer], agent)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Suspends it, or reinstates it with no time.
+pub fn set_suspended(write: &Write<'_>, id: AgentId, at: Option<Time>) -> Result<()> {
+    let sql = "UPDATE agents SET suspended_at_ms = ?2, revision = revision + 1 WHERE id = ?1";
+    write.execute(sql, params![Column(id), at.map(Column)])?;
+    Ok(())
 }
 
 /// Notes that it was heard of.

@@ -9,7 +9,7 @@ use web_api::id::{AgentId, EnrolmentId, RepositoryId};
 use web_api::unit::Time;
 
 const COLUMNS: &str = "e.id, e.prefix, e.repository_id, r.name, r.format_id, e.name, e.created_by, e.created_at_ms, e.expires_at_ms,
-    e.revoked_at_ms, e.machine_secret_hash, e.machine_prefix, e.public_key, e.sealed_writer_key, e.agent_id, r.directory";
+    e.revoked_at_ms, e.machine_secret_hash, e.machine_prefix, e.public_key, e.sealed_writer_key, e.agent_id, r.directory, e.keeps";
 const FROM: &str = "enrolments e JOIN repositories r ON r.id = e.repository_id";
 
 /// An enrolment as it is stored.
@@ -47,6 +47,8 @@ pub struct StoredEnrolment {
     pub sealed_writer_key: Option<String>,
     /// What it became.
     pub agent_id: Option<AgentId>,
+    /// Whether the machine shall keep the repository.
+    pub keeper: bool,
 }
 
 impl StoredEnrolment {
@@ -68,6 +70,7 @@ impl StoredEnrolment {
             repository: self.repository.clone(),
             format_id: self.format_id.clone(),
             name: self.name.clone(),
+            keeper: self.keeper,
             state: self.state(now),
             prefix: self.prefix.clone(),
             created_by: self.created_by.clone(),
@@ -97,14 +100,15 @@ fn enrolment(row: &Row<'_>) -> rusqlite::Result<StoredEnrolment> {
         sealed_writer_key: row.get(13)?,
         agent_id: row.get::<_, Option<Column<AgentId>>>(14)?.map(|column| column.0),
         directory: row.get(15)?,
+        keeper: row.get(16)?,
     })
 }
 
 /// Stores a new one.
 pub fn insert(write: &Write<'_>, enrolment: &Enrolment, repository: RepositoryId, secret: &SecretHash) -> Result<()> {
     write.execute(
-        "INSERT INTO enrolments (id, secret_hash, prefix, repository_id, name, created_by, created_at_ms, expires_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO enrolments (id, secret_hash, prefix, repository_id, name, created_by, created_at_ms, expires_at_ms,
+         keeps) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             Column(enrolment.id),
             secret.0,
@@ -114,6 +118,7 @@ pub fn insert(write: &Write<'_>, enrolment: &Enrolment, repository: RepositoryId
             enrolment.created_by,
             Column(enrolment.created_at),
             Column(enrolment.expires_at),
+            enrolment.keeper,
         ],
     )?;
     Ok(())

@@ -4,16 +4,19 @@ use super::row::{Column, json, known, to_json, unsigned};
 use super::{Result, Write};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use web_api::agent_work::ReportedLine;
-use web_api::id::{AgentId, JobId, PlanId};
+use web_api::id::{AgentId, JobId, PlanId, RepositoryId};
 use web_api::job::{Job, JobCause, JobKind, JobLogLine, JobState};
+use web_api::keeping::KeeperWork;
+use web_api::plan::Retries;
 use web_api::unit::Time;
 
 /// Lines of a job's log that are kept.
 const LINES_KEPT: u32 = 1000;
 
 const COLUMNS: &str = "j.id, j.kind, j.state, j.cause, j.plan_id, j.plan_name, j.agent_id, a.name, j.due_at_ms, j.created_at_ms, \
-     j.started_at_ms, j.ended_at_ms, j.attempt, j.retry_count, j.not_before_ms, j.cancelling, j.progress, j.result, j.error";
-const FROM: &str = "jobs j JOIN agents a ON a.id = j.agent_id";
+     j.started_at_ms, j.ended_at_ms, j.attempt, j.retry_count, j.not_before_ms, j.cancelling, j.progress, j.result, j.error, \
+     r.name, j.work, j.paused";
+const FROM: &str = "jobs j JOIN agents a ON a.id = j.agent_id JOIN repositories r ON r.id = a.repository_id";
 
 fn time(row: &Row<'_>, at: usize) -> Result<Option<Time>> {
     Ok(row.get::<_, Option<Column<Time>>>(at)?.map(|column| column.0))
@@ -25,9 +28,14 @@ fn part<T: serde::de::DeserializeOwned>(row: &Row<'_>, at: usize) -> Result<Opti
 
 fn job(row: &Row<'_>) -> Result<Job> {
     let state = known("jobs", &row.get::<_, String>(2)?, JobState::named)?;
+    let kind = known("jobs", &row.get::<_, String>(1)?, JobKind::named)?;
+    let work = kind.is_keepers().then(|| row.get::<_, String>(20)).transpose()?;
     Ok(Job {
         id: row.get::<_, Column<JobId>>(0)?.0,
-        kind: known("jobs", &row.get::<_, String>(1)?, JobKind::named)?,
+        kind,
+        repository: row.get(19)?,
+        work: work.map(|text| json("jobs", &text)).transpose()?,
+        paused: row.get::<_, bool>(21)? && !state.is_over(),
         state,
         cause: known("jobs", &row.get::<_, String>(3)?, JobCause::named)?,
         plan_id: row.get::<_, Option<Column<PlanId>>>(4)?.map(|column| column.0),
@@ -74,6 +82,54 @@ pub fn insert(write: &Write<'_>, new: &NewJob<'_>, now: Time) -> Result<bool> {
     Ok(write.prepare_cached(sql)?.execute(parameters)? == 1)
 }
 
+/// A job of a keeper that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewKeeperJob<'n> {
+    /// Its id.
+    pub id: JobId,
+    /// What is done.
+    pub kind: JobKind,
+    /// Why.
+    pub cause: JobCause,
+    /// The repository.
+    pub repository: RepositoryId,
+    /// Its keeper.
+    pub keeper: AgentId,
+    /// What exactly.
+    pub work: &'n KeeperWork,
+    /// What happens when it fails.
+    pub retries: Retries,
+}
+
+/// Makes a job of a keeper. False when nobody asked for it and another one of its kind is open.
+pub fn insert_keepers(write: &Write<'_>, new: &NewKeeperJob<'_>, now: Time) -> Result<bool> {
+    let sql = "INSERT INTO jobs (id, kind, state, cause, plan_name, agent_id, run_key, work, retry_count, retry_pause_s, due_at_ms,
+         created_at_ms, not_before_ms, repository_id) VALUES (?1, ?2, 'queued', ?3, '', ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?9, ?10)
+         ON CONFLICT DO NOTHING";
+    let parameters = params![
+        Column(new.id),
+        new.kind.name(),
+        new.cause.name(),
+        Column(new.keeper),
+        new.id.to_string(),
+        to_json(new.work)?,
+        new.retries.count,
+        new.retries.pause_s,
+        Column(now),
+        Column(new.repository),
+    ];
+    Ok(write.prepare_cached(sql)?.execute(parameters)? == 1)
+}
+
+/// Makes a job wait, or go on.
+pub fn set_paused(write: &Write<'_>, id: JobId, paused: bool) -> Result<()> {
+    write.execute(
+        "UPDATE jobs SET paused = ?2 WHERE id = ?1 AND state IN ('queued', 'running')",
+        params![Column(id), paused],
+    )?;
+    Ok(())
+}
+
 /// One job.
 pub fn get(connection: &Connection, id: JobId) -> Result<Option<Job>> {
     let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} WHERE j.id = ?1"))?;
@@ -81,7 +137,7 @@ pub fn get(connection: &Connection, id: JobId) -> Result<Option<Job>> {
 }
 
 /// Which jobs a page shows.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Filter {
     /// Only runs of this plan.
     pub plan: Option<PlanId>,
@@ -89,20 +145,27 @@ pub struct Filter {
     pub agent: Option<AgentId>,
     /// Only jobs in this state.
     pub state: Option<JobState>,
+    /// Only jobs of this kind.
+    pub kind: Option<JobKind>,
+    /// Only jobs in the repository of this name.
+    pub repository: Option<String>,
 }
 
 /// The latest first, before one of them.
-pub fn page(connection: &Connection, filter: Filter, before: Option<JobId>, limit: u32) -> Result<Vec<Job>> {
+pub fn page(connection: &Connection, filter: &Filter, before: Option<JobId>, limit: u32) -> Result<Vec<Job>> {
     let mut query = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM {FROM} WHERE (?1 IS NULL OR j.id < ?1) AND (?2 IS NULL OR j.plan_id = ?2)
-         AND (?3 IS NULL OR j.agent_id = ?3) AND (?4 IS NULL OR j.state = ?4) ORDER BY j.id DESC LIMIT ?5"
+         AND (?3 IS NULL OR j.agent_id = ?3) AND (?4 IS NULL OR j.state = ?4)
+         AND (?6 IS NULL OR j.kind = ?6) AND (?7 IS NULL OR r.name = ?7) ORDER BY j.id DESC LIMIT ?5"
     ))?;
     let mut rows = query.query(params![
         before.map(Column),
         filter.plan.map(Column),
         filter.agent.map(Column),
         filter.state.map(JobState::name),
-        limit
+        limit,
+        filter.kind.map(JobKind::name),
+        filter.repository
     ])?;
     let mut jobs = Vec::new();
     while let Some(row) = rows.next()? {
@@ -128,7 +191,7 @@ pub fn cancel_running(write: &Write<'_>, id: JobId) -> Result<()> {
 
 /// Puts a job that is over back into the queue, with all the attempts that its plan allows. False when another job of its plan is open.
 pub fn requeue_ended(write: &Write<'_>, id: JobId, now: Time) -> Result<bool> {
-    let sql = "UPDATE OR IGNORE jobs SET state = 'queued', cancelling = 0, lease = NULL, ended_at_ms = NULL, not_before_ms = ?2,
+    let sql = "UPDATE OR IGNORE jobs SET state = 'queued', cancelling = 0, paused = 0, lease = NULL, ended_at_ms = NULL, not_before_ms = ?2,
          retry_count = attempt + COALESCE((SELECT retry_count FROM plans WHERE plans.id = jobs.plan_id), 0)
          WHERE id = ?1 AND state IN ('failed', 'cancelled')";
     Ok(write.execute(sql, params![Column(id), Column(now)])? == 1)

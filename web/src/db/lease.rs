@@ -5,8 +5,9 @@ use super::row::{Column, json, known, to_json};
 use super::{Result, Write};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
-use web_api::id::{AgentId, JobId, LeaseId, PlanId};
+use web_api::id::{AgentId, JobId, LeaseId, PlanId, RepositoryId};
 use web_api::job::{JobKind, JobProgress, JobResult, JobState};
+use web_api::keeping::KeeperWork;
 use web_api::plan::{BackupWork, Retries};
 use web_api::unit::Time;
 
@@ -26,7 +27,11 @@ pub struct Held {
     /// The agent.
     pub agent_id: AgentId,
     /// What it does.
-    pub work: BackupWork,
+    pub work: Work,
+    /// The repository that it belongs to, where it is a keeper's, with its name.
+    pub repository: Option<(RepositoryId, String)>,
+    /// Whether a person wants it to wait.
+    pub paused: bool,
     /// What happens when it fails.
     pub retries: Retries,
     /// The attempt under way, or the last one.
@@ -39,18 +44,36 @@ pub struct Held {
     pub stage: Option<String>,
 }
 
+/// What a job does.
+#[derive(Clone, Debug)]
+pub enum Work {
+    /// A run of a plan.
+    Backup(Box<BackupWork>),
+    /// A keeper's.
+    Keeper(Box<KeeperWork>),
+}
+
 const COLUMNS: &str = "id, kind, state, plan_id, plan_name, agent_id, work, retry_count, retry_pause_s, attempt, cancelling, lease, \
-     json_extract(progress, '$.stages[#-1].name')";
+     json_extract(progress, '$.stages[#-1].name'), repository_id, \
+     (SELECT name FROM repositories WHERE repositories.id = jobs.repository_id), paused";
 
 fn held(row: &Row<'_>) -> Result<Held> {
+    let kind = known("jobs", &row.get::<_, String>(1)?, JobKind::named)?;
+    let work: String = row.get(6)?;
+    let repository = row.get::<_, Option<Column<RepositoryId>>>(13)?.map(|column| column.0);
     Ok(Held {
         id: row.get::<_, Column<JobId>>(0)?.0,
-        kind: known("jobs", &row.get::<_, String>(1)?, JobKind::named)?,
+        kind,
         state: known("jobs", &row.get::<_, String>(2)?, JobState::named)?,
         plan_id: row.get::<_, Option<Column<PlanId>>>(3)?.map(|column| column.0),
         plan: row.get(4)?,
         agent_id: row.get::<_, Column<AgentId>>(5)?.0,
-        work: json("jobs", &row.get::<_, String>(6)?)?,
+        work: match kind.is_keepers() {
+            false => Work::Backup(json("jobs", &work)?),
+            true => Work::Keeper(json("jobs", &work)?),
+        },
+        repository: repository.zip(row.get(14)?),
+        paused: row.get(15)?,
         retries: Retries { count: row.get(7)?, pause_s: row.get(8)? },
         attempt: row.get(9)?,
         cancelling: row.get(10)?,
@@ -96,17 +119,28 @@ pub fn expired(connection: &Connection, now: Time) -> Result<Vec<Held>> {
     all(connection, "state = 'running' AND lease_expires_at_ms <= ?1 ORDER BY id", [Column(now)])
 }
 
-/// The job that an agent is to be given next.
-pub fn next_queued(connection: &Connection, agent: AgentId, now: Time) -> Result<Option<Held>> {
-    let condition = "state = 'queued' AND agent_id = ?1 AND not_before_ms <= ?2 ORDER BY not_before_ms, id LIMIT 1";
-    Ok(all(connection, condition, params![Column(agent), Column(now)])?.pop())
+/// Kinds of jobs, as a statement asks for them; all when there are none.
+fn names(only: &[JobKind]) -> String {
+    only.iter().map(|kind| format!(" {kind} ")).collect()
+}
+
+/// The job that an agent is to be given next, of some kinds or of any. What somebody waits for comes before what nobody does.
+pub fn next_queued(connection: &Connection, agent: AgentId, only: &[JobKind], now: Time) -> Result<Option<Held>> {
+    let condition = "state = 'queued' AND NOT paused AND agent_id = ?1 AND not_before_ms <= ?2
+        AND (?3 = '' OR instr(?3, ' ' || kind || ' ') > 0)
+        ORDER BY CASE kind WHEN 'restore' THEN 0 WHEN 'forget' THEN 1 WHEN 'copy' THEN 2 WHEN 'backup' THEN 3 WHEN 'prune' THEN 4
+        WHEN 'verify' THEN 5 ELSE 6 END, not_before_ms, id LIMIT 1";
+    Ok(all(connection, condition, params![Column(agent), Column(now), names(only)])?.pop())
 }
 
 /// When an agent's next queued job may begin.
-pub fn next_not_before(connection: &Connection, agent: AgentId) -> Result<Option<Time>> {
-    let mut query =
-        connection.prepare_cached("SELECT MIN(not_before_ms) FROM jobs WHERE state = 'queued' AND agent_id = ?1")?;
-    let found: Option<Option<Column<Time>>> = query.query_row([Column(agent)], |row| row.get(0)).optional()?;
+pub fn next_not_before(connection: &Connection, agent: AgentId, only: &[JobKind]) -> Result<Option<Time>> {
+    let mut query = connection.prepare_cached(
+        "SELECT MIN(not_before_ms) FROM jobs WHERE state = 'queued' AND NOT paused AND agent_id = ?1
+         AND (?2 = '' OR instr(?2, ' ' || kind || ' ') > 0)",
+    )?;
+    let parameters = params![Column(agent), names(only)];
+    let found: Option<Option<Column<Time>>> = query.query_row(parameters, |row| row.get(0)).optional()?;
     Ok(found.flatten().map(|column| column.0))
 }
 
@@ -167,7 +201,7 @@ pub fn end(write: &Write<'_>, id: JobId, state: JobState, result: Option<&JobRes
             state.name(),
             Column(now),
             result.map(to_json).transpose()?,
-            result.map(|result| result.point.to_ascii_lowercase()),
+            result.and_then(JobResult::backup).map(|backup| backup.point.to_ascii_lowercase()),
         ],
     )?;
     Ok(())

@@ -3,7 +3,7 @@
 use super::row::{Column, json, known, to_json, unsigned};
 use super::{Result, Write};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use web_api::id::{AgentId, JobId, PlanId};
+use web_api::id::{AgentId, JobId, PlanId, RepositoryId};
 use web_api::job::JobState;
 use web_api::plan::{LastJob, Plan, Retries, When};
 use web_api::unit::Time;
@@ -151,7 +151,7 @@ pub fn scheduled(connection: &Connection) -> Result<Vec<Scheduled>> {
          EXISTS (SELECT 1 FROM jobs WHERE plan_id = p.id AND state IN ('queued', 'running')), j.id, j.ended_at_ms
          FROM plans p JOIN agents a ON a.id = p.agent_id LEFT JOIN jobs j ON j.id =
          (SELECT id FROM jobs WHERE plan_id = p.after_plan_id AND state = 'succeeded' ORDER BY ended_at_ms DESC LIMIT 1)
-         WHERE p.paused = 0 AND a.revoked_at_ms IS NULL ORDER BY p.id",
+         WHERE p.paused = 0 AND a.revoked_at_ms IS NULL AND a.suspended_at_ms IS NULL ORDER BY p.id",
     )?;
     let mut rows = query.query([])?;
     let mut plans = Vec::new();
@@ -177,10 +177,19 @@ pub fn considered(write: &Write<'_>, id: PlanId, until: Time) -> Result<()> {
     Ok(())
 }
 
+/// Plans that store into a repository.
+pub fn of_repository(connection: &Connection, repository: RepositoryId) -> Result<Vec<PlanId>> {
+    let mut query = connection.prepare_cached(
+        "SELECT p.id FROM plans p JOIN agents a ON a.id = p.agent_id WHERE a.repository_id = ?1 ORDER BY p.id",
+    )?;
+    let rows = query.query_map([Column(repository)], |row| Ok(row.get::<_, Column<PlanId>>(0)?.0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Whether it makes runs by itself at the moment.
 pub fn makes_runs(connection: &Connection, id: PlanId) -> Result<bool> {
     let mut query = connection.prepare_cached(
-        "SELECT p.paused = 0 AND a.revoked_at_ms IS NULL FROM plans p JOIN agents a ON a.id = p.agent_id WHERE p.id = ?1",
+        "SELECT p.paused = 0 AND a.revoked_at_ms IS NULL AND a.suspended_at_ms IS NULL FROM plans p JOIN agents a ON a.id = p.agent_id WHERE p.id = ?1",
     )?;
     Ok(query.query_row([Column(id)], |row| row.get(0)).optional()?.unwrap_or(false))
 }

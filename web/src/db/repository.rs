@@ -1,21 +1,27 @@
 //! Repositories that this server keeps.
 
-use super::row::Column;
+use super::row::{Column, json, to_json, unsigned};
 use super::{Result, Write};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use web_api::id::RepositoryId;
+use web_api::keeping::Care;
 use web_api::repository::Repository;
 use web_api::unit::Time;
 
-const COLUMNS: &str = "id, name, directory, format_id, created_at_ms";
+const COLUMNS: &str = "id, name, directory, format_id, created_at_ms, care, revision, (SELECT a.name FROM agents a
+    WHERE a.repository_id = repositories.id AND a.keeps AND a.revoked_at_ms IS NULL AND a.suspended_at_ms IS NULL
+    ORDER BY a.last_seen_at_ms DESC NULLS LAST, a.id DESC LIMIT 1)";
 
-fn repository(row: &Row<'_>) -> rusqlite::Result<Repository> {
+fn repository(row: &Row<'_>) -> Result<Repository> {
     Ok(Repository {
         id: row.get::<_, Column<RepositoryId>>(0)?.0,
         name: row.get(1)?,
         directory: row.get(2)?,
         format_id: row.get(3)?,
         created_at: row.get::<_, Column<Time>>(4)?.0,
+        care: json("repositories", &row.get::<_, String>(5)?)?,
+        revision: unsigned("repositories", row.get(6)?)?,
+        keeper: row.get(7)?,
     })
 }
 
@@ -37,13 +43,20 @@ pub fn insert(write: &Write<'_>, repository: &Repository) -> Result<()> {
 /// The one of that name.
 pub fn named(connection: &Connection, name: &str) -> Result<Option<Repository>> {
     let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM repositories WHERE name = ?1"))?;
-    Ok(query.query_row([name], repository).optional()?)
+    query.query_row([name], |row| Ok(repository(row))).optional()?.transpose()
 }
 
 /// One repository.
 pub fn get(connection: &Connection, id: RepositoryId) -> Result<Option<Repository>> {
     let mut query = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM repositories WHERE id = ?1"))?;
-    Ok(query.query_row([Column(id)], repository).optional()?)
+    query.query_row([Column(id)], |row| Ok(repository(row))).optional()?.transpose()
+}
+
+/// Stores how it is looked after, under the next revision.
+pub fn set_care(write: &Write<'_>, id: RepositoryId, care: &Care) -> Result<()> {
+    let sql = "UPDATE repositories SET care = ?2, revision = revision + 1 WHERE id = ?1";
+    write.execute(sql, params![Column(id), to_json(care)?])?;
+    Ok(())
 }
 
 /// Notes that the repository of this id lies elsewhere now; whether it is known.
@@ -57,6 +70,10 @@ pub fn page(connection: &Connection, after: Option<RepositoryId>, limit: u32) ->
     let mut query = connection.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM repositories WHERE ?1 IS NULL OR id > ?1 ORDER BY id LIMIT ?2"
     ))?;
-    let rows = query.query_map(params![after.map(Column), limit], repository)?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+    let mut rows = query.query(params![after.map(Column), limit])?;
+    let mut repositories = Vec::new();
+    while let Some(row) = rows.next()? {
+        repositories.push(repository(row)?);
+    }
+    Ok(repositories)
 }

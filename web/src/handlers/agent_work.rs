@@ -4,11 +4,13 @@ use crate::db;
 use crate::http::body::Path;
 use crate::http::{AgentCaller, ApiError, ApiResult, Body};
 use crate::jobs;
+use crate::keeping;
 use crate::state::App;
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use repo_format::id::{ManifestId, NameId};
 use std::time::Duration;
 use tokio::time::Instant;
 use web_api::agent_work::{
@@ -17,6 +19,7 @@ use web_api::agent_work::{
 };
 use web_api::error::ErrorCode;
 use web_api::id::JobId;
+use web_api::recovery_point::{MAX_REPORTED_DISKS, MAX_REPORTED_POINTS, ReportPoints};
 
 /// Longest of the texts that a heartbeat brings, in bytes.
 const MAX_TEXT_BYTES: usize = 255;
@@ -105,7 +108,8 @@ pub async fn lease(
             return Ok(Json(GivenWork { job: Some(job) }));
         }
         let id = agent.id;
-        let next = app.database.read(move |connection| db::lease::next_not_before(connection, id)).await?;
+        let only = asked.only.clone();
+        let next = app.database.read(move |connection| db::lease::next_not_before(connection, id, &only)).await?;
         // A retry that waits for its time rings no bell.
         let wake =
             next.map_or(until, |next| until.min(Instant::now() + next.since(app.now()).max(Duration::from_millis(50))));
@@ -124,28 +128,72 @@ pub async fn lease(
 /// An agent may be revoked while its request waits.
 async fn still_welcome(app: &App, id: web_api::id::AgentId) -> ApiResult<()> {
     let agent = app.database.read(move |connection| db::agent::get(connection, id)).await?;
-    match agent.is_some_and(|agent| agent.revoked_at.is_none()) {
+    match agent.is_some_and(|agent| agent.revoked_at.is_none() && agent.suspended_at.is_none()) {
         true => Ok(()),
-        false => Err(ApiError::new(ErrorCode::NotLoggedIn, "the agent was revoked")),
+        false => Err(ApiError::new(ErrorCode::NotLoggedIn, "the agent was revoked or suspended")),
     }
 }
 
-/// A look before a write: most requests find nothing.
+/// A look before a write: most requests find nothing, and what a keeper is to do takes a while to work out.
 async fn take(app: &App, agent: &AgentCaller, asked: &AskWork) -> ApiResult<Option<LeasedJob>> {
-    let (id, instance, in_hand, now) = (agent.id, asked.instance, asked.in_hand.clone(), app.now());
-    let is_something = app
-        .database
-        .read(move |connection| {
-            let given = db::lease::of_instance(connection, id, instance)?;
-            let lost = given.iter().any(|job| !in_hand.contains(&job.id));
-            Ok::<_, db::Error>(lost || db::lease::next_queued(connection, id, now)?.is_some())
+    let id = agent.id;
+    loop {
+        let (now, wanted) = (app.now(), asked.clone());
+        let found = app.database.read(move |connection| jobs::next(connection, (id, &wanted), now)).await?;
+        let Some(job) = found else { return Ok(None) };
+        let work = keeping::prepare(app, &job).await?;
+        let (now, wanted, lease, prepared) = (app.now(), asked.clone(), app.job_lease, job.id);
+        let given =
+            app.database.write(move |write| jobs::give(write, (id, &wanted), (prepared, work), (now, lease))).await?;
+        // Another one came first, or somebody ended this one: look again.
+        if given.is_some() {
+            return Ok(given);
+        }
+    }
+}
+
+/// What a keeper sees in its repository.
+#[utoipa::path(post, path = "/api/v1/agent/points", tag = "agent", request_body = ReportPoints,
+    params(("icecore-agent-protocol" = u32, Header, description = "version of the conversation")),
+    responses((status = 204)))]
+pub async fn points(
+    State(app): State<App>,
+    agent: AgentCaller,
+    _: Protocol,
+    Body(report): Body<ReportPoints>,
+) -> ApiResult<StatusCode> {
+    if !agent.keeper {
+        return Err(ApiError::new(ErrorCode::Forbidden, "only the keeper of a repository says what is in it"));
+    }
+    check_points(&report)?;
+    let now = app.now();
+    app.database
+        .write(move |write| {
+            db::point::seen(write, agent.repository_id, &report, now)?;
+            if report.complete {
+                keeping::look_at_flaws(write, (agent.repository_id, &agent.repository), now)?;
+                db::event::append(write, now, "recovery-points.survey", &agent.repository_id.to_string())?;
+            }
+            Ok::<_, db::Error>(())
         })
         .await?;
-    if !is_something {
-        return Ok(None);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn check_points(report: &ReportPoints) -> ApiResult<()> {
+    let invalid = |what: &str| Err(ApiError::new(ErrorCode::Invalid, what));
+    if report.points.len() > MAX_REPORTED_POINTS {
+        return invalid("a report names at most 200 points");
     }
-    let (in_hand, lease) = (asked.in_hand.clone(), app.job_lease);
-    Ok(app.database.write(move |write| jobs::give(write, (id, instance), &in_hand, (now, lease))).await?)
+    for point in &report.points {
+        if point.id.parse::<ManifestId>().is_err() || point.series.parse::<NameId>().is_err() {
+            return invalid("a point's id is 64 hexadecimal digits, its series 32");
+        }
+        if point.content.as_ref().is_some_and(|content| content.disks.len() > MAX_REPORTED_DISKS) {
+            return invalid("a point is reported with at most 32 disks");
+        }
+    }
+    Ok(())
 }
 
 /// How far a job is. Keeps it this agent's.
@@ -161,9 +209,9 @@ pub async fn progress(
     Body(report): Body<ReportProgress>,
 ) -> ApiResult<Json<ReportAnswer>> {
     let (now, lease) = (app.now(), app.job_lease);
-    let cancel = app.database.write(move |write| jobs::progress(write, (agent.id, id), &report, (now, lease))).await?;
+    let answer = app.database.write(move |write| jobs::progress(write, (agent.id, id), &report, (now, lease))).await?;
     app.events.tell_passing(now, "job.progress", &id.to_string());
-    Ok(Json(ReportAnswer { cancel }))
+    Ok(Json(answer))
 }
 
 /// The end of a job, or of this attempt.

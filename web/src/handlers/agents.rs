@@ -1,5 +1,6 @@
 //! Agents: who may store into which repository, in whose name.
 
+use crate::alerts;
 use crate::auth::name;
 use crate::auth::secret::{Kind, Secret, SecretHash};
 use crate::db::{self, Write};
@@ -18,6 +19,7 @@ use axum::response::IntoResponse;
 use repo_format::id::WriterId;
 use std::path::PathBuf;
 use web_api::agent::{Agent, ChangeAgent, CreateAgent, CreatedAgent, MIN_LIMIT_BYTES_PER_S};
+use web_api::alert::AlertKind;
 use web_api::device::DeviceList;
 use web_api::error::ErrorCode;
 use web_api::id::{AgentId, RepositoryId};
@@ -64,7 +66,7 @@ pub async fn create(
 /// The writer must be one that the repository knows and did not revoke.
 async fn check(app: &App, request: &CreateAgent, repository: &Repository) -> ApiResult<()> {
     check_name(&request.name)?;
-    check_writer(app, parse_writer(&request.writer)?, &repository.directory).await
+    check_writer(app, parse_writer(&request.writer)?, &repository.directory, request.keeper).await
 }
 
 /// Refuses what cannot be an agent's name.
@@ -84,14 +86,19 @@ pub fn parse_writer(text: &str) -> ApiResult<WriterId> {
     })
 }
 
-/// Refuses a writer that the repository in a directory does not know or has revoked.
-pub async fn check_writer(app: &App, writer: WriterId, directory: &str) -> ApiResult<()> {
+/// Refuses a writer that the repository in a directory does not know or has revoked. A keeper is the repository's own writer, which no other
+/// agent can be: what the built-in writer stores is the operator's.
+pub async fn check_writer(app: &App, writer: WriterId, directory: &str, keeper: bool) -> ApiResult<()> {
     let (app, directory) = (app.clone(), PathBuf::from(directory));
     blocking(move || {
         let served = app.repositories.get(&directory).map_err(|error| ApiError::internal(&format!("{error:#}")))?;
-        served
-            .renew_gate()?
-            .may_begin(writer)
+        let gate = served.renew_gate()?;
+        if keeper && gate.builtin_writer() != writer {
+            return Err(ApiError::new(ErrorCode::Invalid, "a keeper has the repository's own key")
+                .why("what came is a machine's writer")
+                .next("`icecore agent enroll … --keeps DIR` on the machine that has the repository"));
+        }
+        gate.may_begin(writer)
             .map_err(|denied| ApiError::new(ErrorCode::Invalid, "this writer cannot be used").why(denied.to_string()))
     })
     .await
@@ -115,12 +122,20 @@ fn make(
         revoked_at: None,
         limit_bytes_per_s: None,
         quota_bytes: None,
+        keeper: request.keeper,
+        suspended_at: None,
         revision: 1,
     };
     insert(write, &agent, repository.id, &secret.hash())?;
-    let detail = format!("{} stores into {} as writer {}", agent.name, agent.repository, agent.writer);
+    let detail = told(&agent);
     acting.done(write, "agent.create", &agent.id.to_string(), &detail)?;
     Ok(CreatedAgent { agent, secret: Some(secret.expose().to_owned()) })
+}
+
+/// What the audit log says of a new agent.
+pub fn told(agent: &Agent) -> String {
+    let does = if agent.keeper { "keeps" } else { "stores into" };
+    format!("{} {does} {} as writer {}", agent.name, agent.repository, agent.writer)
 }
 
 /// Stores a new agent, whose name nobody has.
@@ -183,7 +198,8 @@ pub async fn revoke(State(app): State<App>, Path(id): Path<AgentId>, acting: Act
         .write(move |write| {
             let Some(agent) = db::agent::get(write, id)? else { return Err(ApiError::not_found("agent")) };
             if db::agent::revoke(write, id, acting.now)? {
-                jobs::end_of_revoked(write, id, acting.now)?;
+                jobs::end_of_excluded(write, id, jobs::Excluded::Revoked, acting.now)?;
+                alerts::clear(write, AlertKind::AgentSuspended, &agent.name, acting.now)?;
                 acting.done(write, "agent.revoke", &id.to_string(), &agent.name)?;
             }
             Ok(())
@@ -192,6 +208,25 @@ pub async fn revoke(State(app): State<App>, Path(id): Path<AgentId>, acting: Act
     // Its request for work may be waiting.
     app.bell.ring();
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Lets an agent in again that was suspended because of what it stored.
+#[utoipa::path(post, path = "/api/v1/agents/{id}/reinstate", tag = "agents",
+    params(("id" = AgentId, Path, description = "agent")), responses((status = 200, body = Agent)))]
+pub async fn reinstate(State(app): State<App>, Path(id): Path<AgentId>, acting: Acting) -> ApiResult<Json<Agent>> {
+    let agent = app
+        .database
+        .write(move |write| {
+            let agent = existing(write, id)?;
+            if agent.suspended_at.is_some() {
+                db::agent::set_suspended(write, id, None)?;
+                alerts::clear(write, AlertKind::AgentSuspended, &agent.name, acting.now)?;
+                acting.done(write, "agent.reinstate", &id.to_string(), &agent.name)?;
+            }
+            existing(write, id)
+        })
+        .await?;
+    Ok(Json(agent))
 }
 
 /// The disks of an agent's machine, as it reported them last.

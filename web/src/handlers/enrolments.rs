@@ -18,6 +18,7 @@ use repo_format::id::WriterId;
 use std::time::Duration;
 use web_api::agent::Agent;
 use web_api::audit::Outcome;
+use web_api::authority::Authority;
 use web_api::enrolment::{
     CreateEnrolment, CreatedEnrolment, Enrolment, EnrolmentState, GiveWriterKey, RedeemEnrolment, RedeemedEnrolment,
 };
@@ -75,9 +76,10 @@ fn make(
     let secret = Secret::generate(Kind::Enrolment);
     let enrolment = Enrolment {
         id: EnrolmentId::generate(),
-        repository: repository.name,
-        format_id: repository.format_id,
+        repository: repository.name.clone(),
+        format_id: repository.format_id.clone(),
         name: request.name.clone(),
+        keeper: request.keeper,
         state: EnrolmentState::Open,
         prefix: secret.prefix().to_owned(),
         created_by: acting.caller.actor(),
@@ -87,16 +89,25 @@ fn make(
         agent: None,
     };
     db::enrolment::insert(write, &enrolment, repository.id, &secret.hash())?;
-    let detail = format!("{} into {}", request.name.as_deref().unwrap_or("a machine"), enrolment.repository);
+    let does = if request.keeper { "keeper of" } else { "into" };
+    let detail = format!("{} {does} {}", request.name.as_deref().unwrap_or("a machine"), enrolment.repository);
     acting.done(write, "enrolment.create", &enrolment.id.to_string(), &detail)?;
-    let command = command(app, &secret);
+    let keeps = request.keeper.then_some(repository.directory.as_str());
+    let command = command(&app.base_url, app.authority.as_ref(), &secret, keeps);
     Ok(CreatedEnrolment { enrolment, secret: Some(secret.expose().to_owned()), command: Some(command) })
 }
 
-/// What a person copies to the machine.
-fn command(app: &App, secret: &Secret) -> String {
-    let trust = app.authority.as_ref().map(|authority| format!(" --ca-fingerprint {}", authority.fingerprint));
-    format!("icecore agent enroll {} --token {}{}", app.base_url, secret.expose(), trust.unwrap_or_default())
+/// What a person copies to the machine; the one that keeps a repository has its directory.
+pub fn command(base_url: &str, authority: Option<&Authority>, secret: &Secret, keeps: Option<&str>) -> String {
+    let trust = authority.map(|authority| format!(" --ca-fingerprint {}", authority.fingerprint)).unwrap_or_default();
+    let keeps = keeps.map(|directory| format!(" --keeps {}", quoted(directory))).unwrap_or_default();
+    format!("icecore agent enroll {base_url} --token {}{trust}{keeps}", secret.expose())
+}
+
+/// A path as a word of a shell.
+fn quoted(path: &str) -> String {
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    if is_plain { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 /// Enrolments in the order of making.
@@ -171,17 +182,32 @@ pub async fn redeem(
     let (secret, now) = (coming.secret, app.now());
     let stored = app.database.read(move |connection| db::enrolment::find(connection, &secret)).await?;
     let stored = stored.ok_or_else(wrong_token)?;
+    check_role(stored.keeper, request.keeper)?;
     if let Some(writer) = coming.writer {
-        agents::check_writer(&app, writer, &stored.directory).await?;
+        agents::check_writer(&app, writer, &stored.directory, stored.keeper).await?;
     }
     let redeemed = app.database.write(move |write| answer(write, &coming, &peer, now)).await?;
     Ok(Json(redeemed))
+}
+
+/// A machine becomes what the admin meant it to, or nothing.
+fn check_role(meant: bool, comes: bool) -> ApiResult<()> {
+    match (meant, comes) {
+        (true, false) => Err(ApiError::new(ErrorCode::Invalid, "this token is for the keeper of a repository")
+            .next("run it on the machine that has the repository: `icecore agent enroll … --keeps DIR`")),
+        (false, true) => Err(ApiError::new(ErrorCode::Invalid, "this token makes no keeper of a repository")
+            .next("ask an admin for one: POST /api/v1/enrolments with \"keeper\": true")),
+        _ => Ok(()),
+    }
 }
 
 fn coming(request: &RedeemEnrolment) -> ApiResult<Coming> {
     let invalid = |what: &str| ApiError::new(ErrorCode::Invalid, what);
     agents::check_name(&request.name)?;
     let public_key = request.public_key.as_ref().map(|key| hexadecimal(key, 64..=64)).transpose()?;
+    if request.keeper && request.writer.is_none() {
+        return Err(invalid("a keeper has the repository's own key and needs no other"));
+    }
     if request.writer.is_some() == public_key.is_some() {
         return Err(invalid("a machine brings a writer or a public key, one of them"));
     }
@@ -255,11 +281,13 @@ fn become_agent(
         revoked_at: None,
         limit_bytes_per_s: None,
         quota_bytes: None,
+        keeper: stored.keeper,
+        suspended_at: None,
         revision: 1,
     };
     agents::insert(write, &agent, stored.repository_id, &secret)?;
     db::enrolment::done(write, stored.id, agent.id, sealed)?;
-    let detail = format!("{} stores into {} as writer {}", agent.name, agent.repository, agent.writer);
+    let detail = agents::told(&agent);
     author.record(write, "agent.enroll", &agent.id.to_string(), Outcome::Done, &detail)?;
     db::event::append(write, author.at, "agent.enroll", &agent.id.to_string())?;
     Ok(agent)
@@ -278,7 +306,7 @@ pub async fn give_writer_key(
     let sealed = hexadecimal(&request.sealed_writer_key, 64..=MAX_SEALED_DIGITS)?;
     let stored = app.database.read(move |connection| db::enrolment::get(connection, id)).await?;
     let stored = stored.ok_or_else(|| ApiError::not_found("enrolment"))?;
-    agents::check_writer(&app, writer, &stored.directory).await?;
+    agents::check_writer(&app, writer, &stored.directory, stored.keeper).await?;
     let given = app
         .database
         .write(move |write| {
@@ -308,6 +336,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn directories_are_words_of_a_shell() {
+        assert_eq!(quoted("/srv/ice.core-1"), "/srv/ice.core-1");
+        assert_eq!(quoted("/srv/it's; rm"), "'/srv/it'\\''s; rm'");
+    }
+
+    #[test]
     fn what_a_machine_brings_is_looked_at_before_its_token_is_used() {
         let request = RedeemEnrolment {
             secret: Secret::generate(Kind::Enrolment).expose().to_owned(),
@@ -315,6 +349,7 @@ mod tests {
             name: "web".into(),
             writer: Some("ab".repeat(16)),
             public_key: None,
+            keeper: false,
         };
         assert!(coming(&request).is_ok());
         let refused = [
@@ -324,6 +359,7 @@ mod tests {
             RedeemEnrolment { writer: Some("x".into()), ..request.clone() },
             RedeemEnrolment { writer: None, ..request.clone() },
             RedeemEnrolment { writer: None, public_key: Some("AB".repeat(32)), ..request.clone() },
+            RedeemEnrolment { writer: None, public_key: Some("ab".repeat(32)), keeper: true, ..request.clone() },
             RedeemEnrolment { public_key: Some("ab".repeat(32)), ..request },
         ];
         for request in refused {

@@ -19,9 +19,15 @@ use web_api::page::{Page, PageQuery};
     responses((status = 200, body = Page<Job>)))]
 pub async fn list(State(app): State<App>, Query(query): Query<ListJobs>) -> ApiResult<Json<Page<Job>>> {
     let wanted = Wanted::<JobId>::parse(&PageQuery { limit: query.limit, cursor: query.cursor })?;
-    let filter = Filter { plan: query.plan_id, agent: query.agent_id, state: query.state };
+    let filter = Filter {
+        plan: query.plan_id,
+        agent: query.agent_id,
+        state: query.state,
+        kind: query.kind,
+        repository: query.repository,
+    };
     let found =
-        app.database.read(move |connection| db::job::page(connection, filter, wanted.after, wanted.fetch())).await?;
+        app.database.read(move |connection| db::job::page(connection, &filter, wanted.after, wanted.fetch())).await?;
     Ok(Json(wanted.page(found, |job| job.id)))
 }
 
@@ -89,6 +95,38 @@ pub async fn cancel(State(app): State<App>, Path(id): Path<JobId>, acting: Actin
             ApiResult::Ok(job)
         })
         .await?;
+    Ok(Json(job))
+}
+
+/// Makes a job wait until somebody resumes it: at once while it is queued, else as soon as its agent hears of it. What was stored stays, and is
+/// not sent again.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/pause", tag = "jobs", params(("id" = JobId, Path, description = "job")),
+    responses((status = 200, body = Job)))]
+pub async fn pause(State(app): State<App>, Path(id): Path<JobId>, acting: Acting) -> ApiResult<Json<Job>> {
+    set_paused(app, id, acting, true).await
+}
+
+/// Lets a job go on that was made to wait.
+#[utoipa::path(post, path = "/api/v1/jobs/{id}/resume", tag = "jobs", params(("id" = JobId, Path, description = "job")),
+    responses((status = 200, body = Job)))]
+pub async fn resume(State(app): State<App>, Path(id): Path<JobId>, acting: Acting) -> ApiResult<Json<Job>> {
+    set_paused(app, id, acting, false).await
+}
+
+async fn set_paused(app: App, id: JobId, acting: Acting, paused: bool) -> ApiResult<Json<Job>> {
+    let job = app
+        .database
+        .write(move |write| {
+            let is_change = jobs::set_paused(write, id, paused, acting.now)?;
+            let job = existing(write, id)?;
+            if is_change {
+                let kind = if paused { "job.pause" } else { "job.resume" };
+                acting.done(write, kind, &id.to_string(), &job.plan)?;
+            }
+            ApiResult::Ok(job)
+        })
+        .await?;
+    app.bell.ring();
     Ok(Json(job))
 }
 

@@ -349,6 +349,9 @@ async fn check_when(when: When, now: Time) -> ApiResult<()> {
 
 fn check_agent(connection: &rusqlite::Connection, id: AgentId) -> ApiResult<()> {
     match db::agent::get(connection, id)? {
+        Some(agent) if agent.suspended_at.is_some() => {
+            Err(invalid(format!("agent {} was suspended", agent.name)).next("look at the alert about it"))
+        }
         Some(agent) if agent.revoked_at.is_none() => Ok(()),
         Some(agent) => Err(invalid(format!("agent {} was revoked", agent.name)).next("choose another agent")),
         None => Err(invalid("there is no such agent").next("GET /api/v1/agents lists them")),

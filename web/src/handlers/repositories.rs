@@ -1,8 +1,9 @@
 //! Repositories that this server keeps for agents.
 
 use crate::db::{self, Write};
-use crate::http::body::Query;
+use crate::http::body::{Path as Name, Query};
 use crate::http::cursor::Wanted;
+use crate::http::etag::{IfMatch, etag};
 use crate::http::idempotency::{IdempotencyKey, Made, once};
 use crate::http::{Acting, ApiError, ApiResult, Body};
 use crate::ingest::blocking;
@@ -10,11 +11,17 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use web_api::error::ErrorCode;
 use web_api::id::RepositoryId;
+use web_api::keeping::Care;
 use web_api::page::{Page, PageQuery};
-use web_api::repository::{AddRepository, REPOSITORY_NAMES, Repository, is_repository_name};
+use web_api::repository::{AddRepository, ChangeRepository, REPOSITORY_NAMES, Repository, is_repository_name};
+
+/// How often something may be done by itself.
+const EVERY_S: RangeInclusive<u32> = 3600..=31_536_000;
 
 impl Made for Repository {
     fn without_secret(&self) -> Self {
@@ -55,6 +62,9 @@ pub async fn add(
                     directory: request.directory.clone(),
                     format_id,
                     created_at: acting.now,
+                    care: Care::default(),
+                    keeper: None,
+                    revision: 1,
                 };
                 insert(write, &repository)?;
                 let detail = format!("{} in {}", repository.name, repository.directory);
@@ -64,6 +74,62 @@ pub async fn add(
         })
         .await?;
     Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// One repository.
+#[utoipa::path(get, path = "/api/v1/repositories/{repository}", tag = "repositories",
+    params(("repository" = String, Path, description = "its name")), responses((status = 200, body = Repository)))]
+pub async fn read(State(app): State<App>, Name(name): Name<String>) -> ApiResult<impl IntoResponse> {
+    let repository = app.database.read(move |connection| existing(connection, &name)).await?;
+    Ok((etag(repository.revision), Json(repository)))
+}
+
+/// Changes how a repository is looked after.
+#[utoipa::path(patch, path = "/api/v1/repositories/{repository}", tag = "repositories", request_body = ChangeRepository,
+    params(("repository" = String, Path, description = "its name")), responses((status = 200, body = Repository)))]
+pub async fn change(
+    State(app): State<App>,
+    Name(name): Name<String>,
+    if_match: IfMatch,
+    acting: Acting,
+    Body(change): Body<ChangeRepository>,
+) -> ApiResult<impl IntoResponse> {
+    change.care.as_ref().map(check_care).transpose()?;
+    let repository = app
+        .database
+        .write(move |write| {
+            let repository = existing(write, &name)?;
+            if_match.check(repository.revision)?;
+            if let Some(care) = &change.care {
+                db::repository::set_care(write, repository.id, care)?;
+                let detail = format!(
+                    "{name}: verify {}, check every {} s with {} %, prune every {} s, copy the database {}",
+                    care.verify, care.check_every_s, care.check_sample_percent, care.prune_every_s, care.copy_database
+                );
+                acting.done(write, "repository.change", &repository.id.to_string(), &detail)?;
+            }
+            existing(write, &name)
+        })
+        .await?;
+    Ok((etag(repository.revision), Json(repository)))
+}
+
+/// The repository of that name, or that there is none.
+pub fn existing(connection: &rusqlite::Connection, name: &str) -> ApiResult<Repository> {
+    db::repository::named(connection, name)?.ok_or_else(|| ApiError::not_found("repository"))
+}
+
+fn check_care(care: &Care) -> ApiResult<()> {
+    for (what, every_s) in [("check_every_s", care.check_every_s), ("prune_every_s", care.prune_every_s)] {
+        if every_s != 0 && !EVERY_S.contains(&every_s) {
+            let allowed = format!("{what} is {every_s}; allowed is 0, or {} to {}", EVERY_S.start(), EVERY_S.end());
+            return Err(ApiError::new(ErrorCode::Invalid, allowed));
+        }
+    }
+    if !(0.0..=100.0).contains(&care.check_sample_percent) {
+        return Err(ApiError::new(ErrorCode::Invalid, "check_sample_percent is a part of 100"));
+    }
+    Ok(())
 }
 
 fn check(request: &AddRepository) -> ApiResult<()> {

@@ -20,6 +20,7 @@ use web_api::error::ErrorCode;
 use web_api::id::PlanId;
 use web_api::page::{Page, PageQuery};
 use web_api::plan::{AskRetention, Plan, PointDecision};
+use web_api::unit::Time;
 
 /// Objects that say which points were given up (FORMAT.md, "Delete order").
 const TOMBSTONES: &str = "tombstones/";
@@ -34,6 +35,14 @@ pub async fn decided(
 ) -> ApiResult<Json<Page<PointDecision>>> {
     let wanted = Wanted::<u64>::parse(&PageQuery { limit: query.limit, cursor: query.cursor })?;
     let now = query.at.unwrap_or_else(|| app.now());
+    let (_, mut items) = decisions_of(&app, id, now).await?;
+    items.retain(|item| wanted.after.is_none_or(|after| item.sequence < after));
+    items.truncate(usize::try_from(wanted.fetch()).unwrap_or(usize::MAX));
+    Ok(Json(wanted.page(items, |item| item.sequence)))
+}
+
+/// What a plan's rules say of its points, the newest first, as of a time.
+pub async fn decisions_of(app: &App, id: PlanId, now: Time) -> ApiResult<(Plan, Vec<PointDecision>)> {
     let now = Timestamp::from_millisecond(now.ms()).map_err(|error| ApiError::internal(&error))?;
     let (plan, mut points, series) = app
         .database
@@ -45,13 +54,14 @@ pub async fn decided(
         })
         .await?;
     if let Some(series) = series {
-        let gone = gone(&app, series).await?;
+        let gone = gone(app, series).await?;
         points.retain(|point| !gone.contains(&point.manifest));
     }
-    let mut items = blocking(move || decisions(&plan, &points, now)).await?;
-    items.retain(|item| wanted.after.is_none_or(|after| item.sequence < after));
-    items.truncate(usize::try_from(wanted.fetch()).unwrap_or(usize::MAX));
-    Ok(Json(wanted.page(items, |item| item.sequence)))
+    blocking(move || {
+        let items = decisions(&plan, &points, now)?;
+        Ok((plan, items))
+    })
+    .await
 }
 
 /// Points that a person gave up already, and did not take back.

@@ -4,6 +4,7 @@ mod account;
 mod alerts;
 mod events;
 mod jobs;
+mod keeping;
 mod log_in;
 mod objects;
 mod plans;

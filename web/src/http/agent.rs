@@ -30,6 +30,8 @@ pub struct AgentCaller {
     pub limit_bytes_per_s: Option<u64>,
     /// How much its packs may take.
     pub quota_bytes: Option<u64>,
+    /// Whether it keeps the repository.
+    pub keeper: bool,
 }
 
 /// Whether a machine asks: what came has the mark of an agent's secret.
@@ -57,6 +59,9 @@ pub async fn agent(app: &App, headers: &HeaderMap) -> ApiResult<AgentCaller> {
     let Some((agent, repository_id, is_next)) = found.filter(|(agent, ..)| agent.revoked_at.is_none()) else {
         return Err(unknown("the agent is unknown or was revoked"));
     };
+    if agent.suspended_at.is_some() {
+        return Err(suspended());
+    }
     if is_next {
         // Refused where it cannot be stored: who uses the new secret relies on the end of the old one.
         app.database.write(move |write| db::agent::end_old_secret(write, &hash)).await?;
@@ -70,18 +75,26 @@ pub async fn agent(app: &App, headers: &HeaderMap) -> ApiResult<AgentCaller> {
     }
     let writer = agent.writer.parse().map_err(|error| ApiError::internal(&error))?;
     let (limit_bytes_per_s, quota_bytes) = (agent.limit_bytes_per_s, agent.quota_bytes.map(|quota| quota.0));
-    let (name, repository) = (agent.name, agent.repository);
-    Ok(AgentCaller { id, name, repository, repository_id, writer, limit_bytes_per_s, quota_bytes })
+    let (name, repository, keeper) = (agent.name, agent.repository, agent.keeper);
+    Ok(AgentCaller { id, name, repository, repository_id, writer, limit_bytes_per_s, quota_bytes, keeper })
 }
 
 /// Refuses an agent that was revoked since its request began: what takes long to arrive is not taken any more.
 pub async fn still_counts(app: &App, agent: &AgentCaller) -> ApiResult<()> {
     let id = agent.id;
     let found = app.database.read(move |connection| db::agent::get(connection, id)).await?;
-    match found.is_some_and(|agent| agent.revoked_at.is_none()) {
-        true => Ok(()),
-        false => Err(unknown("the agent was revoked")),
+    match found {
+        Some(agent) if agent.suspended_at.is_some() => Err(suspended()),
+        Some(agent) if agent.revoked_at.is_none() => Ok(()),
+        _ => Err(unknown("the agent was revoked")),
     }
+}
+
+/// What it stored was not what it said.
+fn suspended() -> ApiError {
+    ApiError::new(ErrorCode::NotLoggedIn, "the agent was suspended")
+        .why("something that it stored does not hold what it says")
+        .next("ask an admin of the server: the alert about it says more, and reinstating it lets it in again")
 }
 
 /// Who comes as a person or a script is somebody, and not who this is for.

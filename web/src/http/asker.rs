@@ -41,10 +41,14 @@ impl Asker {
 
     /// The repository of that name, if it is one for the asker. That a person begins to read is noted.
     pub async fn served(&self, app: &App, name: &str) -> ApiResult<Arc<Served>> {
-        if let Self::Agent(agent) = self
-            && agent.repository != name
-        {
-            return Err(ApiError::not_found("repository"));
+        if let Self::Agent(agent) = self {
+            if agent.repository != name {
+                return Err(ApiError::not_found("repository"));
+            }
+            if agent.keeper {
+                return Err(ApiError::new(ErrorCode::Forbidden, "a keeper works beside its repository")
+                    .next("use --repo DIR on the machine that has it"));
+            }
         }
         let wanted = name.to_owned();
         let found = app.database.read(move |connection| db::repository::named(connection, &wanted)).await?;

@@ -56,6 +56,10 @@ fn operators() -> Vec<Who> {
     vec![Who::Session(Role::Operator), Who::Session(Role::Admin), Who::Token(Right::Operate)]
 }
 
+fn restorers() -> Vec<Who> {
+    vec![Who::Session(Role::Restorer), Who::Session(Role::Admin), Who::Token(Right::Restore)]
+}
+
 fn admins_with(right: Right) -> Vec<Who> {
     vec![Who::Session(Role::Admin), Who::Token(right)]
 }
@@ -97,11 +101,23 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("DELETE /api/v1/users/{id}/tokens/{token_id}", admins_with(Right::Users)),
         ("GET /api/v1/repositories", readers()),
         ("POST /api/v1/repositories", admins_with(Right::Agents)),
+        ("GET /api/v1/repositories/{repository}", readers()),
+        ("PATCH /api/v1/repositories/{repository}", admins_with(Right::Agents)),
+        ("POST /api/v1/repositories/{repository}/verify", operators()),
+        ("POST /api/v1/repositories/{repository}/check", operators()),
+        ("POST /api/v1/repositories/{repository}/prune", operators()),
+        ("POST /api/v1/repositories/{repository}/copy-database", operators()),
+        ("GET /api/v1/recovery-points", readers()),
+        ("GET /api/v1/recovery-points/{id}", readers()),
+        ("POST /api/v1/recovery-points/{id}/forget", operators()),
+        ("POST /api/v1/recovery-points/{id}/undo", operators()),
+        ("POST /api/v1/restores", restorers()),
         ("GET /api/v1/agents", readers()),
         ("POST /api/v1/agents", admins_with(Right::Agents)),
         ("GET /api/v1/agents/{id}", readers()),
         ("PATCH /api/v1/agents/{id}", admins_with(Right::Agents)),
         ("POST /api/v1/agents/{id}/revoke", admins_with(Right::Agents)),
+        ("POST /api/v1/agents/{id}/reinstate", admins_with(Right::Agents)),
         ("GET /api/v1/agents/{id}/devices", readers()),
         ("GET /api/v1/plans", readers()),
         ("POST /api/v1/plans", operators()),
@@ -117,6 +133,9 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("GET /api/v1/jobs/{id}/log", readers()),
         ("POST /api/v1/jobs/{id}/cancel", operators()),
         ("POST /api/v1/jobs/{id}/retry", operators()),
+        ("POST /api/v1/jobs/{id}/pause", operators()),
+        ("POST /api/v1/jobs/{id}/resume", operators()),
+        ("POST /api/v1/agent/points", agents()),
         ("POST /api/v1/agent/heartbeat", agents()),
         ("POST /api/v1/agent/jobs/lease", agents()),
         ("POST /api/v1/agent/jobs/{id}/progress", agents()),

@@ -7,12 +7,14 @@ use super::super::failure::{Code, Failure};
 use super::super::login::{Recognise, recognised};
 use super::super::{reach, secrets};
 use agent::private_file;
-use agent::remote::enrolled::Enrolled;
+use agent::remote::enrolled::{Enrolled, Holds};
 use agent::remote::{Address, Connection, Options, Problem, server_url};
 use anyhow::Context as _;
 use repo_format::Error;
 use repo_format::entropy::{SystemEntropy, random};
 use repo_format::handover::Waiting;
+use repo_format::key_slot::{KEY_FILE_BYTES, KeySlot, SlotKind, Unlock};
+use repo_format::repository::Repository;
 use repo_format::writer_key;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -47,6 +49,13 @@ pub struct Args {
     /// Replace an enrolment that is there
     #[arg(long)]
     replace: bool,
+    /// Keep the repository in this directory: verify, check, prune and restore with its own key. The token has to be one for a keeper; the
+    /// passphrase, key file or kit is needed once
+    #[arg(long, value_name = "DIR", conflicts_with = "wait")]
+    keeps: Option<PathBuf>,
+    /// With --keeps: leave no key on this machine; the keeper asks for one at every start
+    #[arg(long, requires = "keeps")]
+    no_key: bool,
     /// How long to wait for the writer key that a person seals for this machine, in seconds; without --writer-key
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     wait: u64,
@@ -54,6 +63,8 @@ pub struct Args {
 
 /// Where a machine gets its writer key from.
 enum Source {
+    /// It needs none: it keeps the repository in this directory.
+    Repository(PathBuf, Box<Repository>),
     /// A file that was brought.
     File(Zeroizing<String>),
     /// A person, by way of the server.
@@ -72,20 +83,19 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let authority = recognised(&server, &args.recognise, context)?;
     private_file::make_directory(&directory)?;
     let begun = Begun::load_or_begin(&directory, &token)?;
-    let source = match &context.key_options().writer_key {
-        Some(file) => Source::File(secrets::writer_key_text(file, context.console)?),
-        None => Source::Person(begun.waiting),
-    };
+    let source = source(args, begun.waiting, context)?;
     let request = RedeemEnrolment {
         secret: token.as_str().to_owned(),
         agent_secret: begun.secret.as_str().to_owned(),
         name: args.name.clone().map_or_else(host_name, Ok)?,
+        keeper: matches!(source, Source::Repository(..)),
         writer: match &source {
+            Source::Repository(_, repo) => Some(repo.config().builtin_writer.to_string()),
             Source::File(text) => Some(writer_key::from_text(text)?.writer.to_string()),
             Source::Person(_) => None,
         },
         public_key: match &source {
-            Source::File(_) => None,
+            Source::Repository(..) | Source::File(_) => None,
             Source::Person(waiting) => Some(waiting.public_key()),
         },
     };
@@ -93,34 +103,81 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         Options { authority: authority.clone(), patience: context.patience(), ..Options::plain(context.cancel()?) };
     let connection = Connection::new(server.clone(), options)?;
     let redeemed = redeem(&connection, &request, &source, args, context)?;
-    let writer_key = match (&source, &redeemed.sealed_writer_key) {
-        (Source::File(text), _) => text.clone(),
-        (Source::Person(waiting), Some(sealed)) => waiting.open(&redeemed.id.to_string(), sealed)?,
-        (Source::Person(_), None) => {
-            anyhow::bail!("the server says that this machine is enrolled, and has no writer key for it")
+    let agent = redeemed.agent.clone().context("the server enrolled nobody")?;
+    let holds = match source {
+        Source::Repository(kept, repo) => {
+            if !args.no_key {
+                give_key(&directory, &repo, &agent.name, context)?;
+            }
+            Holds::Repository(kept)
         }
+        source => Holds::WriterKey(writer_key(&source, &redeemed)?),
     };
-    writer_key::from_text(&writer_key).context("the writer key that came cannot be used")?;
-    let agent = redeemed.agent.context("the server enrolled nobody")?;
     let enrolled = Enrolled {
         address: Address::new(server, &redeemed.repository)?,
         name: agent.name.clone(),
         token: begun.secret,
         authority,
-        writer_key,
+        holds,
     };
     enrolled.save(&directory, args.replace)?;
     private_file::remove(&directory.join(BEGUN))?;
     let value = json!({ "agent": agent.id, "name": agent.name, "repository": enrolled.address.to_string(), "writer": agent.writer,
         "directory": directory });
     context.console.result(&value, |_| {
+        let next = match enrolled.keeps() {
+            Some(kept) => format!("It keeps the repository in {}.\nNext: icecore agent run", kept.display()),
+            None => "Try: icecore backup /dev/DISK".into(),
+        };
         format!(
-            "Enrolled as {} at {}; what it takes is in {}.\nTry: icecore backup /dev/DISK",
+            "Enrolled as {} at {}; what it takes is in {}.\n{next}",
             agent.name,
             enrolled.address,
             directory.display()
         )
     })
+}
+
+fn source(args: &Args, waiting: Waiting, context: &Context) -> anyhow::Result<Source> {
+    if let Some(directory) = &args.keeps {
+        let directory = directory.canonicalize().with_context(|| format!("cannot find {}", directory.display()))?;
+        let repo = context.open_directory(&directory)?;
+        repo.keys().master_for("keeping a repository")?;
+        return Ok(Source::Repository(directory, Box::new(repo)));
+    }
+    Ok(match &context.key_options().writer_key {
+        Some(file) => Source::File(secrets::writer_key_text(file, context.console)?),
+        None => Source::Person(waiting),
+    })
+}
+
+fn writer_key(source: &Source, redeemed: &RedeemedEnrolment) -> anyhow::Result<Zeroizing<String>> {
+    let text = match (source, &redeemed.sealed_writer_key) {
+        (Source::File(text), _) => text.clone(),
+        (Source::Person(waiting), Some(sealed)) => waiting.open(&redeemed.id.to_string(), sealed)?,
+        _ => anyhow::bail!("the server says that this machine is enrolled, and has no writer key for it"),
+    };
+    writer_key::from_text(&text).context("the writer key that came cannot be used")?;
+    Ok(text)
+}
+
+/// Makes a key file of the keeper's own, which `icecore key remove` can take away again. The file is there before the repository knows it.
+fn give_key(directory: &Path, repo: &Repository, name: &str, context: &Context) -> anyhow::Result<()> {
+    let file = Enrolled::repository_key_file(directory);
+    if file.exists() {
+        // Of an attempt that was cut off.
+        let key = secrets::key_file(&file, context.console)?;
+        let unlock = Unlock::KeyFile(&key);
+        let fits = |slot: &KeySlot| slot.open(&repo.config().repository, &unlock).is_ok_and(|master| master.is_some());
+        if repo.slots()?.iter().any(fits) {
+            return Ok(());
+        }
+    }
+    let key: Zeroizing<[u8; KEY_FILE_BYTES]> = Zeroizing::new(random(&SystemEntropy));
+    private_file::write(&file, &*key)?;
+    let label = format!("keeper {name}");
+    repo.add_slot((SlotKind::KeyFile, &Unlock::KeyFile(&key)), &label, context.now())?;
+    Ok(())
 }
 
 fn token(args: &Args, context: &Context) -> anyhow::Result<Zeroizing<String>> {

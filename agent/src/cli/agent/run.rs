@@ -3,10 +3,22 @@
 use super::super::backup::{self, snapshot};
 use super::super::context::Context;
 use super::super::failure::{Code, Failure, Report};
-use agent::daemon::work::Backups;
-use agent::daemon::{Daemon, Link};
+use agent::backup::Guarded;
+use agent::daemon::work::{Backups, OpenRepository};
+use agent::daemon::{Daemon, Lane, Link};
+use agent::keeper::{self, Keeper, OpenFileSystem, Places, Survey};
+use agent::open::Opened;
 use agent::remote::Place;
+use agent::remote::enrolled::Enrolled;
+use agent::source::provider::lvm::LvmProvider;
+use agent::source::provider::module::ModuleProvider;
 use agent::source::sys::SysRoot;
+use anyhow::Context as _;
+use repo_format::repository::Access;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use web_api::job::JobError;
 
 const ABOUT: &str = "\
@@ -14,6 +26,9 @@ Asks the server for jobs, backs up this machine's disks as the plans there say, 
 machine, so it may be behind NAT or a firewall. A server that is away is asked again until it is back.
 
 SIGTERM ends it cleanly: a job under way goes back to the server and is begun again later; what was stored is not sent again.
+
+On a machine that was enrolled with --keeps it is the keeper of that repository: it verifies, checks, prunes, copies the server's
+database and restores, as the server's jobs say and its own options allow. It runs as the user that the server runs as.
 
 Which server, which repository, the secret and the writer key follow from the machine's enrolment in /etc/icecore/agent (or
 ICECORE_AGENT_DIR). Without one they are named:
@@ -26,35 +41,116 @@ pub struct Args {
     /// Name of this machine in recovery points [default: its host name]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
+    /// Of a keeper: let the server's people restore below this directory, or to this device; may be given several times [default: nowhere]
+    #[arg(long, value_name = "DIR|DEVICE")]
+    restore_to: Vec<PathBuf>,
     #[command(flatten)]
     snapshot: snapshot::Options,
 }
 
 /// Serves until a signal comes.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let host = args.host.clone().map_or_else(backup::host, Ok)?;
+    let enrolled = context.enrolment()?.map(|enrolment| &enrolment.enrolled).filter(|_| context.enrolment_counts());
+    match enrolled.and_then(|enrolled| Some((enrolled, enrolled.keeps()?))) {
+        Some((enrolled, directory)) => keep(args, context, (enrolled, directory), host),
+        None => back_up(args, context, host),
+    }
+}
+
+fn back_up(args: &Args, context: &Context, host: String) -> anyhow::Result<()> {
     let Place::Server(address) = context.place()? else {
         let what = "an agent works for a server, and a directory was named";
         return Err(Failure::new(Code::Usage, what).next("give --repo https://SERVER/NAME").into());
     };
-    let server = context.server(address)?;
-    let host = args.host.clone().map_or_else(backup::host, Ok)?;
-    let worker = Backups {
-        server: server.clone(),
-        keys: context.writer_keys()?,
-        patience: context.patience(),
+    if !args.restore_to.is_empty() {
+        let what = "--restore-to is for the keeper of a repository, and this machine keeps none";
+        return Err(Failure::new(Code::Usage, what).next("leave it out").into());
+    }
+    let (server, keys, patience) = (context.server(address)?, context.writer_keys()?, context.patience());
+    let open = |cancel: &Arc<AtomicBool>| {
+        let tell = Arc::new(|line: &str| tracing::warn!("{line}"));
+        let opened = Opened::server(server.client(patience, cancel.clone(), tell)?);
+        let repo = opened.repository(Access::Writer(Box::new(keys.clone())));
+        repo.with_context(|| format!("cannot open the repository at {address}"))
+    };
+    let (module, lvm) = (|| args.snapshot.module(), |repository: &str, name: &str| args.snapshot.lvm(repository, name));
+    let worker = backups(args, context, (&open, &module, &lvm), host.clone(), Vec::new())?;
+    let (lane, stop) = (Lane::for_all(Link::new(&server)?), context.cancel()?);
+    serve(&Daemon { lane, others: Vec::new(), worker: &worker, host, sys: SysRoot::host(), stop })
+}
+
+/// The keeper of a repository. What unlocks it is asked for once, now.
+fn keep(args: &Args, context: &Context, (enrolled, directory): (&Enrolled, &Path), host: String) -> anyhow::Result<()> {
+    check_owner(directory)?;
+    let restore_to = Places::new(&args.restore_to)?;
+    let master = context.open()?.keys().master_for("keeping a repository")?.clone();
+    let open = |_: &Arc<AtomicBool>| {
+        let repo = Opened::directory(directory).repository(Access::Master(master.clone()));
+        repo.with_context(|| format!("cannot open the repository in {}", directory.display()))
+    };
+    let (module, lvm) = (|| args.snapshot.module(), |repository: &str, name: &str| args.snapshot.lvm(repository, name));
+    let guarded = vec![Guarded { what: "the repository", path: directory.to_owned() }];
+    let server = context.keepers_server(enrolled)?;
+    let clock = || context.now();
+    let file_system: &OpenFileSystem<'_> = &|disk, partition| super::super::disk::find_file_system(disk, partition);
+    let worker = Keeper {
+        backups: backups(args, context, (&open, &module, &lvm), host.clone(), guarded)?,
+        link: Link::new(&server)?,
+        restore_to,
+        file_system,
+        survey: Survey::default(),
+        clock: &clock,
+    };
+    let lane = Lane { link: Link::new(&server)?, only: keeper::QUICK.to_vec() };
+    let others = vec![Lane { link: Link::new(&server)?, only: keeper::SLOW.to_vec() }];
+    serve(&Daemon { lane, others, worker: &worker, host, sys: SysRoot::host(), stop: context.cancel()? })
+}
+
+/// What this process stores has to be the server's to read.
+fn check_owner(directory: &Path) -> anyhow::Result<()> {
+    let config = directory.join("config");
+    let owner = config.metadata().with_context(|| format!("cannot look at {}", config.display()))?.uid();
+    let we = nix::unistd::geteuid().as_raw();
+    if owner == we {
+        return Ok(());
+    }
+    let what = format!("the repository in {} belongs to user {owner}, and this is user {we}", directory.display());
+    Err(Failure::new(Code::Refused, what)
+        .next("run the keeper as the user that the server runs as: what it stores must be the server's to read")
+        .into())
+}
+
+/// How this machine is told where its snapshots come from.
+type Ways<'w> =
+    (&'w OpenRepository<'w>, &'w (dyn Fn() -> ModuleProvider + Sync), &'w (dyn Fn(&str, &str) -> LvmProvider + Sync));
+
+fn backups<'w>(
+    args: &Args,
+    context: &Context,
+    (open, module, lvm): Ways<'w>,
+    host: String,
+    guarded: Vec<Guarded>,
+) -> anyhow::Result<Backups<'w>> {
+    Ok(Backups {
+        open,
         index_dir: context.index_place()?,
-        host: host.clone(),
+        guarded,
+        host,
         sys: SysRoot::host(),
         provider: args.snapshot.provider(),
-        module: &|| args.snapshot.module(),
-        lvm: &|repository, name| args.snapshot.lvm(repository, name),
+        module,
+        lvm,
         explain: &explain,
-    };
-    let stop = context.cancel()?;
-    let daemon = Daemon { link: Link::new(&server)?, worker: &worker, host, sys: SysRoot::host(), stop };
+    })
+}
+
+fn serve(daemon: &Daemon<'_>) -> anyhow::Result<()> {
     daemon.run().map_err(|refused| {
         Failure::new(Code::Key, format!("{refused}"))
-            .next("ask an admin of the server whether this agent was revoked; then start the service again")
+            .next(
+                "ask an admin of the server whether this agent was revoked or suspended; then start the service again",
+            )
             .into()
     })
 }

@@ -115,6 +115,8 @@ async fn machine(app: &TestApp, keys: &WriterKeys) -> (Login, AgentId) {
             revoked_at: None,
             limit_bytes_per_s: None,
             quota_bytes: None,
+            keeper: false,
+            suspended_at: None,
             revision: 1,
         };
         db::agent::insert(write, &agent, repository.id, &hash)

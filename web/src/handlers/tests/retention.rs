@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use web_api::id::{AgentId, JobId, PlanId, RepositoryId};
-use web_api::job::{JobCause, JobResult, JobState};
+use web_api::job::{BackupResult, JobCause, JobResult, JobState};
 use web_api::role::Role;
 use web_api::unit::{ByteCount, Time};
 
@@ -38,7 +38,7 @@ fn manifest(number: u64) -> String {
 
 fn result(point: String, sequence: u64) -> JobResult {
     let none = ByteCount(0);
-    JobResult {
+    JobResult::Backup(BackupResult {
         point,
         point_name: "web".into(),
         sequence,
@@ -50,7 +50,7 @@ fn result(point: String, sequence: u64) -> JobResult {
         stored_bytes: none,
         took_ms: 0,
         warnings: Vec::new(),
-    }
+    })
 }
 
 impl Story {
@@ -108,7 +108,8 @@ impl Story {
 
     async fn verify(&self, number: u64) {
         let (repository, now) = (self.repository, self.app.app.now());
-        let verify = move |write: &mut db::Write<'_>| db::receipt::verified(write, repository, &manifest(number), now);
+        let verify =
+            move |write: &mut db::Write<'_>| db::receipt::verified(write, repository, &manifest(number), (now, now));
         self.app.app.database.write(verify).await.unwrap();
     }
 

@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod idempotency;
 pub mod job;
+pub mod job_day;
 pub mod lease;
 pub mod log_in_link;
 pub mod machine;

@@ -12,10 +12,11 @@ pub use document::openapi_json;
 use crate::auth::need::Need;
 use crate::handlers::{
     account, agent_work, agents, alert_channels, alerts, audit, authority, document as document_handler, enrolments,
-    events, health, jobs, keeping, log_in, metrics,
+    events, health, job_days, jobs, keeping, log_in, metrics,
 };
 use crate::handlers::{
-    objects, own_agent, own_token, plans, recovery_points, repositories, retention, sessions, settings, tokens, users,
+    objects, own_agent, own_token, plans, recovery_kits, recovery_points, repositories, retention, sessions, settings,
+    tokens, users,
 };
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
@@ -98,6 +99,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(OPERATE,  L::SMALL, routes!(keeping::check)),
         endpoint(OPERATE,  L::SMALL, routes!(keeping::prune)),
         endpoint(OPERATE,  L::SMALL, routes!(keeping::copy_database)),
+        endpoint(AGENTS,   L::SMALL, routes!(recovery_kits::confirm)),
         endpoint(READ,     L::SMALL, routes!(agents::list)),
         endpoint(AGENTS,   L::SMALL, routes!(agents::create)),
         endpoint(READ,     L::SMALL, routes!(agents::read)),
@@ -124,6 +126,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(OPERATE,  L::SMALL, routes!(plans::pause)),
         endpoint(OPERATE,  L::SMALL, routes!(plans::resume)),
         endpoint(READ,     L::SMALL, routes!(retention::decided)),
+        endpoint(READ,     L::SMALL, routes!(job_days::days)),
         endpoint(READ,     L::SMALL, routes!(jobs::list)),
         endpoint(READ,     L::SMALL, routes!(jobs::read)),
         endpoint(READ,     L::SMALL, routes!(jobs::log)),

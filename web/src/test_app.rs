@@ -170,6 +170,8 @@ impl TestApp {
             care: Care::default(),
             keeper: None,
             revision: 1,
+            kit_confirmed_at: None,
+            kit_confirmed_by: None,
         };
         let agent = Agent {
             id: AgentId::generate(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 macro_rules! codes {
-    ($($(#[doc = $meaning:literal])+ $variant:ident = $name:literal, $status:literal;)+) => {
+    ($($(#[doc = $meaning:literal])+ $variant:ident = $name:tt, $status:literal;)+) => {
         /// Stable names of what can go wrong. `web/API.md` explains them; a test compares the two.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
         #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

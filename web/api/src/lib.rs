@@ -18,6 +18,7 @@ pub mod event;
 pub mod health;
 pub mod id;
 pub mod job;
+pub mod job_day;
 pub mod keeping;
 pub mod log_in_link;
 pub mod object;

@@ -37,6 +37,10 @@ pub struct Repository {
     /// Grows with every edit; the ETag.
     #[serde(default)]
     pub revision: u64,
+    /// When somebody confirmed that its recovery kit is in a safe place. Without the kit a lost passphrase means lost backups.
+    pub kit_confirmed_at: Option<Time>,
+    /// Who that was.
+    pub kit_confirmed_by: Option<String>,
 }
 
 /// Changes to a repository; what is missing stays.
@@ -46,6 +50,19 @@ pub struct Repository {
 pub struct ChangeRepository {
     /// How it is looked after; what is missing in it gets its default.
     pub care: Option<Care>,
+}
+
+/// How many digits at the end of the line `repository:` of a recovery kit are typed to confirm it.
+pub const KIT_DIGITS: usize = 6;
+
+/// Says that the recovery kit of a repository is in a safe place.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmKit {
+    /// The last six digits of the kit's line `repository:`.
+    #[cfg_attr(feature = "openapi", schema(min_length = 6, max_length = 32))]
+    pub digits: String,
 }
 
 /// A repository that is there already, to be kept by this server from now on.

@@ -11,13 +11,14 @@ use std::time::Duration;
 const BUSY: Duration = Duration::from_secs(30);
 const CACHE_KIB: i64 = 8 << 10;
 /// Only forward; a file is never edited after it was released.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/server/0001_initial.sql"),
     include_str!("../../../migrations/server/0002_repositories_and_agents.sql"),
     include_str!("../../../migrations/server/0003_plans_and_jobs.sql"),
     include_str!("../../../migrations/server/0004_enrolments.sql"),
     include_str!("../../../migrations/server/0005_alerts.sql"),
     include_str!("../../../migrations/server/0006_keepers.sql"),
+    include_str!("../../../migrations/server/0007_days_and_kits.sql"),
 ];
 /// Version of the database after all migrations.
 pub const VERSION: u32 = 6;

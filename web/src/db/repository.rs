@@ -10,7 +10,7 @@ use web_api::unit::Time;
 
 const COLUMNS: &str = "id, name, directory, format_id, created_at_ms, care, revision, (SELECT a.name FROM agents a
     WHERE a.repository_id = repositories.id AND a.keeps AND a.revoked_at_ms IS NULL AND a.suspended_at_ms IS NULL
-    ORDER BY a.last_seen_at_ms DESC NULLS LAST, a.id DESC LIMIT 1)";
+    ORDER BY a.last_seen_at_ms DESC NULLS LAST, a.id DESC LIMIT 1), kit_confirmed_at_ms, kit_confirmed_by";
 
 fn repository(row: &Row<'_>) -> Result<Repository> {
     Ok(Repository {
@@ -22,6 +22,8 @@ fn repository(row: &Row<'_>) -> Result<Repository> {
         care: json("repositories", &row.get::<_, String>(5)?)?,
         revision: unsigned("repositories", row.get(6)?)?,
         keeper: row.get(7)?,
+        kit_confirmed_at: row.get::<_, Option<Column<Time>>>(8)?.map(|column| column.0),
+        kit_confirmed_by: row.get(9)?,
     })
 }
 
@@ -56,6 +58,13 @@ pub fn get(connection: &Connection, id: RepositoryId) -> Result<Option<Repositor
 pub fn set_care(write: &Write<'_>, id: RepositoryId, care: &Care) -> Result<()> {
     let sql = "UPDATE repositories SET care = ?2, revision = revision + 1 WHERE id = ?1";
     write.execute(sql, params![Column(id), to_json(care)?])?;
+    Ok(())
+}
+
+/// Notes who said when that its recovery kit is safe.
+pub fn confirm_kit(connection: &Connection, id: RepositoryId, by: &str, at: Time) -> Result<()> {
+    let sql = "UPDATE repositories SET kit_confirmed_at_ms = ?2, kit_confirmed_by = ?3 WHERE id = ?1";
+    connection.execute(sql, params![Column(id), Column(at), by])?;
     Ok(())
 }
 

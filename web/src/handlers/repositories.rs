@@ -65,6 +65,8 @@ pub async fn add(
                     care: Care::default(),
                     keeper: None,
                     revision: 1,
+                    kit_confirmed_at: None,
+                    kit_confirmed_by: None,
                 };
                 insert(write, &repository)?;
                 let detail = format!("{} in {}", repository.name, repository.directory);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use web_api::error::ErrorCode;
 use web_api::id::UserId;
+use web_api::job::JobState;
 use web_api::role::{Right, Role};
 
 const OPENAPI: &str = include_str!("../../openapi.json");
@@ -112,6 +113,7 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("POST /api/v1/recovery-points/{id}/forget", operators()),
         ("POST /api/v1/recovery-points/{id}/undo", operators()),
         ("POST /api/v1/restores", restorers()),
+        ("POST /api/v1/repositories/{repository}/recovery-kit", admins_with(Right::Agents)),
         ("GET /api/v1/agents", readers()),
         ("POST /api/v1/agents", admins_with(Right::Agents)),
         ("GET /api/v1/agents/{id}", readers()),
@@ -128,6 +130,7 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("POST /api/v1/plans/{id}/pause", operators()),
         ("POST /api/v1/plans/{id}/resume", operators()),
         ("GET /api/v1/plans/{id}/retention", readers()),
+        ("GET /api/v1/job-days", readers()),
         ("GET /api/v1/jobs", readers()),
         ("GET /api/v1/jobs/{id}", readers()),
         ("GET /api/v1/jobs/{id}/log", readers()),
@@ -371,6 +374,16 @@ fn the_openapi_document_says_what_every_operation_needs() {
         }
     }
     assert_eq!(operations.len(), table().len());
+}
+
+#[test]
+fn words_in_the_openapi_document_are_those_that_travel() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let words = |name: &str| document["components"]["schemas"][name]["enum"].clone();
+    assert_eq!(words("Role"), json!(Role::ALL));
+    assert_eq!(words("Right"), json!(Right::ALL));
+    assert_eq!(words("JobState"), json!(JobState::ALL));
+    assert_eq!(words("ErrorCode"), json!(ErrorCode::ALL));
 }
 
 #[test]

@@ -105,6 +105,33 @@ async fn a_job_goes_to_its_agent_is_reported_on_and_ends() {
 }
 
 #[tokio::test]
+async fn days_tell_how_each_machines_backups_ended() {
+    let story = Story::new().await;
+    let result = |stored: u32| {
+        json!({"succeeded": {"point": format!("{stored:02x}"), "point_name": "web", "sequence": 1, "full_read_reason": null,
+            "provider": "direct", "source_bytes": 10, "changed_bytes": 10, "read_bytes": 10, "stored_bytes": stored,
+            "took_ms": 1, "warnings": []}})
+    };
+    let failed = json!({"failed": {"error": error("nothing"), "retry": false}});
+    for ending in [result(4), result(5), failed] {
+        story.run().await;
+        let job = story.lease(1, &[]).await;
+        assert_eq!(story.finish(&job, ending).await.status, 204);
+    }
+    story.app.pass(Duration::from_secs(86_400));
+    story.run().await;
+    let days = story.app.get("/api/v1/job-days?days=2&zone=Europe/Berlin").by(&story.login).send().await.body;
+    assert_eq!(days["days"].as_array().unwrap().len(), 2);
+    let expected = json!([{"agent_id": story.agent_id, "day": days["days"][0], "succeeded": 2, "failed": 1, "cancelled": 0,
+        "stored_bytes": 9}]);
+    assert_eq!(days["items"], expected, "what has not ended is on no day");
+    for wrong in ["days=0", "days=93", "zone=Nowhere", "zone="] {
+        let answer = story.app.get(&format!("/api/v1/job-days?{wrong}")).by(&story.login).send().await;
+        assert_eq!(answer.code(), "bad_request", "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_whose_giving_was_not_heard_is_given_once_more() {
     let story = Story::new().await;
     let id = story.run().await;

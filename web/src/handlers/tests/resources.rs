@@ -179,6 +179,28 @@ async fn every_change_is_in_the_audit_log_with_who_and_from_where() {
 }
 
 #[tokio::test]
+async fn a_recovery_kit_is_confirmed_by_who_has_it_before_them() {
+    let app = TestApp::new();
+    let login = admin(&app).await;
+    app.agent().await;
+    let repository = || async { app.get("/api/v1/repositories").by(&login).send().await.body["items"][0].clone() };
+    let before = repository().await;
+    assert_eq!((&before["kit_confirmed_at"], &before["kit_confirmed_by"]), (&Value::Null, &Value::Null));
+    let id = before["format_id"].as_str().unwrap();
+    let path = format!("/api/v1/repositories/{}/recovery-kit", before["name"].as_str().unwrap());
+    let confirm = |digits: String| app.post(&path, json!({"digits": digits})).by(&login).send();
+    for wrong in ["", "000000", &id[..6], &id[id.len() - 5..], &format!("0{}", &id[id.len() - 6..])] {
+        assert_eq!(confirm(wrong.to_owned()).await.code(), "invalid", "{wrong}");
+    }
+    let (left, right) = id[id.len() - 6..].split_at(3);
+    let confirmed = confirm(format!("{} {}-", left.to_uppercase(), right)).await;
+    assert_eq!((confirmed.status, &confirmed.body["kit_confirmed_by"]), (200, &json!("root")));
+    assert_eq!(repository().await, confirmed.body);
+    let audit = app.get("/api/v1/audit").by(&login).send().await;
+    assert_eq!(audit.body["items"][0]["action"], "repository.kit_confirm");
+}
+
+#[tokio::test]
 async fn metrics_and_health_are_for_readers() {
     let app = TestApp::new();
     let ada = app.user("ada", Role::Viewer).await;

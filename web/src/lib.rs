@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod keeping;
 mod logging;
 pub mod metrics;
+mod page;
 pub mod quota;
 pub mod rate;
 pub mod readings;

@@ -20,6 +20,7 @@ use crate::handlers::{
 };
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
+use crate::page;
 use crate::state::App;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -184,7 +185,7 @@ pub fn router(app: &App) -> Router {
         }
     }
     router
-        .fallback(|| async { ApiError::new(ErrorCode::NotFound, "there is nothing at this URL") })
+        .fallback(page::serve)
         .method_not_allowed_fallback(|| async {
             ApiError::new(ErrorCode::MethodNotAllowed, "this URL does not know this method")
         })

@@ -5,6 +5,8 @@ mod fuzz;
 mod guest;
 mod interrupt;
 mod kmod;
+mod node;
+mod page;
 mod run;
 mod setup;
 mod step;
@@ -35,6 +37,8 @@ enum Command {
     Tour(tour::Options),
     /// Everything that CI runs
     Test(test::Options),
+    /// Build the web page, which the next build of the server takes in
+    Page(page::Options),
     /// Build the kernel module for the current backports kernel of Debian 13
     Kmod(kmod::Options),
     /// Boot a stock kernel in an emulated machine and run the scenarios of `tests/guest` there
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Tour(options) => tour::run(&options),
         Command::Test(options) => return test::run(&options),
+        Command::Page(options) => page::run(&options),
         Command::Kmod(options) => kmod::run(&options),
         Command::Guest(options) => return guest::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),

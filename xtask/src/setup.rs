@@ -34,8 +34,12 @@ pub enum Purpose {
     Kernel,
     /// Build, make a sample disk, back it up, restore it.
     Tour,
+    /// Build the web page.
+    Page,
     /// All tests that need no machine of their own.
     Test,
+    /// The tests of the web page in a real browser.
+    Browser,
     /// The tests inside an emulated machine.
     Guest,
     /// Debian in an emulated machine.
@@ -47,7 +51,7 @@ pub enum Purpose {
 impl Purpose {
     /// Whether a machine that shall serve this purpose must have what `other` needs.
     fn includes(self, other: Self) -> bool {
-        other == self || (other < self && (other != Self::Kernel || self >= Self::Test))
+        other == self || (other < self && (other != Self::Kernel || self >= Self::Test) && other != Self::Browser)
     }
 }
 
@@ -99,6 +103,9 @@ const NEEDS: &[Need] = &[
     need(Purpose::Tour, "e2fsprogs", Program("mkfs.ext4"), "make ext4 file systems"),
     need(Purpose::Tour, "dosfstools", Program("mkfs.vfat"), "make EFI system partitions"),
     need(Purpose::Tour, "mount", Program("losetup"), "mount sample disks"),
+    need(Purpose::Page, "nodejs", Program("node"), "build the web page"),
+    need(Purpose::Page, "npm", Program("npm"), "fetch the libraries that the web page is made of"),
+    need(Purpose::Browser, "chromium", Program("chromium"), "open the web page in a real browser"),
     need(Purpose::Test, "fdisk", Program("sfdisk"), "write MBR partition tables in tests"),
     need(Purpose::Test, "xfsprogs", Program("mkfs.xfs"), "test with xfs"),
     need(Purpose::Test, "btrfs-progs", Program("mkfs.btrfs"), "test with btrfs"),
@@ -126,6 +133,7 @@ const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Installs everything that any command needs.
 pub fn run(options: &Options) -> Result<()> {
     install(Purpose::Bench, options.consent)?;
+    install(Purpose::Browser, options.consent)?;
     println!("Everything is in place.");
     Ok(())
 }

@@ -73,7 +73,8 @@ fn report(title: &str, count: Count, elapsed: Duration) {
 fn count(succeeded: bool, output: &str) -> Count {
     let mut count = Count::default();
     for line in output.lines() {
-        count.add(nextest_summary(line).or_else(|| libtest_summary(line)).unwrap_or_default());
+        let found = nextest_summary(line).or_else(|| libtest_summary(line)).or_else(|| vitest_summary(line));
+        count.add(found.or_else(|| node_summary(line)).unwrap_or_default());
     }
     if !succeeded && count.failed == 0 {
         count.failed = 1;
@@ -101,6 +102,26 @@ fn libtest_summary(line: &str) -> Option<Count> {
     Some(Count { passed: number_before("passed")?, failed: number_before("failed")? })
 }
 
+/// `      Tests  1 failed | 41 passed (42)` of vitest.
+fn vitest_summary(line: &str) -> Option<Count> {
+    let results = line.trim_start().strip_prefix("Tests  ")?.split_once(" (")?.0;
+    let number_before =
+        |word: &str| results.split('|').find_map(|part| part.trim().strip_suffix(word)?.trim().parse::<u64>().ok());
+    let (passed, failed) = (number_before("passed"), number_before("failed"));
+    (passed.is_some() || failed.is_some()).then(|| Count { passed: passed.unwrap_or(0), failed: failed.unwrap_or(0) })
+}
+
+/// `# pass 41` and `# fail 1`, or with `ℹ`, of Node's own test runner.
+fn node_summary(line: &str) -> Option<Count> {
+    let (word, number) = line.strip_prefix("# ").or_else(|| line.strip_prefix("ℹ "))?.split_once(' ')?;
+    let number = number.trim().parse().ok()?;
+    match word {
+        "pass" => Some(Count { passed: number, failed: 0 }),
+        "fail" | "cancelled" => Some(Count { passed: 0, failed: number }),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Count, count};
@@ -116,6 +137,14 @@ mod tests {
         let output =
             "test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured\ntest result: FAILED. 1 passed; 2 failed;";
         assert_eq!(count(false, output), Count { passed: 5, failed: 2 });
+    }
+
+    #[test]
+    fn results_of_vitest_and_node_are_counted() {
+        assert_eq!(count(true, "      Tests  41 passed (41)\n"), Count { passed: 41, failed: 0 });
+        assert_eq!(count(false, "      Tests  2 failed | 41 passed (43)\n"), Count { passed: 41, failed: 2 });
+        assert_eq!(count(false, "# tests 9\n# pass 7\n# fail 1\n# cancelled 1\n"), Count { passed: 7, failed: 2 });
+        assert_eq!(count(true, "ℹ pass 7\nℹ fail 0\n"), Count { passed: 7, failed: 0 });
     }
 
     #[test]

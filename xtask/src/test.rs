@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use crate::node::Node;
 use crate::step::{self, Count};
-use crate::{guest, interrupt, setup, workspace};
+use crate::{guest, interrupt, page, setup, workspace};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -25,16 +26,21 @@ pub struct Options {
 /// A part of the tests that can run alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Group {
+    /// Types and unit tests of the web page, and its build.
+    Page,
     /// Formatting, lints, all Rust tests, documentation, licences.
     Rust,
+    /// The web page in a real browser, against the real server and agent.
+    Browser,
     /// The scenarios of `tests/guest` in an emulated machine.
     Guest,
 }
 
-const GROUPS: [(&str, Group); 2] = [("rust", Group::Rust), ("guest", Group::Guest)];
+const GROUPS: [(&str, Group); 4] =
+    [("page", Group::Page), ("rust", Group::Rust), ("browser", Group::Browser), ("guest", Group::Guest)];
 
 /// Groups that run when none is named.
-const EVERY_TIME: [Group; 1] = [Group::Rust];
+const EVERY_TIME: [Group; 3] = [Group::Page, Group::Rust, Group::Browser];
 
 fn group_named(name: &str) -> Result<Group> {
     match GROUPS.iter().find(|(known, _)| *known == name) {
@@ -72,7 +78,9 @@ fn run_groups(options: &Options) -> Result<Count> {
         if options.only.map_or(EVERY_TIME.contains(&group), |only| only == group) {
             println!("\n{name}");
             count.add(match group {
-                Group::Rust => rust(options.soak)?,
+                Group::Page => steps(page_steps(&Node::find()?))?,
+                Group::Rust => steps(rust_steps(options.soak)?)?,
+                Group::Browser => browser(options.setup)?,
                 Group::Guest => guest::run_as_group(options.soak, options.setup)?,
             });
         }
@@ -80,15 +88,41 @@ fn run_groups(options: &Options) -> Result<Count> {
     Ok(count)
 }
 
-fn rust(soak: bool) -> Result<Count> {
+fn steps(steps: Vec<(&'static str, Command)>) -> Result<Count> {
     let logs = workspace::root().join("target/xtask-logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
     let mut count = Count::default();
-    for (title, mut command) in rust_steps(soak)? {
+    for (title, mut command) in steps {
         interrupt::check()?;
         count.add(step::run(title, &logs, &mut command));
     }
     Ok(count)
+}
+
+/// The page's own checks. The build comes first: the types of the API are made by it.
+fn page_steps(node: &Node) -> Vec<(&'static str, Command)> {
+    let mut build = Command::new(std::env::current_exe().unwrap_or_else(|_| "xtask".into()));
+    build.arg("page");
+    let mut tests = node.command("npm");
+    tests.args(["run", "--silent", "test"]).current_dir(page::directory());
+    vec![("types and build of the page", build), ("unit tests of the page", tests)]
+}
+
+/// The server with its page, an agent, and a browser that uses them as a person would.
+fn browser(consent: setup::Consent) -> Result<Count> {
+    setup::install(setup::Purpose::Browser, consent)?;
+    page::build()?;
+    let directory = workspace::root().join("tests/browser");
+    let node = Node::find()?;
+    node.install_packages(&directory)?;
+    let programs = target_dir()?.join("debug");
+    let mut build = workspace::cargo();
+    build.args(["build", "--package", "web", "--package", "agent", "--bins", "--quiet"]);
+    let mut tests = node.command("node");
+    tests.args(["--test", "--test-reporter", "tap", "--test-concurrency", "1"]).current_dir(directory);
+    tests.env("ICECORE_BIN", programs.join("icecore")).env("ICECORE_BIN_SERVER", programs.join("icecore-server"));
+    tests.env("ICECORE_SCREENSHOTS", target_dir()?.join("screenshots"));
+    steps(vec![("build of server and agent", build), ("the page in a browser", tests)])
 }
 
 fn rust_steps(soak: bool) -> Result<Vec<(&'static str, Command)>> {

@@ -21,13 +21,15 @@ pub fn make(write: &Write<'_>, user_id: Option<UserId>, base_url: &str, now: Tim
     log_in_link::insert(write, &link, &secret.hash())?;
     Ok(NewLogInLink {
         id: link.id,
-        url: url(base_url, &secret),
+        url: url(base_url, user_id.is_none(), &secret),
         secret: secret.expose().to_owned(),
         expires_at: link.expires_at,
     })
 }
 
-/// The secret stands behind the `#`: browsers send that part to nobody, so it is in no log of any server.
-fn url(base_url: &str, secret: &Secret) -> String {
-    format!("{}/log-in#{}", base_url.trim_end_matches('/'), secret.expose())
+/// The secret stands behind the `#`: browsers send that part to nobody, so it is in no log of any server. The path tells the page
+/// whether to ask for a name.
+fn url(base_url: &str, is_first: bool, secret: &Secret) -> String {
+    let path = if is_first { "first/log-in" } else { "log-in" };
+    format!("{}/{path}#{}", base_url.trim_end_matches('/'), secret.expose())
 }

@@ -12,6 +12,7 @@ mod setup;
 mod step;
 mod test;
 mod tour;
+mod trial;
 mod vm;
 mod workspace;
 
@@ -31,9 +32,9 @@ struct Cli {
 enum Command {
     /// Install the Debian packages and cargo tools that are missing; the other commands do this themselves
     Setup(setup::Options),
-    /// Install what is missing, build in release, and show a real disk backed up and restored
+    /// Install what is missing, build in release, and start the whole appliance on the loopback, with its web page
     Run(run::Options),
-    /// The scenario that `run` shows: full, incremental, check, restore, compare
+    /// Show a real disk backed up, changed, backed up again, checked, restored and compared
     Tour(tour::Options),
     /// Everything that CI runs
     Test(test::Options),

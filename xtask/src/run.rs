@@ -1,24 +1,25 @@
-//! `cargo xtask run`: from a fresh clone to a disk that was backed up and restored before your eyes.
+//! `cargo xtask run`: from a fresh clone to the whole appliance in your browser.
 
 use anyhow::Result;
 
-use crate::{setup, tour, vm};
+use crate::{setup, trial, vm};
 
 /// Options of `cargo xtask run`.
 #[derive(clap::Args)]
 pub struct Options {
     /// Boot Debian 13 with the kernel module and a live disk in an emulated machine, to play with
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["fresh", "port"])]
     vm: bool,
+    #[command(flatten)]
+    trial: trial::Options,
     #[command(flatten)]
     setup: setup::Consent,
 }
 
-/// Installs, builds, shows. The appliance with its web page will start here once it exists.
+/// Installs what is missing, builds, starts.
 pub fn run(options: &Options) -> Result<()> {
     if options.vm {
         return vm::play(options.setup);
     }
-    setup::install(setup::Purpose::Tour, options.setup)?;
-    tour::run(&tour::Options::default())
+    trial::run(&options.trial, options.setup)
 }

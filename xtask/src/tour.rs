@@ -20,7 +20,7 @@ use crate::{interrupt, setup, vm, workspace};
 use summary::{Proof, RecoveryPoint, Summary};
 
 /// Options of `cargo xtask tour`.
-#[derive(clap::Args, Clone)]
+#[derive(clap::Args)]
 pub struct Options {
     /// Print one JSON object instead of the summary
     #[arg(long)]
@@ -36,12 +36,6 @@ pub struct Options {
     vm: bool,
     #[command(flatten)]
     setup: setup::Consent,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { json: false, size_gib: 1, keep: false, vm: false, setup: setup::Consent::default() }
-    }
 }
 
 /// Name of the recovery points.

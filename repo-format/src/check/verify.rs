@@ -18,6 +18,7 @@ use crate::reader::Reader;
 use crate::repository::Repository;
 use crate::tree::{TreeWalk, diff};
 use jiff::{SignedDuration, Timestamp};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,6 +98,7 @@ pub fn verify_points(
         proofs,
         known_damaged,
         bad: HashMap::new(),
+        unconfirmed: RefCell::default(),
         new_packs: Vec::new(),
         new_points: Vec::new(),
         new_damaged: Vec::new(),
@@ -118,6 +120,8 @@ struct Work<'w> {
     known_damaged: HashSet<PackId>,
     /// Entries that are bad, of packs that were read; all of them where the pack itself cannot be read.
     bad: HashMap<PackId, Option<HashSet<u32>>>,
+    /// Packs that should hold something that was needed, and whose footers could not be read or say otherwise.
+    unconfirmed: RefCell<BTreeSet<PackId>>,
     new_packs: Vec<PackRef>,
     new_points: Vec<ProvedPoint>,
     new_damaged: Vec<PackRef>,
@@ -180,7 +184,11 @@ impl Work<'_> {
             let walked = match self.walk(&manifest, base.as_ref()) {
                 // What is damaged may be the other point's alone.
                 Err(Failed::Flaw(_)) if base.take().is_some() => continue,
-                walked => walked?,
+                Err(flaw) => {
+                    self.read_unconfirmed()?;
+                    return Err(flaw);
+                }
+                Ok(walked) => walked,
             };
             if walked.unread.is_empty() {
                 return Ok(walked.since);
@@ -191,6 +199,13 @@ impl Work<'_> {
                 return Ok(walked.since);
             }
         }
+    }
+
+    /// Looks at packs that the index names and whose own footers do not say so, to record what is damaged.
+    fn read_unconfirmed(&mut self) -> Result<()> {
+        let packs: BTreeSet<PackId> =
+            self.unconfirmed.take().into_iter().filter(|pack| !self.bad.contains_key(pack)).collect();
+        self.read(&packs)
     }
 
     /// The nearest point of the same name that is proved, with the time since when. What both have in common is proved with it.
@@ -334,10 +349,15 @@ impl Walk<'_> {
         }
         let mut places = Vec::new();
         for place in self.work.reader.index().places(&id.key())? {
-            if let Some((pack, cached)) = self.work.reader.confirm(&id, PackKind::Data, place)?
-                && cached.info().rows[place.entry as usize].plain_bytes == length
-            {
-                places.push((pack.id, cached, place.entry));
+            match self.work.reader.confirm(&id, PackKind::Data, place)? {
+                Some((pack, cached)) if cached.info().rows[place.entry as usize].plain_bytes == length => {
+                    places.push((pack.id, cached, place.entry));
+                }
+                Some(_) => {}
+                None => {
+                    let pack = self.work.reader.pack(place.pack)?.filter(|pack| pack.kind == PackKind::Data);
+                    self.work.unconfirmed.borrow_mut().extend(pack.map(|pack| pack.id));
+                }
             }
         }
         // What is proved already needs no reading.

@@ -89,6 +89,8 @@ fn add(write: &mut Write<'_>, args: &Args, now: Time) -> anyhow::Result<Reposito
         care: Care::default(),
         keeper: None,
         revision: 1,
+        kit_confirmed_at: None,
+        kit_confirmed_by: None,
     };
     db::repository::insert(write, &repository).map_err(|error| match error.is_duplicate() {
         true => {

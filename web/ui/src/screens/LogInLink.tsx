@@ -1,7 +1,7 @@
 // A one-time link: sets a password and logs in. The link of the very first start makes the first account.
 import { Button, PasswordInput, Progress, TextInput } from '@mantine/core';
 import { useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate } from 'react-router';
 import { api, ask } from '../api/client';
@@ -11,10 +11,11 @@ import { SHORTEST, strength } from '../logic/password';
 import { Door } from '../parts/Door';
 import { FailureNote } from '../parts/states';
 
-/** Taken out of the address line at once, so that nobody reads it from there and no history keeps it. */
-function takeSecret(): string {
-  const secret = window.location.hash.slice(1);
-  if (secret) window.history.replaceState(window.history.state, '', window.location.pathname);
+/** The secret behind the `#`. It is taken out of the address line at once, so that nobody reads it there and no history keeps it. */
+function useSecret(): string {
+  // Not taken out here: what is drawn may be drawn anew from the beginning, and would find nothing then.
+  const [secret] = useState(() => window.location.hash.slice(1));
+  useEffect(() => window.history.replaceState(window.history.state, '', window.location.pathname), []);
   return secret;
 }
 
@@ -22,7 +23,7 @@ export default function LogInLink({ isFirst }: { isFirst?: boolean }) {
   const { t } = useTranslation();
   const queries = useQueryClient();
   const go = useNavigate();
-  const [secret] = useState(takeSecret);
+  const secret = useSecret();
   const [name, setName] = useState('');
   const [password, setPassword] = useState('');
   const [again, setAgain] = useState('');

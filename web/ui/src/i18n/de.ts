@@ -116,8 +116,8 @@ export const de: Words = {
     title: 'Aufträge', lead: 'Jeder ein Lauf von etwas Langem, der neueste zuerst.', job: 'Auftrag', none: 'Keine Aufträge', noneMore: 'Nichts passt zu diesen Filtern.', more: 'Mehr zeigen', anyState: 'Jeder Zustand', anyMachine: 'Jede Maschine', anyPlan: 'Jeder Plan', began: 'Begonnen', took: 'Dauer', read: 'Gelesen', stored: 'Gespeichert',
   },
   jobState: { queued: 'Wartet', running: 'Läuft', succeeded: 'Gelungen', failed: 'Fehlgeschlagen', cancelled: 'Abgebrochen' },
-  jobKind: { backup: 'Sicherung', restore: 'Wiederherstellung', verify: 'Prüfung', check: 'Durchsicht', prune: 'Aufräumen' },
-  jobCause: { calendar: 'den Kalender', after: 'einen anderen Plan', person: 'eine Person' },
+  jobKind: { backup: 'Sicherung', restore: 'Wiederherstellung', verify: 'Prüfung', check: 'Durchsicht', prune: 'Aufräumen', forget: 'Aufgeben', copy: 'Kopie der Datenbank' },
+  jobCause: { calendar: 'den Kalender', after: 'einen anderen Plan', person: 'eine Person', received: 'einen Punkt, der ankam' },
   job: {
     title: '{{kind}} {{plan}}', cancelling: 'Wird beendet', warnings: 'Gut zu wissen', waits: 'Wartet darauf, dass seine Maschine ihn aufnimmt.', waitsUntil: 'Wartet auf den nächsten Versuch', course: 'Verlauf', progress: 'Fortschritt', failure: 'Warum er fehlschlug', cause: 'Ursache', fix: 'Was zu tun ist',
     attempt: 'Versuch', attemptOf: '{{attempt}} von {{of}}', comes: 'ein weiterer Versuch folgt von selbst', point: 'Wiederherstellungspunkt', source: 'Größe der Platten', changed: 'Geändert', provider: 'Stillgehalten durch', fullRead: 'Alles wurde gelesen: {{reason}}.', restoreHint: 'Auf jeder Maschine wiederherstellen:',
@@ -140,7 +140,7 @@ export const de: Words = {
     digits: 'Die letzten sechs Ziffern der Zeile „repository:“', digitsMore: 'Vom gedruckten Blatt in Ihrer Hand, zum Zeichen, dass es da ist', confirm: 'Das Blatt ist an einem sicheren Ort', confirmed: 'Das Notfallblatt ist bestätigt.', confirmedBy: '{{name}} hat bestätigt, dass das Notfallblatt sicher ist:',
   },
   alerts: { title: 'Warnungen', lead: 'Was sich jemand ansehen muss. Eine Warnung dauert, bis ihre Ursache vorbei ist.', list: 'Warnungen', show: 'Welche', lasting: 'Andauernd', all: 'Alle', none: 'Alles ruhig', noneMore: 'Nichts braucht Aufmerksamkeit.', never: 'Es gab noch keine Warnung', over: 'vorbei' },
-  alertKind: { job_failed: 'Auftrag fehlgeschlagen', server: 'Server' },
+  alertKind: { job_failed: 'Auftrag fehlgeschlagen', server: 'Server', repository: 'Repository', agent_suspended: 'Maschine ausgesetzt' },
   channels: {
     title: 'Wem es gesagt wird', add: 'Weg hinzufügen', addIt: 'Hinzufügen', wasAdded: 'Der Weg wurde hinzugefügt.', none: 'Niemandem wird es gesagt', noneMore: 'Fügen Sie eine Mailadresse oder einen Webhook hinzu, und probieren Sie ihn aus.', fails: 'Klappt nicht', on: 'An', off: 'Aus', disable: 'Ausschalten', enable: 'Einschalten', actionsOf: 'Mehr: {{name}}',
     remove: 'Entfernen', removeTitle: '{{name}} entfernen?', removeMore: 'Dorthin gehen keine Warnungen mehr.', allKinds: 'Alle Arten', lastSent: 'zuletzt gesendet', test: 'Probe senden', tested: 'Die Probe wurde angenommen.', kind: 'Art', mail: 'Mail', webhook: 'Webhook', name: 'Name', url: 'Adresse', urlMore: 'Bekommt für jede Nachricht einen signierten POST',

@@ -114,8 +114,8 @@ export const en = {
     title: 'Jobs', lead: 'One run of something long each, the latest first.', job: 'Job', none: 'No jobs', noneMore: 'Nothing fits these filters.', more: 'Show more', anyState: 'Any state', anyMachine: 'Any machine', anyPlan: 'Any plan', began: 'Began', took: 'Took', read: 'Read', stored: 'Stored',
   },
   jobState: { queued: 'Queued', running: 'Running', succeeded: 'Succeeded', failed: 'Failed', cancelled: 'Cancelled' },
-  jobKind: { backup: 'Backup', restore: 'Restore', verify: 'Verification', check: 'Check', prune: 'Prune' },
-  jobCause: { calendar: 'the calendar', after: 'another plan', person: 'a person' },
+  jobKind: { backup: 'Backup', restore: 'Restore', verify: 'Verification', check: 'Check', prune: 'Prune', forget: 'Giving up', copy: 'Copy of the database' },
+  jobCause: { calendar: 'the calendar', after: 'another plan', person: 'a person', received: 'a point that came in' },
   job: {
     title: '{{kind}} {{plan}}', cancelling: 'Ending', warnings: 'Good to know', waits: 'Waits for its machine to take it up.', waitsUntil: 'Waits for its next attempt', course: 'Course', progress: 'Progress', failure: 'Why it failed', cause: 'Cause', fix: 'What to do',
     attempt: 'Attempt', attemptOf: '{{attempt}} of {{of}}', comes: 'another attempt follows by itself', point: 'Recovery point', source: 'Size of the disks', changed: 'Changed', provider: 'Held still by', fullRead: 'Everything was read: {{reason}}.', restoreHint: 'Restore it on any machine:',
@@ -138,7 +138,7 @@ export const en = {
     digits: 'Last six digits of the line “repository:”', digitsMore: 'From the printed kit in your hand, to show that it is there', confirm: 'The kit is in a safe place', confirmed: 'The recovery kit is confirmed.', confirmedBy: '{{name}} confirmed that the recovery kit is safe:',
   },
   alerts: { title: 'Alerts', lead: 'What somebody has to look at. An alert lasts until its cause is over.', list: 'Alerts', show: 'Which', lasting: 'Lasting', all: 'All', none: 'All quiet', noneMore: 'Nothing needs attention.', never: 'There was no alert yet', over: 'over' },
-  alertKind: { job_failed: 'Job failed', server: 'Server' },
+  alertKind: { job_failed: 'Job failed', server: 'Server', repository: 'Repository', agent_suspended: 'Machine suspended' },
   channels: {
     title: 'Where alerts are told', add: 'Add a channel', addIt: 'Add', wasAdded: 'The channel was added.', none: 'Nobody is told', noneMore: 'Add a mail address or a webhook, and test it.', fails: 'Fails', on: 'On', off: 'Off', disable: 'Switch off', enable: 'Switch on', actionsOf: 'More: {{name}}',
     remove: 'Remove', removeTitle: 'Remove {{name}}?', removeMore: 'No alerts go there any more.', allKinds: 'All kinds', lastSent: 'last sent', test: 'Send a test', tested: 'The test was taken.', kind: 'Kind', mail: 'Mail', webhook: 'Webhook', name: 'Name', url: 'Address', urlMore: 'Gets a signed POST for each message',

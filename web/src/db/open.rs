@@ -21,7 +21,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/server/0007_days_and_kits.sql"),
 ];
 /// Version of the database after all migrations.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// A connection that writes, to a file that is checked and of this program's version.
 pub fn writable(path: &Path) -> Result<Connection> {

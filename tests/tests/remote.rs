@@ -66,7 +66,7 @@ fn what_does_not_belong_to_a_machine_is_refused_with_what_lifts_it() -> Result<(
     };
     says(&with("ICECORE_TOKEN", "")?, 4, "--token-file")?;
     says(&with("ICECORE_TOKEN", "ica_00")?, 4, "no agent's secret")?;
-    says(&with("ICECORE_TOKEN", &appliance.admin)?, 4, "does not include the right")?;
+    says(&with("ICECORE_TOKEN", &appliance.admin)?, 4, "with a writer key")?;
     let address = appliance.server.address()?;
     let at = |path: &str| format!("http://{address}/{path}");
     says(&with("ICECORE_REPO", &at("other"))?, 5, "no Icecore repository")?;

@@ -17,7 +17,8 @@ async fn link(app: &TestApp, user: Option<UserId>) -> String {
     let now = app.app.now();
     let made = app.app.database.write(move |write| auth::log_in_link::make(write, user, "https://ice.example/", now));
     let link = made.await.unwrap();
-    assert_eq!(link.url, format!("https://ice.example/log-in#{}", link.secret));
+    let path = if user.is_none() { "first/log-in" } else { "log-in" };
+    assert_eq!(link.url, format!("https://ice.example/{path}#{}", link.secret));
     link.secret
 }
 

@@ -6,7 +6,8 @@ import { noComplaints, picture, settled, accessible } from './browser.mjs';
 
 /** A plan of the laptop by the API. */
 async function planOf(appliance, name, work, more = {}) {
-  const [agent] = (await appliance.api('GET', '/api/v1/agents')).items;
+  const { items } = await appliance.api('GET', '/api/v1/agents');
+  const agent = items.find((one) => one.name === 'laptop');
   return appliance.api('POST', '/api/v1/plans', { name, agent_id: agent.id, work, retries: { count: 0, pause_s: 0 }, ...more });
 }
 

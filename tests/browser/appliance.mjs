@@ -1,7 +1,7 @@
 // A real icecore-server on a free port of the loopback, with a repository and an agent of its own, all below one temporary directory.
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createWriteStream, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,8 +46,8 @@ export class Appliance {
     return join(this.directory, name);
   }
 
-  async startServer() {
-    const env = plainEnvironment({
+  serverEnvironment() {
+    return plainEnvironment({
       ICECORE_SERVER_DATA_DIR: this.path('server'),
       ICECORE_SERVER_LISTEN: `127.0.0.1:${this.port}`,
       ICECORE_SERVER_TLS: 'off',
@@ -55,6 +55,10 @@ export class Appliance {
       ICECORE_SERVER_STOP_WITHIN_S: '1',
       ICECORE_SERVER_LOG_FILTER: 'warn',
     });
+  }
+
+  async startServer() {
+    const env = this.serverEnvironment();
     this.server = spawn(program('ICECORE_BIN_SERVER', 'icecore-server'), ['serve'], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.server.stderr.pipe(createWriteStream(this.path('server.log'), { flags: 'a' }));
     for await (const line of createInterface(this.server.stdout)) {
@@ -94,8 +98,18 @@ export class Appliance {
     await run(program('ICECORE_BIN', 'icecore'), [...args, '--name', name, '--writer-key', key], { env: this.machine(name) });
   }
 
-  runAgent(name) {
-    const agent = spawn(program('ICECORE_BIN', 'icecore'), ['agent', 'run', '--host', name], { env: this.machine(name), stdio: ['ignore', 'ignore', 'pipe'] });
+  /** Makes this machine's own agent the keeper of the repository, and runs it; it restores below `restores`. */
+  async keep() {
+    const { stdout } = await run(program('ICECORE_BIN_SERVER', 'icecore-server'), ['admin', 'enroll-keeper', 'main'], { env: this.serverEnvironment() });
+    const [, ...args] = stdout.trim().split(/\s+/);
+    const env = { ...this.machine('keeper'), ICECORE_PASSPHRASE: PASSPHRASE };
+    await run(program('ICECORE_BIN', 'icecore'), args, { env });
+    mkdirSync(this.path('restores'));
+    this.runAgent('keeper', '--restore-to', this.path('restores'));
+  }
+
+  runAgent(name, ...more) {
+    const agent = spawn(program('ICECORE_BIN', 'icecore'), ['agent', 'run', '--host', name, ...more], { env: this.machine(name), stdio: ['ignore', 'ignore', 'pipe'] });
     agent.stderr.pipe(createWriteStream(this.path(`${name}.log`), { flags: 'a' }));
     this.agents = [...(this.agents ?? []), agent];
   }

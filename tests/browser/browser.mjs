@@ -8,7 +8,7 @@ import { chromium } from 'playwright-core';
 const PROGRAM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
 const PICTURES = process.env.ICECORE_SCREENSHOTS ?? new URL('../../target/screenshots', import.meta.url).pathname;
 /** What has not happened after this time does not happen. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 60_000;
 
 export const WIDE = { width: 1440, height: 900 };
 export const NARROW = { width: 390, height: 844 };

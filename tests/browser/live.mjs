@@ -18,7 +18,8 @@ export async function comesBack(story) {
   assert(await page.getByRole('cell', { name: 'laptop' }).count() > 0, 'what was there stays on the screen');
   await picture(page, 'not-connected');
   await appliance.startServer();
-  const [agent] = (await appliance.api('GET', '/api/v1/agents')).items;
+  const { items } = await appliance.api('GET', '/api/v1/agents');
+  const agent = items.find((one) => one.name === 'laptop');
   await appliance.api('POST', '/api/v1/plans', { name: 'made-meanwhile', agent_id: agent.id, work: { sources: 'all_disks' } });
   await page.getByRole('link', { name: 'made-meanwhile' }).waitFor({ timeout: 60_000 });
   await page.getByRole('img', { name: 'Live' }).first().waitFor();

@@ -4,6 +4,7 @@ import { Appliance } from './appliance.mjs';
 import { launch } from './browser.mjs';
 import { firstRun } from './first_run.mjs';
 import { conflict, retriesAndFailures, tellsOfAlerts } from './actions.mjs';
+import { giveUp, manyPoints, restore } from './points.mjs';
 import { languages, screens } from './screens.mjs';
 import { viewerChangesNothing } from './rights.mjs';
 import { comesBack } from './live.mjs';
@@ -23,6 +24,9 @@ after(async () => {
 });
 
 test('from the one-time link to a first backup that restores', () => firstRun(story));
+test('a point is proved, restored in the browser and compared', () => restore(story));
+test('a point is given up and taken back', () => giveUp(story));
+test('ten thousand points scroll, and few of them are drawn', () => manyPoints(story));
 test('a job that fails says why, and is tried again or ended', () => retriesAndFailures(story));
 test('an edit of a plan that somebody else changed is not lost and loses nothing', () => conflict(story));
 test('a channel for alerts is added, tested and removed', () => tellsOfAlerts(story));

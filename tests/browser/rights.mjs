@@ -4,16 +4,18 @@ import { noComplaints, settled } from './browser.mjs';
 import { urls } from './screens.mjs';
 
 const CHANGES = [
+  'Restore', 'Give up', 'Take back', 'Verify now', 'Check now', 'What would be freed', 'Dry run', 'Compare with the point',
   'Add machine', 'Make a plan', 'Make plan', 'Back up now', 'Edit', 'Pause', 'Remove', 'Revoke', 'Limits', 'Cancel job', 'Try again', 'Add a repository', 'Add a channel', 'Send a test', 'Add a person', 'Save', 'The kit is in a safe place',
 ];
 
 export async function viewerChangesNothing(story) {
   const { appliance, viewer: page } = story;
   const all = await urls(appliance, story);
-  for (const name of ['overview', 'machines', 'machine', 'plans', 'plan', 'jobs', 'job', 'job-failure', 'repositories', 'alerts', 'settings']) {
+  for (const name of ['overview', 'machines', 'machine', 'plans', 'plan', 'jobs', 'job', 'job-failure', 'job-restore', 'points', 'point', 'restore-point', 'repositories', 'alerts', 'settings']) {
     await page.goto(appliance.url + all[name]);
     await settled(page);
-    for (const change of CHANGES) {
+    // There the word is the name of a kind of jobs.
+    for (const change of CHANGES.filter((change) => change !== 'Restore' || name !== 'jobs')) {
       for (const role of ['button', 'link']) {
         assert.equal(await page.getByRole(role, { name: change, exact: true }).count(), 0, `${change} on ${name}`);
       }
@@ -23,7 +25,7 @@ export async function viewerChangesNothing(story) {
   const plan = all.plan.split('/').pop();
   const machine = all.machine.split('/').pop();
   const refused = await page.evaluate(
-    async ([plan, machine, job]) => {
+    async ([plan, machine, job, point]) => {
       const { csrf_token } = await (await fetch('/api/v1/session')).json();
       const ask = async (method, path, body) => {
         const headers = { 'x-csrf-token': csrf_token, 'content-type': 'application/json', 'if-match': '"1"' };
@@ -32,10 +34,11 @@ export async function viewerChangesNothing(story) {
       return Promise.all([
         ask('POST', `/api/v1/plans/${plan}/run`), ask('DELETE', `/api/v1/plans/${plan}`), ask('PATCH', `/api/v1/plans/${plan}`, {}), ask('POST', `/api/v1/agents/${machine}/revoke`),
         ask('POST', `/api/v1/jobs/${job}/cancel`), ask('POST', '/api/v1/enrolments', { repository: 'main' }), ask('GET', '/api/v1/users'), ask('GET', '/api/v1/audit'), ask('PATCH', '/api/v1/settings', {}), ask('GET', '/api/v1/alert-channels'),
+        ask('POST', '/api/v1/restores', { point, target: '/srv/x.img' }), ask('POST', `/api/v1/recovery-points/${point}/forget`, {}), ask('POST', `/api/v1/recovery-points/${point}/undo`), ask('POST', '/api/v1/repositories/main/verify', {}),
       ]);
     },
-    [plan, machine, story.job],
+    [plan, machine, story.job, story.point],
   );
-  assert.deepEqual(refused, Array(10).fill(403));
+  assert.deepEqual(refused, Array(14).fill(403));
   noComplaints(page);
 }

@@ -15,6 +15,8 @@ const CONCERNED: Record<string, string[]> = {
   agent: ['agents', 'agent', 'devices', 'enrolments'],
   enrolment: ['enrolments', 'agents'],
   repository: ['repositories'],
+  'recovery-point': ['points', 'retention'],
+  'recovery-points': ['points'],
   alert: ['alerts'],
   alert_channel: ['channels'],
   settings: ['settings'],

@@ -8,9 +8,11 @@ export type AlertChannel = Schemas['AlertChannel'];
 export type Device = Schemas['Device'];
 export type Enrolment = Schemas['Enrolment'];
 export type Job = Schemas['Job'];
+export type JobKind = Schemas['JobKind'];
 export type JobState = Schemas['JobState'];
 export type Keep = Schemas['Keep'];
 export type Plan = Schemas['Plan'];
+export type RecoveryPoint = Schemas['RecoveryPoint'];
 export type Repository = Schemas['Repository'];
 export type Right = Schemas['Right'];
 export type Role = Schemas['Role'];
@@ -63,6 +65,7 @@ export interface JobFilter {
   plan_id?: string;
   agent_id?: string;
   state?: JobState;
+  kind?: JobKind;
   limit?: number;
 }
 
@@ -95,6 +98,29 @@ export const repositories = queryOptions({
   queryFn: () =>
     allPages((cursor) => ask(api.GET('/api/v1/repositories', { params: { query: { limit: PAGE, cursor } } }))),
 });
+
+export interface PointFilter {
+  agent_id?: string;
+  plan_id?: string;
+  repository?: string;
+  series?: string;
+  forgotten?: boolean;
+}
+
+/** The newest ones. */
+export const points = (filter: PointFilter, limit: number) =>
+  queryOptions({
+    queryKey: ['points', 'newest', filter, limit],
+    queryFn: () => ask(api.GET('/api/v1/recovery-points', { params: { query: { limit, ...filter } } })),
+    placeholderData: keepPreviousData,
+  });
+
+export const point = (id: string) =>
+  queryOptions({
+    queryKey: ['points', 'one', id],
+    queryFn: () => ask(api.GET('/api/v1/recovery-points/{id}', { params: { path: { id } } })),
+    enabled: id !== '',
+  });
 
 export const enrolments = queryOptions({
   queryKey: ['enrolments'],

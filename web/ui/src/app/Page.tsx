@@ -27,6 +27,9 @@ const Enrol = lazy(() => import('../screens/Enrol'));
 const Plans = lazy(() => import('../screens/Plans'));
 const PlanEditor = lazy(() => import('../screens/PlanEditor'));
 const PlanScreen = lazy(() => import('../screens/Plan'));
+const Points = lazy(() => import('../screens/Points'));
+const PointScreen = lazy(() => import('../screens/Point'));
+const Restore = lazy(() => import('../screens/Restore'));
 const Jobs = lazy(() => import('../screens/Jobs'));
 const JobScreen = lazy(() => import('../screens/Job'));
 const Repositories = lazy(() => import('../screens/Repositories'));
@@ -58,6 +61,9 @@ export function Page() {
                     <Route path="plans/new" element={<PlanEditor />} />
                     <Route path="plans/:id" element={<PlanScreen />} />
                     <Route path="plans/:id/edit" element={<PlanEditor />} />
+                    <Route path="points" element={<Points />} />
+                    <Route path="points/:id" element={<PointScreen />} />
+                    <Route path="restore" element={<Restore />} />
                     <Route path="jobs" element={<Jobs />} />
                     <Route path="jobs/:id" element={<JobScreen />} />
                     <Route path="repositories" element={<Repositories />} />

@@ -2,7 +2,7 @@
 import { ActionIcon, Menu, Tooltip, UnstyledButton, useMantineColorScheme } from '@mantine/core';
 import {
   IconApi, IconBell, IconCalendarRepeat, IconDatabase, IconDeviceDesktop, IconLanguage, IconLayoutDashboard, IconLogout,
-  IconMenu2, IconMoon, IconProgress, IconServer2, IconSettings, IconShieldLock, IconSun, IconUserCircle, IconX,
+  IconMenu2, IconMoon, IconProgress, IconServer2, IconStack2, IconSettings, IconShieldLock, IconSun, IconUserCircle, IconX,
 } from '@tabler/icons-react';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Suspense, useEffect, useState } from 'react';
@@ -87,6 +87,7 @@ function Places() {
     { to: '/', text: t('nav.overview'), Icon: IconLayoutDashboard },
     { to: '/machines', text: t('nav.machines'), Icon: IconServer2 },
     { to: '/plans', text: t('nav.plans'), Icon: IconCalendarRepeat },
+    { to: '/points', text: t('nav.points'), Icon: IconStack2 },
     { to: '/jobs', text: t('nav.jobs'), Icon: IconProgress },
     { to: '/repositories', text: t('nav.repositories'), Icon: IconDatabase },
     { to: '/alerts', text: t('nav.alerts'), Icon: IconBell, count },

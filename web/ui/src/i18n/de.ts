@@ -11,7 +11,7 @@ export const de: Words = {
   commands: { show: 'Befehl zeigen', showFor: 'Befehl zeigen: {{of}}', cli: 'Auf der Kommandozeile', api: 'Über die API', token: '$TOKEN ist ein Token von Ihnen: Konto → Token.' },
   time: { never: 'nie' },
   nav: {
-    label: 'Seiten', skip: 'Zum Inhalt', menu: 'Menü', overview: 'Übersicht', machines: 'Maschinen', plans: 'Pläne', jobs: 'Aufträge', repositories: 'Repositorys',
+    label: 'Seiten', skip: 'Zum Inhalt', menu: 'Menü', overview: 'Übersicht', machines: 'Maschinen', plans: 'Pläne', points: 'Wiederherstellungspunkte', jobs: 'Aufträge', repositories: 'Repositorys',
     alerts: 'Warnungen', security: 'Sicherheit', settings: 'Einstellungen', api: 'API', account: 'Konto', logOut: 'Abmelden', language: 'Sprache', scheme: 'Hell oder dunkel',
   },
   scheme: { auto: 'Wie das System', light: 'Hell', dark: 'Dunkel' },
@@ -61,7 +61,7 @@ export const de: Words = {
     summary: '{{label}}, letzte {{days}} Tage: {{good}} gut, {{bad}} mit Fehlern, {{none}} ohne Sicherung', legend: 'Was die Farben bedeuten', legendGood: 'gut; kräftiger: mehr gespeichert', legend_mixed: 'gut und fehlgeschlagen', legend_bad: 'fehlgeschlagen', legend_none: 'keine Sicherung',
     none: 'keine Sicherung', before: 'noch nicht hier', good: 'gut', mixed: 'gut und fehlgeschlagen', bad: 'fehlgeschlagen', cancelled: 'abgebrochen', succeeded_one: 'eine Sicherung', succeeded_other: '{{count}} Sicherungen', failed_one: 'eine fehlgeschlagen', failed_other: '{{count}} fehlgeschlagen', stored: '{{size}} gespeichert',
   },
-  machineState: { kept: 'Sicher', late: 'Zu spät', waiting: 'Wartet', paused: 'Pausiert', unplanned: 'Ohne Plan', none: 'Auf Wunsch' },
+  machineState: { kept: 'Sicher', late: 'Zu spät', waiting: 'Wartet', paused: 'Pausiert', unplanned: 'Ohne Plan', keeper: 'Verwalter', none: 'Auf Wunsch' },
   machines: {
     title: 'Maschinen', lead: 'Alles, was hier Wiederherstellungspunkte ablegt.', machine: 'Maschine', add: 'Maschine aufnehmen', none: 'Noch keine Maschine', noneMore: 'Eine Maschine kommt durch eine Zeile hinzu, die Sie dort ausführen. Sie kann nur hinzufügen: Sie liest und löscht hier nichts.',
     name: 'Name', state: 'Zustand', lastGood: 'Letzte gute Sicherung', plans: 'Pläne', repository: 'Repository', seen: 'Zuletzt gesehen', revoked: 'Gesperrt', host: 'Rechnername', heard: 'Zuletzt gehört', version: 'Agent', limit: 'Tempolimit', noLimit: 'keines', quota: 'Kontingent', noQuota: 'keines',
@@ -97,6 +97,36 @@ export const de: Words = {
     points: 'Wiederherstellungspunkte', asOf: 'Stand', in0: 'Jetzt', in1: 'In einem Tag', in7: 'Woche', in30: 'Monat', in365: 'Jahr', asOfMore: 'Was dann von den Punkten bliebe, die jetzt da sind.', noPoints: 'Noch keine Wiederherstellungspunkte', noPointsMore: 'Die erste Sicherung macht einen.',
     point: 'Punkt', received: 'Empfangen', fate: 'Schicksal', stays: 'Bleibt', goes: 'Darf gehen', why: 'Warum',
   },
+  points: {
+    title: 'Wiederherstellungspunkte', lead: 'Alles, was sich wiederherstellen lässt, das Neueste zuerst.', newest: 'Neueste Wiederherstellungspunkte', all: 'Alle Punkte', none: 'Keine Wiederherstellungspunkte', unnamed: 'Punkt', anyRepository: 'Jedes Repository', withForgotten: 'Auch aufgegebene', anySeries: 'Alle Reihen', state: 'Beweis', kind: 'Art', size: 'Größe', added: 'Hinzugekommen',
+    count_one: 'Ein Wiederherstellungspunkt', count_other: '{{text}} Wiederherstellungspunkte', countMore: 'Die neuesten {{text}}; weitere kommen beim Scrollen.', provedLast: 'Der neueste, der ganz gelesen und bewiesen ist:', provedNone: 'Noch keiner davon wurde ganz gelesen und bewiesen.',
+    made: 'So waren die Platten', consistency: 'Konsistenz', itsJob: 'die Sicherung, die ihn machte', series: 'Reihe', others: 'die anderen seiner Reihe', readFrom: 'Gelesen von', proof: 'Beweis', verified: 'Zuletzt geprüft', provedSince: 'Bewiesen seit', verify: 'Jetzt prüfen',
+    provedMore: 'Jeder Chunk wurde gelesen, entschlüsselt und mit seiner Kennung verglichen. Eine Wiederherstellung liest dasselbe.', unprovedMore: 'Noch hat ihn niemand ganz gelesen. Der Verwalter des Repositorys tut es von selbst, bald nachdem ein Punkt ankam.', flawedMore: 'Er wurde gelesen, und ein Teil ist beschädigt oder fehlt.',
+    isGone: 'Diesen Punkt gibt es nicht mehr', isGoneMore: 'Sein Platz wurde freigegeben:', isForgotten: 'Dieser Punkt wurde aufgegeben', isForgottenMore: 'Er lässt sich zurückholen bis', isFlawed: 'Ein Teil dieses Punkts lässt sich nicht wiederherstellen.', isFlawedMore: 'Die nächste Sicherung seiner Reihe liest alles und speichert neu, was die Platten noch haben.', isSuspect: 'Diesem Punkt fehlen vielleicht Änderungen', isSuspectMore: 'Die Liste der Änderungen, aus der er entstand, war unvollständig. Er lässt sich wiederherstellen; sicher ist das letzte vollständige Lesen davor.',
+    notConsistentMore: 'Auf die Platte wurde geschrieben, während sie gelesen wurde. Dateisysteme darauf brauchen nach der Wiederherstellung vielleicht eine Reparatur.', noKeeper: 'Mehr über ihn weiß nur ein Verwalter', noKeeperMore: 'Name, Platten und Größen sind für diesen Server versiegelt. Der Verwalter des Repositorys nennt sie, sobald er nachgesehen hat:',
+    byHand: 'Von Hand', byHandMore: 'Auf jeder Maschine, die das Repository erreicht, mit Passphrase oder Notfallblatt:', restore: 'Wiederherstellen', forget: 'Aufgeben', undo: 'Zurückholen', forgetTitle: '{{name}} aufgeben?', forgetMore: 'Er verschwindet aus der Liste dessen, was bleibt. Eine Woche lang lässt er sich zurückholen; danach wird sein Platz frei.', reason: 'Warum (für Menschen)',
+  },
+  pointState: { proved: 'Ganz bewiesen', unproved: 'Noch nicht bewiesen', suspect: 'Vielleicht unvollständig', flawed: 'Beschädigt', forgotten: 'Aufgegeben', gone: 'Gelöscht' },
+  pointKind: { full: 'Voll', full_read: 'Ganz gelesen', incremental: 'Inkrementell' },
+  consistency: { offline: 'Nicht benutzt', crash_consistent: 'Wie nach einem Stromausfall', application_consistent: 'Mit den Anwendungen abgestimmt', not_consistent: 'Nicht konsistent' },
+  restore: {
+    title: 'Wiederherstellen', lead: 'Vor dem letzten Schritt wird nichts geschrieben.', mayNot: 'Sie dürfen nachsehen, aber nicht wiederherstellen', mayNotMore: 'Dazu braucht es die Rolle Wiederhersteller oder Admin.', when: 'Wann', what: 'Was', where: 'Wohin', go: 'Nachsehen, dann wiederherstellen', another: 'Ein anderer Punkt', forgotten: 'Er lässt sich wiederherstellen, solange sein Platz nicht freigegeben ist.', machine: 'Von welcher Maschine', choose: 'Wählen', chooseOf: '{{name}} wählen',
+    what_disk: 'Ganze Platte', what_partition: 'Eine Partition', what_files: 'Dateien', what_image: 'Abbild', more_disk: 'Jedes Byte der Platte, auf ein Gerät oder in eine Abbilddatei.', more_partition: 'Eine Partition, auf eine mindestens so große Partition oder in eine Abbilddatei.', more_files: 'Dateien und Verzeichnisse mit Besitzern, Zeiten und Attributen, in ein Verzeichnis. Aus ext4; andere Dateisysteme mit icecore mount.', more_image: 'Die Platte als Abbild, von dem eine virtuelle Maschine startet.',
+    disk: 'Platte', partition: 'Nummer der Partition', partitionMore: 'Wie die Partitionstabelle zählt; die Zeile unten nennt sie', partitionOf: 'Partition', partitionOfMore: 'Leer: die einzige mit Dateien', format: 'Format', format_qcow2: 'qcow2, für QEMU und KVM', format_vmdk: 'vmdk, für VMware', files: 'Dateien und Verzeichnisse', filesMore: 'Ein Pfad je Zeile, / für alles', listing: 'Nennt Platten, Partitionen und Dateien',
+    noKeeper: 'Niemand verwaltet {{name}}, darum kann von hier aus niemand wiederherstellen', target: 'Wohin', targetDirectory: 'In das Verzeichnis', targetMore: 'Ein Pfad auf der Maschine, die das Repository verwaltet, wo ihr Verwalter Wiederherstellungen erlaubt (icecore agent run --restore-to)', targetWrong: 'Ein Pfad beginnt mit /', overwrite: 'Ersetzen, was dort ist', overwriteMore: 'Sonst wird ein Ziel abgelehnt, das nicht leer ist',
+    delta: 'Nur schreiben, was abweicht', deltaMore: 'Liest zuerst das Ziel; schnell, wo das meiste schon stimmt', elsewhere: 'Auf jede andere Maschine, dort ausgeführt, mit Passphrase oder Notfallblatt:', lacks_point: 'Wählen Sie einen Punkt.', lacks_disk: 'Wählen Sie eine Platte.', lacks_partition: 'Nennen Sie die Partition.', lacks_files: 'Nennen Sie Dateien; ihre Pfade beginnen mit /.', lacks_target: 'Sagen Sie, wohin.',
+    trial: 'Probelauf', trialAgain: 'Noch ein Probelauf', trialMore: 'Ein Probelauf liest und zählt und schreibt nichts: was geschrieben würde, und ob das Ziel frei, groß genug und erlaubt ist.', destroys: 'Was auf {{target}} ist, geht verloren', destroysMore: 'Es gibt kein Zurück. Sehen Sie zweimal hin, ob es das richtige Ziel ist.', do: 'Wiederherstellen', confirm: '{{name}} nach {{target}} wiederherstellen?',
+  },
+  restored: {
+    length: 'Länge', written: 'Daten geschrieben', zeroed: 'Nullen geschrieben', unchanged: 'Stimmte schon', wouldWrite: 'Zu schreibende Daten', wouldZero: 'Zu schreibende Nullen', files: 'Dateien und Verzeichnisse', trialDone: 'Es würde gelingen', onlyLooked: 'Es wurde nur nachgesehen und nichts geschrieben.', same: 'Gleich', sameMore: 'Jedes Byte am Ziel ist das des Punkts.', differs: 'Verschieden', differsMore: '{{size}} weichen vom Punkt ab.',
+    check: 'Mit dem Punkt vergleichen', checkMore: 'Liest, was geschrieben wurde, und vergleicht es Byte für Byte. Geschrieben wird nichts.',
+  },
+  kept: {
+    title: 'Was daraus wurde', whole: 'Alles heil', damage: 'Schäden gefunden', errors_one: 'Ein Fehler', errors_other: '{{count}} Fehler', packs: 'Ganz gelesene Packs', packsFound: 'Packs', chunks: 'Geöffnete Chunks', further: 'und {{count}} weitere', givenUp: 'Aufgegebene Punkte', deleted: 'Gelöschte Punkte', freed: 'Frei geworden', condemned: 'Wird später frei', live: 'Von Punkten gebraucht', dead: 'Tot, Umschreiben lohnt nicht', canUndo: 'Lässt sich zurückholen bis', takenBack: 'Zurückgeholt.',
+  },
+  keeping: {
+    keeper: 'Verwaltet von', nobody: 'niemandem', none: 'Niemand verwaltet dieses Repository', noneMore: 'Prüfen, Platz schaffen und von hier aus wiederherstellen braucht seinen Schlüssel, den dieser Server nicht hat. Sein Verwalter hat ihn: Führen Sie diese Zeile auf der Maschine des Servers aus und dann die, die sie ausgibt.', byItself: 'Sein Verwalter prüft, was ankommt, sieht es wöchentlich durch und schafft täglich Platz.', check: 'Jetzt durchsehen', prune: 'Was frei würde', verifications: 'Prüfungen',
+  },
   rhythm: {
     asked: 'nur auf Wunsch', hours_one: 'jede Stunde zur Minute {{minute}}', hours_other: 'alle {{count}} Stunden zur Minute {{minute}}', daily: 'täglich um {{at}}', weekly: '{{days}} um {{at}}',
     kind_daily: 'Täglich', kind_hours: 'Stündlich', kind_weekly: 'Wöchentlich', kind_cron: 'Cron', kind_asked: 'Auf Wunsch', every: 'Wie oft', everyHours_one: 'jede Stunde', everyHours_other: 'alle {{count}} Stunden', at: 'Um', cron: 'Cron-Ausdruck', cronMore: 'Minute, Stunde, Tag, Monat, Wochentag',
@@ -113,7 +143,7 @@ export const de: Words = {
     in1: 'In einem Tag', in7: 'In einer Woche', in30: 'In einem Monat', in90: 'In drei Monaten', in180: 'In einem halben Jahr', in365: 'In einem Jahr', mark1: '1 T', mark7: '1 W', mark30: '1 M', mark90: '3 M', mark180: '6 M', mark365: '1 J',
   },
   jobs: {
-    title: 'Aufträge', lead: 'Jeder ein Lauf von etwas Langem, der neueste zuerst.', job: 'Auftrag', none: 'Keine Aufträge', noneMore: 'Nichts passt zu diesen Filtern.', more: 'Mehr zeigen', anyState: 'Jeder Zustand', anyMachine: 'Jede Maschine', anyPlan: 'Jeder Plan', began: 'Begonnen', took: 'Dauer', read: 'Gelesen', stored: 'Gespeichert',
+    title: 'Aufträge', lead: 'Jeder ein Lauf von etwas Langem, der neueste zuerst.', job: 'Auftrag', none: 'Keine Aufträge', noneMore: 'Nichts passt zu diesen Filtern.', more: 'Mehr zeigen', anyState: 'Jeder Zustand', anyMachine: 'Jede Maschine', anyPlan: 'Jeder Plan', anyKind: 'Jede Art', kind: 'Art', began: 'Begonnen', took: 'Dauer', read: 'Gelesen', stored: 'Gespeichert',
   },
   jobState: { queued: 'Wartet', running: 'Läuft', succeeded: 'Gelungen', failed: 'Fehlgeschlagen', cancelled: 'Abgebrochen' },
   jobKind: { backup: 'Sicherung', restore: 'Wiederherstellung', verify: 'Prüfung', check: 'Durchsicht', prune: 'Aufräumen', forget: 'Aufgeben', copy: 'Kopie der Datenbank' },
@@ -124,7 +154,7 @@ export const de: Words = {
     facts: 'Fakten', causeOf: 'Gemacht durch', due: 'Fällig', ended: 'Beendet', readSoFar: 'Bisher gelesen', zero: 'Davon Nullen', known: 'Schon bekannt', new: 'Neu', cancel: 'Auftrag abbrechen', retry: 'Noch einmal', log: 'Protokoll', noLog: 'Noch wurde nichts festgehalten.', search: 'Protokoll durchsuchen',
   },
   provider: { module: 'das Kernelmodul', lvm: 'LVM', direct: 'niemanden' },
-  stage: { snapshot: 'Schnappschuss', index: 'Index', backup: 'Lesen und speichern', commit: 'Abschluss', restore: 'Wiederherstellen', check: 'Durchsicht', prune: 'Aufräumen', verify: 'Prüfen' },
+  stage: { open: 'Öffnen', comparing: 'Nachsehen', export: 'Abbild', snapshot: 'Schnappschuss', index: 'Index', backup: 'Lesen und speichern', commit: 'Abschluss', restore: 'Wiederherstellen', check: 'Durchsicht', prune: 'Aufräumen', verify: 'Prüfen' },
   share: { read: 'Lesen', limit: 'Grenze', hash: 'Hashen', known: 'Nachschlagen', compress: 'Packen', store: 'Speichern' },
   bottleneck: {
     read: 'Wartet meist auf die Platte ({{percent}} %).', limit: 'Wird meist von der Grenze des Plans gebremst ({{percent}} %).', hash: 'Hasht meist ({{percent}} %): Der Prozessor bestimmt das Tempo.', known: 'Schlägt meist Chunks nach ({{percent}} %).',

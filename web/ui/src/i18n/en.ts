@@ -9,7 +9,7 @@ export const en = {
   commands: { show: 'Show command', showFor: 'Show command: {{of}}', cli: 'On the command line', api: 'By the API', token: '$TOKEN is a token of yours: Account → Tokens.' },
   time: { never: 'never' },
   nav: {
-    label: 'Screens', skip: 'Skip to the content', menu: 'Menu', overview: 'Overview', machines: 'Machines', plans: 'Plans', jobs: 'Jobs', repositories: 'Repositories',
+    label: 'Screens', skip: 'Skip to the content', menu: 'Menu', overview: 'Overview', machines: 'Machines', plans: 'Plans', points: 'Recovery points', jobs: 'Jobs', repositories: 'Repositories',
     alerts: 'Alerts', security: 'Security', settings: 'Settings', api: 'API', account: 'Account', logOut: 'Log out', language: 'Language', scheme: 'Light or dark',
   },
   scheme: { auto: 'As the system', light: 'Light', dark: 'Dark' },
@@ -59,7 +59,7 @@ export const en = {
     summary: '{{label}}, last {{days}} days: {{good}} good, {{bad}} with failures, {{none}} without a backup', legend: 'What the colours mean', legendGood: 'good; stronger: more stored', legend_mixed: 'good and failed', legend_bad: 'failed', legend_none: 'no backup',
     none: 'no backup', before: 'not here yet', good: 'good', mixed: 'good and failed', bad: 'failed', cancelled: 'cancelled', succeeded_one: 'one backup', succeeded_other: '{{count}} backups', failed_one: 'one failed', failed_other: '{{count}} failed', stored: '{{size}} stored',
   },
-  machineState: { kept: 'Safe', late: 'Too late', waiting: 'Waits', paused: 'Paused', unplanned: 'No plan', none: 'On request' },
+  machineState: { kept: 'Safe', late: 'Too late', waiting: 'Waits', paused: 'Paused', unplanned: 'No plan', keeper: 'Keeper', none: 'On request' },
   machines: {
     title: 'Machines', lead: 'Everything that stores recovery points here.', machine: 'Machine', add: 'Add machine', none: 'No machine yet', noneMore: 'A machine joins by one line that you run on it. It can only add: it reads and deletes nothing here.',
     name: 'Name', state: 'State', lastGood: 'Last good backup', plans: 'Plans', repository: 'Repository', seen: 'Last seen', revoked: 'Revoked', host: 'Host name', heard: 'Last heard of', version: 'Agent', limit: 'Speed limit', noLimit: 'none', quota: 'Quota', noQuota: 'none',
@@ -95,6 +95,36 @@ export const en = {
     points: 'Recovery points', asOf: 'As of', in0: 'Now', in1: 'In a day', in7: 'A week', in30: 'A month', in365: 'A year', asOfMore: 'What would stay then of the points that are there now.', noPoints: 'No recovery points yet', noPointsMore: 'The first backup makes one.',
     point: 'Point', received: 'Received', fate: 'Fate', stays: 'Stays', goes: 'May go', why: 'Why',
   },
+  points: {
+    title: 'Recovery points', lead: 'Everything that can be restored, the newest first.', newest: 'Newest recovery points', all: 'All points', none: 'No recovery points', unnamed: 'point', anyRepository: 'Any repository', withForgotten: 'Given up, too', anySeries: 'All series', state: 'Proof', kind: 'Kind', size: 'Size', added: 'Added',
+    count_one: 'One recovery point', count_other: '{{text}} recovery points', countMore: 'The newest {{text}}; more come as you scroll.', provedLast: 'The newest that was read and proved whole:', provedNone: 'None of them was read and proved whole yet.',
+    made: 'The disks were so', consistency: 'Consistency', itsJob: 'the backup that made it', series: 'Series', others: 'the others of its series', readFrom: 'Read from', proof: 'Proof', verified: 'Last verified', provedSince: 'Proved since', verify: 'Verify now',
+    provedMore: 'Every chunk of it was read, decrypted and compared with its id. A restore reads the same.', unprovedMore: 'Nobody has read it whole yet. The repository’s keeper does it by itself soon after a point came in.', flawedMore: 'It was read, and a part of it is damaged or missing.',
+    isGone: 'This point is gone', isGoneMore: 'Its space was freed:', isForgotten: 'This point was given up', isForgottenMore: 'It can be had back until', isFlawed: 'A part of this point cannot be restored.', isFlawedMore: 'The next backup of its series reads everything and stores again what the disks still have.', isSuspect: 'This point may lack changes', isSuspectMore: 'The list of changes that it was made from was incomplete. It restores; the last full read before it is sure.',
+    notConsistentMore: 'The disk was written to while it was read. File systems on it may need a repair after a restore.', noKeeper: 'Only a keeper knows more of it', noKeeperMore: 'Name, disks and sizes are sealed for this server. The repository’s keeper tells them once it has looked:',
+    byHand: 'By hand', byHandMore: 'On any machine that reaches the repository, with its passphrase or kit:', restore: 'Restore', forget: 'Give up', undo: 'Take back', forgetTitle: 'Give {{name}} up?', forgetMore: 'It disappears from the list of what is kept. For a week it can be taken back; then its space is freed.', reason: 'Why (for people)',
+  },
+  pointState: { proved: 'Proved whole', unproved: 'Not proved yet', suspect: 'May lack changes', flawed: 'Damaged', forgotten: 'Given up', gone: 'Gone' },
+  pointKind: { full: 'Full', full_read: 'Read in full', incremental: 'Incremental' },
+  consistency: { offline: 'Not in use', crash_consistent: 'As after a power cut', application_consistent: 'Applications agreed', not_consistent: 'Not consistent' },
+  restore: {
+    title: 'Restore', lead: 'Nothing is written before the last step.', mayNot: 'You may look, but not restore', mayNotMore: 'Restoring takes the role Restorer or Admin.', when: 'When', what: 'What', where: 'Where', go: 'Look, then restore', another: 'Another point', forgotten: 'It restores as long as its space is not freed.', machine: 'Of which machine', choose: 'Choose', chooseOf: 'Choose {{name}}',
+    what_disk: 'Whole disk', what_partition: 'One partition', what_files: 'Files', what_image: 'Image', more_disk: 'Every byte of the disk, to a device or an image file.', more_partition: 'One partition, to a partition of at least its size or an image file.', more_files: 'Files and directories with owners, times and attributes, into a directory. From ext4; other file systems by icecore mount.', more_image: 'The disk as an image that a virtual machine boots.',
+    disk: 'Disk', partition: 'Partition number', partitionMore: 'As the partition table counts; the line below lists them', partitionOf: 'Partition', partitionOfMore: 'Empty: the only one with files', format: 'Format', format_qcow2: 'qcow2, for QEMU and KVM', format_vmdk: 'vmdk, for VMware', files: 'Files and directories', filesMore: 'One path in each line, / for everything', listing: 'Lists disks, partitions and files',
+    noKeeper: 'Nobody keeps {{name}}, so nobody can restore from here', target: 'To', targetDirectory: 'Into the directory', targetMore: 'A path on the machine that keeps the repository, where its keeper allows restores (icecore agent run --restore-to)', targetWrong: 'A path begins with /', overwrite: 'Replace what is there', overwriteMore: 'Otherwise a target that is not empty is refused',
+    delta: 'Write only what differs', deltaMore: 'Reads the target first; quick where most of it is right already', elsewhere: 'Onto any other machine, run there, with the passphrase or kit:', lacks_point: 'Choose a point.', lacks_disk: 'Choose a disk.', lacks_partition: 'Say which partition.', lacks_files: 'Name files; their paths begin with /.', lacks_target: 'Say where to.',
+    trial: 'Dry run', trialAgain: 'Dry run again', trialMore: 'A dry run reads and counts, and writes nothing: what would be written, whether the target is free, large enough and allowed.', destroys: 'What is at {{target}} will be lost', destroysMore: 'There is no way back. Look twice that it is the right target.', do: 'Restore', confirm: 'Restore {{name}} to {{target}}?',
+  },
+  restored: {
+    length: 'Length', written: 'Data written', zeroed: 'Zeroes written', unchanged: 'Right already', wouldWrite: 'Data to be written', wouldZero: 'Zeroes to be written', files: 'Files and directories', trialDone: 'It would work', onlyLooked: 'It only looked: nothing was written.', same: 'Identical', sameMore: 'Every byte at the target is the point’s.', differs: 'Differs', differsMore: '{{size}} differ from the point.',
+    check: 'Compare with the point', checkMore: 'Reads what was written and compares it, byte by byte. Nothing is written.',
+  },
+  kept: {
+    title: 'What came of it', whole: 'All whole', damage: 'Damage found', errors_one: 'One error', errors_other: '{{count}} errors', packs: 'Packs read whole', packsFound: 'Packs', chunks: 'Chunks opened', further: 'and {{count}} more', givenUp: 'Points given up', deleted: 'Points deleted', freed: 'Freed', condemned: 'Freed at a later prune', live: 'Needed by points', dead: 'Dead, not worth rewriting', canUndo: 'Can be taken back until', takenBack: 'Taken back.',
+  },
+  keeping: {
+    keeper: 'Kept by', nobody: 'nobody', none: 'Nobody keeps this repository', noneMore: 'Verifying, freeing space and restoring from here take its key, which this server does not have. Its keeper has it: run this line on the server’s machine and then the line that it prints.', byItself: 'Its keeper verifies what comes in, checks weekly, and frees space daily.', check: 'Check now', prune: 'What would be freed', verifications: 'Verifications',
+  },
   rhythm: {
     asked: 'only when asked', hours_one: 'every hour at minute {{minute}}', hours_other: 'every {{count}} hours at minute {{minute}}', daily: 'daily at {{at}}', weekly: '{{days}} at {{at}}',
     kind_daily: 'Daily', kind_hours: 'Hourly', kind_weekly: 'Weekly', kind_cron: 'Cron', kind_asked: 'On request', every: 'How often', everyHours_one: 'every hour', everyHours_other: 'every {{count}} hours', at: 'At', cron: 'Cron expression', cronMore: 'Minute, hour, day, month, weekday',
@@ -111,7 +141,7 @@ export const en = {
     in1: 'In a day', in7: 'In a week', in30: 'In a month', in90: 'In three months', in180: 'In half a year', in365: 'In a year', mark1: '1 d', mark7: '1 w', mark30: '1 m', mark90: '3 m', mark180: '6 m', mark365: '1 y',
   },
   jobs: {
-    title: 'Jobs', lead: 'One run of something long each, the latest first.', job: 'Job', none: 'No jobs', noneMore: 'Nothing fits these filters.', more: 'Show more', anyState: 'Any state', anyMachine: 'Any machine', anyPlan: 'Any plan', began: 'Began', took: 'Took', read: 'Read', stored: 'Stored',
+    title: 'Jobs', lead: 'One run of something long each, the latest first.', job: 'Job', none: 'No jobs', noneMore: 'Nothing fits these filters.', more: 'Show more', anyState: 'Any state', anyMachine: 'Any machine', anyPlan: 'Any plan', anyKind: 'Any kind', kind: 'Kind', began: 'Began', took: 'Took', read: 'Read', stored: 'Stored',
   },
   jobState: { queued: 'Queued', running: 'Running', succeeded: 'Succeeded', failed: 'Failed', cancelled: 'Cancelled' },
   jobKind: { backup: 'Backup', restore: 'Restore', verify: 'Verification', check: 'Check', prune: 'Prune', forget: 'Giving up', copy: 'Copy of the database' },
@@ -122,7 +152,7 @@ export const en = {
     facts: 'Facts', causeOf: 'Made by', due: 'Due', ended: 'Ended', readSoFar: 'Read so far', zero: 'Of that zero', known: 'Already known', new: 'New', cancel: 'Cancel job', retry: 'Try again', log: 'Log', noLog: 'Nothing was logged yet.', search: 'Search the log',
   },
   provider: { module: 'the kernel module', lvm: 'LVM', direct: 'nobody' },
-  stage: { snapshot: 'Snapshot', index: 'Index', backup: 'Read and store', commit: 'Commit', restore: 'Restore', check: 'Check', prune: 'Prune', verify: 'Verify' },
+  stage: { open: 'Open', comparing: 'Look', export: 'Image', snapshot: 'Snapshot', index: 'Index', backup: 'Read and store', commit: 'Commit', restore: 'Restore', check: 'Check', prune: 'Prune', verify: 'Verify' },
   share: { read: 'Reading', limit: 'Limit', hash: 'Hashing', known: 'Look-up', compress: 'Compressing', store: 'Storing' },
   bottleneck: {
     read: 'Mostly waits for the disk ({{percent}} %).', limit: 'Mostly held back by the plan’s limit ({{percent}} %).', hash: 'Mostly hashes ({{percent}} %): the processor sets the pace.', known: 'Mostly looks chunks up ({{percent}} %).',

@@ -4,6 +4,7 @@ import { promised, type Promised, type Promising } from './schedule';
 export interface AgentOf {
   id: string;
   revoked_at?: string | null;
+  keeper?: boolean;
 }
 
 export interface PlanOf extends Promising {
@@ -12,7 +13,7 @@ export interface PlanOf extends Promising {
   name: string;
 }
 
-export type MachineState = 'kept' | 'late' | 'waiting' | 'paused' | 'unplanned' | 'none';
+export type MachineState = 'kept' | 'late' | 'waiting' | 'paused' | 'unplanned' | 'keeper' | 'none';
 
 export interface MachineVerdict<A extends AgentOf, P extends PlanOf> {
   agent: A;
@@ -28,9 +29,14 @@ export function machineVerdict<A extends AgentOf, P extends PlanOf>(agent: A, pl
   const own = plans.filter((plan) => plan.agent_id === agent.id).map((plan) => ({ plan, promised: promised(plan, now) }));
   const states = own.map((one): MachineState => one.promised.kind);
   // A plan that only runs when it is asked promises nothing, but its point counts while another plan promises something.
-  const state = own.length === 0 ? 'unplanned' : (WORST.find((worst) => states.includes(worst)) ?? 'none');
+  const state = own.length === 0 ? (agent.keeper ? 'keeper' : 'unplanned') : (WORST.find((worst) => states.includes(worst)) ?? 'none');
   const lastGoodAt = own.map((one) => one.plan.last_good_at).filter((at): at is string => Boolean(at)).sort().pop();
   return { agent, state, plans: own, lastGoodAt };
+}
+
+/** A keeper looks after a repository; only with a plan it is a machine that somebody wants back. */
+export function isBackedUp(machine: { agent: AgentOf; plans: unknown[] }): boolean {
+  return !machine.agent.keeper || machine.plans.length > 0;
 }
 
 export interface Verdict {

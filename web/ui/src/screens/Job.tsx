@@ -12,6 +12,7 @@ import { useAct } from '../parts/act';
 import { Advice } from '../parts/Advice';
 import { Commands } from '../parts/Commands';
 import { JobLog } from '../parts/JobLog';
+import { Kept } from '../parts/Kept';
 import { Note } from '../parts/Note';
 import { Facts, Screen, Sheet } from '../parts/Screen';
 import { Shares, Stages } from '../parts/Stages';
@@ -29,7 +30,7 @@ export default function JobScreen() {
   const job = found.data;
   return (
     <Screen
-      title={job ? t('job.title', { kind: t(`jobKind.${job.kind}`), plan: job.plan }) : t('jobs.job')}
+      title={job ? t('job.title', { kind: t(`jobKind.${job.kind}`), plan: job.plan }).trim() : t('jobs.job')}
       lead={
         job && (
           <span className="row tight">
@@ -87,7 +88,7 @@ function Whole({ job }: { job: Job }) {
           <JobLog id={job.id} isLive={!isOver} />
         </div>
         <div className="stack">
-          {madePoint(job) && <Result job={job} />}
+          {madePoint(job) ? <Result job={job} /> : <Kept job={job} />}
           <Times job={job} />
         </div>
       </div>
@@ -136,7 +137,10 @@ function Result({ job }: { job: Job }) {
     <Sheet title={t('job.point')}>
       <div className="stack">
         <p>
-          <strong>{result.point_name}</strong> #{number(result.sequence, i18n.language)} <span className="mono faint">{result.point.slice(0, 16)}</span>
+          <Link to={`/points/${result.point}`}>
+            {result.point_name} #{number(result.sequence, i18n.language)}
+          </Link>{' '}
+          <span className="mono faint">{result.point.slice(0, 16)}</span>
         </p>
         <Facts
           items={[

@@ -5,12 +5,13 @@ import { useTranslation } from 'react-i18next';
 import { useSearchParams } from 'react-router';
 import { api, ask } from '../api/client';
 import { asFailure } from '../api/failure';
-import { agents as agentsQuery, plans as plansQuery, type JobState } from '../api/queries';
+import { agents as agentsQuery, plans as plansQuery, type JobKind, type JobState } from '../api/queries';
 import { Commands } from '../parts/Commands';
 import { JobRows } from '../parts/JobRows';
 import { Screen, Sheet } from '../parts/Screen';
 import { Empty, FailureNote, Loading } from '../parts/states';
 
+const KINDS: JobKind[] = ['backup', 'restore', 'verify', 'check', 'prune', 'forget', 'copy'];
 const STATES: JobState[] = ['queued', 'running', 'succeeded', 'failed', 'cancelled'];
 
 export default function Jobs() {
@@ -18,7 +19,7 @@ export default function Jobs() {
   const [search, setSearch] = useSearchParams();
   const [agents, plans] = [useQuery(agentsQuery), useQuery(plansQuery)];
   const asked = { state: search.get('state') ?? undefined, agent_id: search.get('machine') ?? undefined, plan_id: search.get('plan') ?? undefined };
-  const filter = { ...asked, state: STATES.find((state) => state === asked.state) };
+  const filter = { ...asked, state: STATES.find((state) => state === asked.state), kind: KINDS.find((kind) => kind === search.get('kind')) };
   const jobs = useInfiniteQuery({
     queryKey: ['jobs', 'all', filter],
     queryFn: ({ pageParam }) => ask(api.GET('/api/v1/jobs', { params: { query: { limit: 50, cursor: pageParam, ...filter } } })),
@@ -38,6 +39,7 @@ export default function Jobs() {
     <Screen title={t('jobs.title')} lead={t('jobs.lead')} actions={<Commands of={t('jobs.title')} call={{ method: 'GET', path: `/api/v1/jobs${query ? `?${query}` : ''}` }} />}>
       <div className="row">
         <Select aria-label={t('machines.state')} placeholder={t('jobs.anyState')} clearable data={STATES.map((value) => ({ value, label: t(`jobState.${value}`) }))} value={filter.state ?? null} onChange={set('state')} w={180} />
+        <Select aria-label={t('jobs.kind')} placeholder={t('jobs.anyKind')} clearable data={KINDS.map((value) => ({ value, label: t(`jobKind.${value}`) }))} value={filter.kind ?? null} onChange={set('kind')} w={180} />
         <Select aria-label={t('machines.machine')} placeholder={t('jobs.anyMachine')} clearable searchable data={(agents.data ?? []).map((agent) => ({ value: agent.id, label: agent.name }))} value={filter.agent_id ?? null} onChange={set('machine')} w={200} />
         <Select aria-label={t('plans.plan')} placeholder={t('jobs.anyPlan')} clearable searchable data={(plans.data ?? []).map((plan) => ({ value: plan.id, label: plan.name }))} value={filter.plan_id ?? null} onChange={set('plan')} w={200} />
       </div>

@@ -15,6 +15,7 @@ import { Commands } from '../parts/Commands';
 import { Confirm } from '../parts/Confirm';
 import { DiskMap } from '../parts/DiskMap';
 import { JobRows } from '../parts/JobRows';
+import { NewestPoints } from '../parts/NewestPoints';
 import { PlanRows } from '../parts/PlanRows';
 import { Facts, Screen, Sheet } from '../parts/Screen';
 import { State } from '../parts/State';
@@ -62,9 +63,12 @@ export default function Machine() {
                 <Disks id={id} />
                 <History id={id} />
               </div>
-              <Sheet title={t('plans.title')} isFlush={own.length > 0}>
-                {own.length === 0 ? <Empty title={t('plans.noneHere')}>{t('plans.noneHereMore')}</Empty> : <PlanRows plans={own} isShort />}
-              </Sheet>
+              <div className="stack wide">
+                <Sheet title={t('plans.title')} isFlush={own.length > 0}>
+                  {own.length === 0 ? <Empty title={t('plans.noneHere')}>{t('plans.noneHereMore')}</Empty> : <PlanRows plans={own} isShort />}
+                </Sheet>
+                <NewestPoints filter={{ agent_id: id }} all={`/points?machine=${id}`} />
+              </div>
             </div>
           </>
         )}

@@ -7,9 +7,10 @@ import { useMay } from '../app/session';
 import { agents as agentsQuery, alerts, days as daysQuery, jobs, plans as plansQuery, repositories, type Agent, type Plan } from '../api/queries';
 import { layers } from '../logic/strip';
 import { duration, rounded } from '../logic/units';
-import { machineVerdict, verdict, type MachineVerdict } from '../logic/verdict';
+import { isBackedUp, machineVerdict, verdict, type MachineVerdict } from '../logic/verdict';
 import { AlertList } from '../parts/AlertList';
 import { JobLine } from '../parts/JobLine';
+import { NewestPoints } from '../parts/NewestPoints';
 import { Screen, Sheet } from '../parts/Screen';
 import { State, type Tone } from '../parts/State';
 import { Empty, Read } from '../parts/states';
@@ -20,7 +21,7 @@ import classes from './Overview.module.css';
 
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 const TONES: Record<MachineVerdict<Agent, Plan>['state'], Tone> = {
-  kept: 'good', late: 'bad', waiting: 'late', paused: 'none', unplanned: 'late', none: 'none',
+  kept: 'good', late: 'bad', waiting: 'late', paused: 'none', unplanned: 'late', keeper: 'none', none: 'none',
 };
 
 export default function Overview() {
@@ -30,7 +31,10 @@ export default function Overview() {
   const lasting = useQuery(alerts(true));
   const running = useQuery(jobs({ state: 'running', limit: 10 }));
   const steps = useFirstSteps();
-  const machines = (agents.data ?? []).filter((agent) => !agent.revoked_at).map((agent) => machineVerdict(agent, plans.data ?? [], now));
+  const machines = (agents.data ?? [])
+    .filter((agent) => !agent.revoked_at)
+    .map((agent) => machineVerdict(agent, plans.data ?? [], now))
+    .filter(isBackedUp);
   const kits = (kept.data ?? []).filter((repository) => !repository.kit_confirmed_at);
   const isKnown = agents.data && plans.data && kept.data;
   const told = verdict(machines, kits.length);
@@ -66,6 +70,7 @@ export default function Overview() {
               }
             </Read>
           </Sheet>
+          <NewestPoints filter={{}} all="/points" />
           <NextRuns plans={plans.data ?? []} />
         </div>
       </div>

@@ -134,7 +134,7 @@ function Kept({ plan }: { plan: Plan }) {
   const decided = useQuery(retentionQuery(plan.id, at));
   const [most, setMost] = useState(SHOWN);
   return (
-    <Sheet title={t('plan.points')} isFlush>
+    <Sheet title={t('plan.points')} actions={<Link to={`/points?plan=${plan.id}`}>{t('points.all')}</Link>} isFlush>
       <div style={{ padding: '12px 18px 4px' }} className="stack tight">
         <SegmentedControl
           aria-label={t('plan.asOf')}
@@ -161,7 +161,7 @@ function Kept({ plan }: { plan: Plan }) {
                   name: t('plan.point'),
                   cell: (point) => (
                     <span>
-                      {point.job_id ? <Link to={`/jobs/${point.job_id}`}>#{point.sequence}</Link> : `#${point.sequence}`} <span className="mono faint">{point.point.slice(0, 8)}</span>
+                      <Link to={`/points/${point.point}`}>#{point.sequence}</Link> <span className="mono faint">{point.point.slice(0, 8)}</span>
                     </span>
                   ),
                 },

@@ -3,13 +3,14 @@ import { Button, Modal, TextInput } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
-import { useSearchParams } from 'react-router';
+import { Link, useNavigate, useSearchParams } from 'react-router';
 import { api, ask } from '../api/client';
 import { agents as agentsQuery, repositories as repositoriesQuery, type Repository } from '../api/queries';
 import { useMay } from '../app/session';
 import { useAct } from '../parts/act';
 import { Commands } from '../parts/Commands';
 import { CopyLine } from '../parts/CopyLine';
+import { Note } from '../parts/Note';
 import { Facts, Screen, Sheet } from '../parts/Screen';
 import { State } from '../parts/State';
 import { Empty, FailureNote, Read } from '../parts/states';
@@ -56,18 +57,65 @@ function One({ repository }: { repository: Repository }) {
           items={[
             [t('repositories.directory'), <span key="d" className="mono">{repository.directory}</span>],
             [t('repositories.machines'), machines.length],
+            [t('keeping.keeper'), repository.keeper ?? t('keeping.nobody')],
             [t('repositories.added'), <When key="a" at={repository.created_at} />],
             [t('repositories.id'), <span key="i" className="mono">{repository.format_id.slice(0, 8)}…</span>],
             [t('repositories.url'), <span key="u" className="mono">{`${window.location.origin}/${repository.name}`}</span>],
           ]}
         />
         <Kit repository={repository} />
-        <div className="stack tight">
-          <p className="faint">{t('repositories.maintain')}</p>
-          <CopyLine text={`icecore --repo ${repository.directory} check\nicecore --repo ${repository.directory} prune`} />
-        </div>
+        <Keeping repository={repository} />
       </div>
     </Sheet>
+  );
+}
+
+/** Who has the repository's key and looks after it; without one, how to make one. */
+function Keeping({ repository }: { repository: Repository }) {
+  const { t } = useTranslation();
+  const go = useNavigate();
+  const may = useMay('operate');
+  const params = { params: { path: { repository: repository.name } } };
+  const path = `/api/v1/repositories/${repository.name}`;
+  const check = useAct(async () => {
+    const job = await ask(api.POST('/api/v1/repositories/{repository}/check', { ...params, body: { read_data: false } }));
+    await go(`/jobs/${job.id}`);
+  });
+  const prune = useAct(async () => {
+    const job = await ask(api.POST('/api/v1/repositories/{repository}/prune', { ...params, body: { dry_run: true } }));
+    await go(`/jobs/${job.id}`);
+  });
+  if (!repository.keeper) {
+    return (
+      <Note title={t('keeping.none')}>
+        <p>{t('keeping.noneMore')}</p>
+        <CopyLine text={`icecore-server admin enroll-keeper ${repository.name}`} />
+        <p className="faint">{t('repositories.maintain')}</p>
+        <CopyLine text={`icecore --repo ${repository.directory} check\nicecore --repo ${repository.directory} prune`} />
+      </Note>
+    );
+  }
+  const failure = check.failure ?? prune.failure;
+  return (
+    <div className="stack tight">
+      <p className="soft">{t('keeping.byItself')}</p>
+      {failure && <FailureNote failure={failure} />}
+      <div className="row">
+        {may && (
+          <>
+            <Button variant="default" size="xs" onClick={() => void check.run()} loading={check.isBusy}>
+              {t('keeping.check')}
+            </Button>
+            <Button variant="default" size="xs" onClick={() => void prune.run()} loading={prune.isBusy}>
+              {t('keeping.prune')}
+            </Button>
+          </>
+        )}
+        <Commands of={t('keeping.check')} cli={`icecore --repo ${repository.directory} check`} call={{ method: 'POST', path: `${path}/check`, body: {} }} />
+        <Link to="/jobs?kind=verify">{t('keeping.verifications')}</Link>
+        <Link to={`/points?repository=${repository.name}`}>{t('points.title')}</Link>
+      </div>
+    </div>
   );
 }
 

@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest';
+import { bodyOf, canLookFirst, cliOf, destroys, draftOf, lacks, paths, searchOf } from './restoreDraft';
+
+const POINT = 'ab'.repeat(32);
+const draft = (text: string) => draftOf(new URLSearchParams(text));
+
+test('a restore is what its URL says, and its URL is what it is', () => {
+  for (const text of [`point=${POINT}`, `point=${POINT}&disk=sda&what=partition&partition=2&target=%2Fdev%2Fsdb&overwrite=&delta=`, `point=${POINT}&what=files&file=%2Fetc&file=%2Fsrv%2Fa+b&target=%2Fr`]) {
+    expect(searchOf(draft(text)).toString()).toBe(text);
+  }
+  expect(draft('what=everything&format=vhd&partition=-1')).toMatchObject({ what: 'disk', format: 'qcow2', partition: undefined });
+});
+
+test('what is missing is named', () => {
+  expect(lacks(draft(''), 1)).toEqual(['point', 'target']);
+  expect(lacks(draft(`point=${POINT}&target=/x`), 2)).toEqual(['disk']);
+  expect(lacks(draft(`point=${POINT}&target=/x&what=partition`), 1)).toEqual(['partition']);
+  expect(lacks(draft(`point=${POINT}&target=/x&what=files&file=etc`), 1)).toEqual(['files']);
+  expect(lacks(draft(`point=${POINT}&target=x`), 1)).toEqual(['target']);
+  expect(lacks(draft(`point=${POINT}&target=/x&what=files&file=/etc`), 1)).toEqual([]);
+});
+
+test('the server is asked for nothing that a kind of restore does not know', () => {
+  const all = `point=${POINT}&target=/x&partition=1&file=/etc&format=vmdk&delta&overwrite`;
+  expect(bodyOf(draft(`${all}&what=disk`), true)).toEqual({ point: POINT, target: '/x', delta: true, overwrite: true, dry_run: true });
+  expect(bodyOf(draft(`${all}&what=partition`), false)).toEqual({ point: POINT, target: '/x', partition: 1, delta: true, overwrite: true });
+  expect(bodyOf(draft(`${all}&what=files`), false)).toEqual({ point: POINT, target: '/x', partition: 1, files: ['/etc'], overwrite: true });
+  expect(bodyOf(draft(`${all}&what=image`), false)).toEqual({ point: POINT, target: '/x', format: 'vmdk', overwrite: true });
+  expect(canLookFirst(draft('what=files'))).toBe(false);
+});
+
+test('devices and what is there are confirmed by typing', () => {
+  expect(destroys(draft('target=/srv/new.img'))).toBe(false);
+  expect(destroys(draft('target=/dev/sdb'))).toBe(true);
+  expect(destroys(draft('target=/srv/old.img&overwrite'))).toBe(true);
+  expect(destroys(draft('target=/srv/old.img&delta'))).toBe(true);
+});
+
+test('a field with paths has one in each line', () => {
+  expect(paths(' /etc \n\n/srv/a b\n')).toEqual(['/etc', '/srv/a b']);
+});
+
+test('the command line does the same', () => {
+  expect(cliOf(draft(`point=${POINT}&target=/x%20y&what=partition&partition=2&delta`), true)).toBe("icecore restore abababababab --partition 2 --to '/x y' --delta --dry-run");
+  expect(cliOf(draft(`point=${POINT}&target=/x&what=files&file=/etc&file=/srv`), false)).toBe('icecore restore abababababab --files /etc /srv --to /x');
+  expect(cliOf(draft(`point=${POINT}&target=/x.vmdk&what=image&format=vmdk`), true)).toBe('icecore export abababababab --format vmdk --to /x.vmdk');
+});

@@ -59,11 +59,16 @@ struct Slow {
 
 impl Slow {
     fn new(seed: u64) -> Result<Self> {
+        Self::at(seed, SLOW)
+    }
+
+    /// Reads this many bytes in a second.
+    fn at(seed: u64, rate: u64) -> Result<Self> {
         let appliance = appliance()?;
         let machine = appliance.machine("web")?;
         let bytes = noise(seed, LARGE);
         let disk = appliance.disk("disk", &bytes)?;
-        let work = json!({"work": {"sources": {"paths": [disk]}, "limit_bytes_per_s": SLOW}});
+        let work = json!({"work": {"sources": {"paths": [disk]}, "limit_bytes_per_s": rate}});
         let plan = plan(&appliance, &machine, &disk, &work)?;
         let job = text(&appliance.post(&format!("/api/v1/plans/{plan}/run"), &json!({}))?.expect(201)?.body["id"])?;
         Ok(Self { appliance, machine, bytes, job })
@@ -204,9 +209,10 @@ fn a_cancelled_job_ends_soon_and_can_be_tried_again() -> Result<()> {
 
 #[test]
 fn a_paused_job_waits_and_goes_on_without_sending_again() -> Result<()> {
-    let slow = Slow::new(10)?;
+    // The agent hears of the pause with its next heartbeat, and that must come before the end of the backup.
+    let slow = Slow::at(10, SLOW / 3)?;
     let agent = slow.appliance.agent(&slow.machine)?;
-    slow.until_read(LARGE * 3 / 4)?;
+    slow.until_read(LARGE / 2)?;
     let asked = slow.appliance.post(&format!("{}/pause", slow.path()), &json!({}))?.expect(200)?.body;
     ensure!(asked["paused"] == true, "{asked}");
     let job = slow.until("queued")?;

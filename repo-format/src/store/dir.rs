@@ -1,7 +1,7 @@
 //! A store in a directory: each object a file, written to `tmp/`, synced, renamed, its directory synced.
 
 use super::Store;
-use super::fs::{Fs, OsFs, parent};
+use super::fs::{Fs, OsFs, Written, parent};
 use crate::entropy::{Entropy, SystemEntropy, random};
 use crate::error::{Error, Result};
 use crate::id::hex;
@@ -72,23 +72,23 @@ impl<F: Fs> DirStore<F> {
     }
 
     /// Makes a temporary file the object `key`.
-    pub(super) fn adopt(&self, tmp: &Path, key: &str) -> Result<()> {
+    pub(super) fn adopt(&self, tmp: &Path, written: Written, key: &str) -> Result<()> {
         let path = self.path(key)?;
-        self.name(tmp, &path).map_err(|source| Error::Store { key: key.into(), source })
+        self.name(tmp, written, &path).map_err(|source| Error::Store { key: key.into(), source })
     }
 
     /// Content first, then the name, then the directory that has it.
-    fn name(&self, tmp: &Path, path: &Path) -> io::Result<()> {
+    fn name(&self, tmp: &Path, written: Written, path: &Path) -> io::Result<()> {
         let dir = parent(path);
         self.ensure_dir(&dir)?;
-        self.fs.sync_file(tmp)?;
+        self.fs.sync_written(tmp, written)?;
         self.fs.rename(tmp, path)?;
         self.fs.sync_dir(&dir)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let tmp = self.new_temporary()?;
-        let written = self.fs.write_new(&tmp, bytes).and_then(|()| self.name(&tmp, path));
+        let written = self.fs.write_new(&tmp, bytes).and_then(|file| self.name(&tmp, file, path));
         if written.is_err() {
             // Worthless now, or gone already; when even its removal fails, `sweep` will have it.
             let _ = self.fs.remove(&tmp);

@@ -18,10 +18,19 @@ pub struct DirEntry {
     pub size_bytes: u64,
 }
 
+/// A file that was just written, still open where the file system has open files: an error in writing it back later is told
+/// to the descriptor that wrote. One opened afterwards may never hear of it.
+#[derive(Default)]
+pub struct Written(Option<File>);
+
 /// A file system. What a write or a rename did is durable only after the sync that names it.
 pub trait Fs: Send + Sync {
     /// Creates a file that must not exist, with this content.
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<Written>;
+    /// Makes durable what was just written to `path`.
+    fn sync_written(&self, path: &Path, written: Written) -> io::Result<()> {
+        written.0.map_or_else(|| self.sync_file(path), |file| file.sync_data())
+    }
     /// Adds to the end of a file. Only for what is received piece by piece; how such a file becomes an object is what is cut in tests.
     fn append(&self, _path: &Path, _bytes: &[u8]) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
@@ -129,17 +138,19 @@ fn absent_is<T>(result: io::Result<T>, absent: T) -> io::Result<T> {
 }
 
 impl Fs for OsFs {
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<Written> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         if bytes.len() < DIRECT_FROM_BYTES {
-            return file.write_all(bytes);
+            file.write_all(bytes)?;
+            return Ok(Written(Some(file)));
         }
         match write_directly(&file, path, bytes) {
             Err(error) if error.kind() == io::ErrorKind::InvalidInput || error.kind() == io::ErrorKind::Unsupported => {
-                file.write_all_at(bytes, 0)
+                file.write_all_at(bytes, 0)?;
             }
-            other => other,
+            other => other?,
         }
+        Ok(Written(Some(file)))
     }
 
     fn append(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {

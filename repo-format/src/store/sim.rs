@@ -3,7 +3,7 @@
 //! The model is what POSIX promises and no more: content is durable after `sync_file`, names after `sync_dir`; what was not
 //! synced may be there wholly, partly, or not, each thing for itself.
 
-use super::fs::{DirEntry, Fs, parent};
+use super::fs::{DirEntry, Fs, Written, parent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -323,8 +323,9 @@ impl Replay {
 }
 
 impl Fs for SimFs {
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.lock().change(Op::Write(path.to_owned(), bytes.into()))
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<Written> {
+        self.lock().change(Op::Write(path.to_owned(), bytes.into()))?;
+        Ok(Written::default())
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! An object that arrives piece by piece: a temporary file until somebody has looked at all of it and gives it its name.
 
 use super::dir::{DirStore, store_error};
-use super::fs::{Fs, OsFs};
+use super::fs::{Fs, OsFs, Written};
 use crate::error::{Error, Result};
 use crate::gate::StagedBytes;
 use std::io;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 pub struct Staged<F: Fs = OsFs> {
     store: Arc<DirStore<F>>,
     path: PathBuf,
+    written: Written,
     size_bytes: u64,
     is_object: bool,
 }
@@ -20,8 +21,8 @@ impl<F: Fs> Staged<F> {
     /// Begins to receive.
     pub fn begin(store: &Arc<DirStore<F>>) -> Result<Self> {
         let path = store.new_temporary().map_err(failed)?;
-        store.fs().write_new(&path, &[]).map_err(failed)?;
-        Ok(Self { store: store.clone(), path, size_bytes: 0, is_object: false })
+        let written = store.fs().write_new(&path, &[]).map_err(failed)?;
+        Ok(Self { store: store.clone(), path, written, size_bytes: 0, is_object: false })
     }
 
     /// Adds the next piece.
@@ -33,7 +34,7 @@ impl<F: Fs> Staged<F> {
 
     /// Makes it the object `key`; durable when this returns.
     pub fn commit(mut self, key: &str) -> Result<()> {
-        self.store.adopt(&self.path, key)?;
+        self.store.adopt(&self.path, std::mem::take(&mut self.written), key)?;
         self.is_object = true;
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::support::{Bench, ROOT, disk, open_store};
 use repo_format::Result;
 use repo_format::store::Store;
 use repo_format::store::dir::DirStore;
-use repo_format::store::fs::{DirEntry, Fs};
+use repo_format::store::fs::{DirEntry, Fs, Written};
 use repo_format::store::sim::SimFs;
 use std::io;
 use std::path::Path;
@@ -25,7 +25,7 @@ struct FlawedFs {
 }
 
 impl Fs for FlawedFs {
-    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<Written> {
         self.fs.write_new(path, bytes)
     }
 

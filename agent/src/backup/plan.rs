@@ -8,7 +8,7 @@ use super::request::{BackupRequest, Refusal};
 use crate::extents::changed_list::{ListedDisk, parse_changed_list};
 use crate::extents::{Extent, ExtentList};
 use crate::facts::DiskFacts;
-use crate::facts::content::{Content, ContentKind};
+use crate::facts::content::{Content, ContentKind, may_be_more_than_swap};
 use crate::facts::used::{swap_header_extent, used_bytes};
 use crate::read_at::{ReadAt, Slice};
 use crate::source::provider::{Changes, Snapshot};
@@ -262,6 +262,9 @@ fn is_active_swap(source: &Source) -> Result<bool> {
 
 fn swap_content(source: &Source, partition: Extent, swap_bytes: Option<u64>) -> Result<Option<Extent>> {
     let window = Slice::new(source, partition.offset_bytes(), partition.length_bytes())?;
+    if may_be_more_than_swap(&window)? && !is_active_swap(source)? {
+        return Ok(None);
+    }
     let header = swap_header_extent(&window)?;
     // What lies behind a swap area that is shorter than its partition is not swap.
     let length = swap_bytes.map_or(partition.length_bytes(), |bytes| bytes.min(partition.length_bytes()));

@@ -356,27 +356,51 @@ fn a_swap_signature_alone_leaves_nothing_out() {
 /// Only with the type of the partition it is believed.
 #[test]
 fn a_swap_partition_is_left_out_by_type_and_signature() {
-    for (type_id, length_bytes) in [("0x82", 1 << 19), ("0x83", 0)] {
-        let image = Image::sparse(1 << 20);
-        image.write(&swap_header(), 1 << 19);
-        let source = Source::open(&image.path).unwrap();
-        let mut facts = source.facts().unwrap().disk;
-        let content = probe(&Slice::new(&source, 1 << 19, 1 << 19).unwrap()).unwrap();
-        facts.table = Some(PartitionTable { kind: TableKind::Mbr, id: None });
-        facts.partitions = vec![Partition {
-            number: 1,
-            offset_bytes: 1 << 19,
-            length_bytes: 1 << 19,
-            type_id: type_id.into(),
-            guid: None,
-            name: None,
-            bootable: false,
-            extended: false,
-            content,
-        }];
-        let left_out: u64 = zeroed(&source, &facts, &[]).unwrap().iter().map(|extent| extent.length_bytes()).sum();
-        assert_eq!(left_out, u64::saturating_sub(length_bytes, 4096), "{type_id}");
+    for (type_id, length_bytes) in [("0x82", (1 << 19) - 4096), ("0x83", 0)] {
+        assert_eq!(left_out_of_swap_partition(type_id, &[]), length_bytes, "{type_id}");
     }
+}
+
+/// Nor where a format lies behind it that leaves the first pages as it finds them.
+#[test]
+fn a_swap_partition_that_became_something_else_is_kept() {
+    let uberblock = |number: [u8; 8]| [&number[..], &[0; 24]].concat();
+    let bcache = *b"\xC6\x85\x73\xF6\x4E\x1A\x45\xCA\x82\x65\xF5\x7F\x48\xBA\x6D\x81";
+    for (what, offset_bytes, bytes) in [
+        ("ZFS of this order of bytes", (128 << 10) + 7 * 1024, uberblock(0x00BA_B10C_u64.to_le_bytes())),
+        ("ZFS of the other", (128 << 10) + 4096, uberblock(0x00BA_B10C_u64.to_be_bytes())),
+        ("btrfs", (64 << 10) + 64, b"_BHRfS_M".to_vec()),
+        ("bcache", 4096 + 24, bcache.to_vec()),
+        ("ASM", 32, b"ORCLDISK".to_vec()),
+    ] {
+        assert_eq!(left_out_of_swap_partition("0x82", &[(offset_bytes, bytes)]), 0, "{what}");
+    }
+}
+
+/// How much of a partition with the signature of swap space, and these bytes at these places of it, would be stored as zero.
+fn left_out_of_swap_partition(type_id: &str, more: &[(u64, Vec<u8>)]) -> u64 {
+    let start: u64 = 1 << 19;
+    let image = Image::sparse(1 << 20);
+    image.write(&swap_header(), start);
+    for (offset_bytes, bytes) in more {
+        image.write(bytes, start + offset_bytes);
+    }
+    let source = Source::open(&image.path).unwrap();
+    let mut facts = source.facts().unwrap().disk;
+    let content = probe(&Slice::new(&source, start, 1 << 19).unwrap()).unwrap();
+    facts.table = Some(PartitionTable { kind: TableKind::Mbr, id: None });
+    facts.partitions = vec![Partition {
+        number: 1,
+        offset_bytes: start,
+        length_bytes: 1 << 19,
+        type_id: type_id.into(),
+        guid: None,
+        name: None,
+        bootable: false,
+        extended: false,
+        content,
+    }];
+    zeroed(&source, &facts, &[]).unwrap().iter().map(|extent| extent.length_bytes()).sum()
 }
 
 /// What mkswap writes on 512 KiB.

@@ -132,6 +132,39 @@ pub fn probe(disk: &dyn ReadAt) -> io::Result<Option<Content>> {
     Ok(None)
 }
 
+/// Whether something else than swap space may be on a device with the signature of one.
+///
+/// Some formats leave the first pages as they find them, and with them the signature of what was there before. Swapped-out memory
+/// can look like one of them too: whoever asks then keeps more than is needed, and nothing is lost.
+pub fn may_be_more_than_swap(disk: &dyn ReadAt) -> io::Result<bool> {
+    for (offset_bytes, signature) in BEHIND_SWAP {
+        let found = read_bytes(disk, *offset_bytes, signature.len())?;
+        if found.is_some_and(|found| found == *signature) {
+            return Ok(true);
+        }
+    }
+    let btrfs = read_bytes(disk, 64 << 10, 4096)?.and_then(|bytes| btrfs(Fields(&bytes)));
+    // A label of ZFS: 128 KiB of uberblocks of 1 KiB or more, each with this number in front in the order of its host's bytes.
+    let uberblocks = read_bytes(disk, 128 << 10, 128 << 10)?.unwrap_or_default();
+    let has_zfs = uberblocks.chunks(1024).any(|block| {
+        let front = Fields(block);
+        front.le32(0) == ZFS_UBERBLOCK || front.be32(4) == ZFS_UBERBLOCK
+    });
+    Ok(btrfs.is_some() || has_zfs)
+}
+
+const ZFS_UBERBLOCK: u32 = 0x00BA_B10C;
+
+/// Signatures that can lie behind or within the header of an old swap space.
+const BEHIND_SWAP: &[(u64, &[u8])] = &[
+    // bcache and bcachefs
+    (4096 + 24, &[0xC6, 0x85, 0x73, 0xF6, 0x4E, 0x1A, 0x45, 0xCA, 0x82, 0x65, 0xF5, 0x7F, 0x48, 0xBA, 0x6D, 0x81]),
+    (4096 + 24, &[0xC6, 0x85, 0x73, 0xF6, 0x66, 0xCE, 0x90, 0xA9, 0xD9, 0x6A, 0x60, 0xCF, 0x80, 0x3D, 0xF7, 0xEF]),
+    // ASM, in both forms
+    (32, b"ORCLDISK"),
+    (32, b"ORCLCLRD"),
+];
+
 impl At {
     fn offset_bytes(&self, size_bytes: u64) -> Option<u64> {
         match self {

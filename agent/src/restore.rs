@@ -102,7 +102,7 @@ pub fn run(
     if plan.is_none() && size.bytes > window.length_bytes {
         notes.push(unused(request, size.bytes - window.length_bytes));
     }
-    let target = Target::open(request, size.bytes.max(window.length_bytes))?;
+    let target = Target::open(request, window.length_bytes, size.bytes.max(window.length_bytes))?;
     let job = Job {
         reader: &reader,
         manifest: &manifest,

@@ -78,6 +78,34 @@ fn a_delta_restore_writes_only_what_differs_and_zeroes_what_is_a_hole() -> Resul
 }
 
 #[test]
+fn a_delta_restore_cuts_no_longer_file_unasked() -> Result<()> {
+    let (icecore, disk) = backed_up()?;
+    let target = icecore.dir().join("out.img");
+    full_of_ff(&target, 20 * MIB)?;
+    for dry in [&["--dry-run"][..], &[]] {
+        let arguments = [&["restore", "latest", "--to", text(&target), "--delta"], dry].concat();
+        let failure = icecore.fail(arguments)?;
+        assert!(failure.stderr.contains("cut off"), "{}", failure.stderr);
+    }
+    assert_eq!(fs::read(&target)?, vec![0xFF; 20 << 20]);
+    icecore.run(["restore", "latest", "--to", text(&target), "--delta", "--overwrite"])?;
+    assert_same_bytes(&disk, &target)
+}
+
+#[test]
+fn what_a_restore_of_a_larger_disk_left_is_not_behind_a_smaller_one() -> Result<()> {
+    let (icecore, disk) = backed_up()?;
+    let target = icecore.dir().join("out.img");
+    full_of_ff(&icecore.dir().join("out.img.partial"), 24 * MIB)?;
+    icecore.run(["restore", "latest", "--to", text(&target), "--size", "32M"])?;
+    let (disk, restored) = (fs::read(&disk)?, fs::read(&target)?);
+    assert_eq!(restored.len(), 32 << 20);
+    let (content, rest) = restored.split_at(disk.len());
+    assert!(content == disk && rest.iter().all(|byte| *byte == 0));
+    Ok(())
+}
+
+#[test]
 fn a_device_full_of_ones_gets_its_zeroes() -> Result<()> {
     if !loop_devices_usable() {
         println!("needs root and loop devices");

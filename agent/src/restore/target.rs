@@ -53,6 +53,18 @@ pub enum Refusal {
         /// Size of what is restored.
         needed_bytes: u64,
     },
+    /// It would lose its end.
+    #[error(
+        "{target} has {has_bytes} bytes and {needed_bytes} are restored: the rest would be cut off. Nothing was written. Add --overwrite if it may be, --size {has_bytes} to keep the length, or choose another target"
+    )]
+    Longer {
+        /// Target.
+        target: String,
+        /// Its size.
+        has_bytes: u64,
+        /// Size of what is restored.
+        needed_bytes: u64,
+    },
     /// Its partition table could not be read there.
     #[error(
         "the partition table counts in sectors of {table_bytes} bytes and {target} has sectors of {sector_bytes}: a system would find no partitions on it. Nothing was written. Choose a disk with the same sectors, or make partitions there and restore them one by one with --partition"
@@ -145,15 +157,17 @@ static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
 const PROBE_BYTES: u64 = 1 << 20;
 
 impl Target {
-    /// Opens and judges the target.
-    pub fn open(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
-        Self::open_buffered(request, needed_bytes).map(Self::with_direct)
+    /// Opens and judges the target, which is to hold `content_bytes` and be at least `needed_bytes` long.
+    pub fn open(request: &RestoreRequest, content_bytes: u64, needed_bytes: u64) -> Result<Self> {
+        Self::open_buffered(request, content_bytes, needed_bytes).map(Self::with_direct)
     }
 
-    fn open_buffered(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
+    fn open_buffered(request: &RestoreRequest, content_bytes: u64, needed_bytes: u64) -> Result<Self> {
         let path = &request.target;
         match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::new_file(request, needed_bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::new_file(request, content_bytes, needed_bytes)
+            }
             Err(error) => Err(error).with_context(|| format!("looking at the target {}", path.display())),
             Ok(meta) if meta.file_type().is_block_device() => Self::device(request, needed_bytes),
             Ok(meta) if meta.is_file() => Self::existing_file(request, meta.len(), needed_bytes),
@@ -164,7 +178,7 @@ impl Target {
         }
     }
 
-    fn new_file(request: &RestoreRequest, needed_bytes: u64) -> Result<Self> {
+    fn new_file(request: &RestoreRequest, content_bytes: u64, needed_bytes: u64) -> Result<Self> {
         let path = &request.target;
         let mut name = path.file_name().context("the target has no file name")?.to_owned();
         name.push(".partial");
@@ -182,8 +196,9 @@ impl Target {
             return Ok(new(None, true));
         }
         let (file, goes_on) = open_partial(&partial)?;
-        file.set_len(needed_bytes)
-            .with_context(|| format!("making {} {needed_bytes} bytes long", partial.display()))?;
+        // What lies behind the disk must be zero, and an earlier restore may have been of a larger one.
+        let resized = file.set_len(content_bytes.min(file.metadata()?.len())).and_then(|()| file.set_len(needed_bytes));
+        resized.with_context(|| format!("making {} {needed_bytes} bytes long", partial.display()))?;
         Ok(new(Some(file), !goes_on))
     }
 
@@ -195,6 +210,9 @@ impl Target {
             return Err(Refusal::NotEmpty { target: path.display().to_string(), holds }.into());
         }
         let compare = request.delta;
+        if has_bytes > needed_bytes && !request.overwrite {
+            return Err(Refusal::Longer { target: path.display().to_string(), has_bytes, needed_bytes }.into());
+        }
         if request.dry_run {
             let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
             return Ok(Self::existing(request, file, false));

@@ -15,8 +15,15 @@ pub struct DataExtents<'a> {
 
 impl<'a> DataExtents<'a> {
     /// Looks at `[0, size_bytes)` of the file. Moves the file's own offset, so only positioned reads may share it.
-    pub(super) fn new(file: &'a File, size_bytes: u64) -> Self {
-        Self { file, size_bytes, next_bytes: 0 }
+    ///
+    /// Writes everything back first: some file systems call a hole what was written and has no place on the disk yet.
+    pub(super) fn new(file: &'a File, size_bytes: u64) -> io::Result<Self> {
+        match file.sync_data() {
+            // A file system that cannot be written has nothing to write back.
+            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {}
+            other => other?,
+        }
+        Ok(Self { file, size_bytes, next_bytes: 0 })
     }
 
     fn seek(&self, from_bytes: u64, whence: Whence) -> Result<u64, Errno> {

@@ -220,8 +220,11 @@ impl Source {
     pub fn data_extents_iter(&self) -> impl Iterator<Item = io::Result<Extent>> + '_ {
         let holes = matches!(self.kind, SourceKind::Image);
         let whole = Extent::new(0, self.size_bytes()).filter(|_| !holes).map(Ok);
-        let found = holes.then(|| DataExtents::new(self.reader.file(), self.size_bytes()));
-        whole.into_iter().chain(found.into_iter().flatten())
+        let (found, failed) = match holes.then(|| DataExtents::new(self.reader.file(), self.size_bytes())).transpose() {
+            Ok(found) => (found, None),
+            Err(error) => (None, Some(Err(error))),
+        };
+        whole.into_iter().chain(failed).chain(found.into_iter().flatten())
     }
 
     /// Are reads going past the page cache? (For logs and tests; a source may fall back at any read.)

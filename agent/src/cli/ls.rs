@@ -56,8 +56,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         return disks(&manifest, args.disk.as_deref(), context);
     }
     repo.keys().private_for("looking at files")?;
-    let index = context.index(&repo)?;
     context.reading(&repo, &[(&stored, &manifest)], || {
+        let index = context.index(&repo)?;
         let reader = Reader::new(&repo, &index);
         let disk = PointDisk::new(&reader, &manifest, args.disk.as_deref())?;
         let fs = disk::file_system(&disk, args.place.partition, context.console)?;

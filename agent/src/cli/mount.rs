@@ -40,13 +40,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     repo.keys().private_for("mounting")?;
     let (stored, manifest) = point::open(&repo, &args.point, context.console)?;
-    let index = context.index(&repo)?;
     // The file system's threads live as long as the process; so does what they read from.
-    let (repo, index): (&'static Repository, &'static Index) = (Box::leak(Box::new(repo)), Box::leak(Box::new(index)));
-    let reader: &'static Reader<'static> = Box::leak(Box::new(Reader::new(repo, index)));
+    let repo: &'static Repository = Box::leak(Box::new(repo));
     let options =
         MountOptions { overlay: args.overlay, overlay_dir: args.overlay_dir.clone(), allow_other: args.allow_other };
     context.reading(repo, &[(&stored, &manifest)], || {
+        // Under the lease: what the index names now stays where it is.
+        let index: &'static Index = Box::leak(Box::new(context.index(repo)?));
+        let reader: &'static Reader<'static> = Box::leak(Box::new(Reader::new(repo, index)));
         // Registered before the mount: a signal from now on unmounts.
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
         let handle = mount(disks(reader, &manifest)?, &args.dir, &options)?;

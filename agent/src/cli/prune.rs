@@ -10,6 +10,7 @@ use repo_format::codec::DEFAULT_LEVEL;
 use repo_format::index::Index;
 use repo_format::prune::{GRACE, Options, Outcome, REPACK_DEAD_PERCENT, Step, prune};
 use repo_format::repository::Repository;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 const THREADS: usize = 4;
@@ -61,6 +62,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let next = "the appliance's agent prunes as a job; or run `icecore --repo DIR prune` on the machine that has the repository";
         return Err(Failure::new(Code::Refused, what).next(next).into());
     }
+    if let Place::Directory(directory) = context.place()?
+        && let Some(kind) = network_file_system(directory)
+    {
+        context.console.warn(&format!(
+            "{} is on {kind}: what another host began there within the last minutes may not be seen from here. Prune from one host only; what a session needs is kept for {} hours all the same",
+            directory.display(),
+            GRACE.as_hours()
+        ));
+    }
     let repo = context.open()?;
     let index = context.whole_index(&repo)?;
     let settings = Settings {
@@ -71,6 +81,24 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     };
     let outcome = with_progress(&repo, &index, &settings, context)?;
     context.console.result(&outcome, |outcome| text(args.dry_run, outcome))
+}
+
+/// What kind of file system of another machine the directory is on; `None` when it is this machine's own, or that is not known.
+///
+/// Those keep names and sizes for a while after another host changed them, absences too.
+fn network_file_system(directory: &Path) -> Option<&'static str> {
+    named(nix::sys::statfs::statfs(directory).ok()?.filesystem_type().0)
+}
+
+fn named(magic: i64) -> Option<&'static str> {
+    match magic {
+        0x6969 => Some("NFS"),
+        0x517B | 0xFF53_4D42 | 0xFE53_4D42 => Some("SMB"),
+        0x00C3_6400 => Some("CephFS"),
+        0x0102_1997 => Some("9p"),
+        0x5346_414F => Some("AFS"),
+        _ => None,
+    }
 }
 
 /// Runs prune and shows how far it is.
@@ -140,4 +168,17 @@ fn text(dry_run: bool, outcome: &Outcome) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{named, network_file_system};
+
+    #[test]
+    fn a_directory_of_this_machine_is_on_no_network_file_system() {
+        let own = tempfile::tempdir().unwrap();
+        assert_eq!(network_file_system(own.path()), None);
+        assert_eq!(network_file_system(&own.path().join("absent")), None);
+        assert_eq!((named(0x6969), named(0xFE53_4D42), named(0xEF53)), (Some("NFS"), Some("SMB"), None));
+    }
 }

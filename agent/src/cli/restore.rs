@@ -59,9 +59,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let repo = context.open()?;
     repo.keys().private_for("restoring")?;
     let (stored, manifest) = point::open(&repo, &args.point, context.console)?;
-    let index = context.index(&repo)?;
     let (progress, cancel) = (context.progress(), context.cancel()?);
     context.reading(&repo, &[(&stored, &manifest)], || {
+        // Under the lease: what the index names now stays where it is.
+        let index = context.index(&repo)?;
         if !args.files.is_empty() {
             let reader = Reader::new(&repo, &index);
             let disk = PointDisk::new(&reader, &manifest, args.disk.as_deref())?;

@@ -16,6 +16,7 @@ use crate::{interrupt, page, setup, workspace};
 
 /// Options of the trial.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Options {
     /// Begin anew: delete what earlier trials left, their backups included
     #[arg(long)]

@@ -11,6 +11,8 @@ pub trait StagedBytes {
     fn size_bytes(&self) -> u64;
     /// Fills `buf` from an offset.
     fn read_at(&self, offset_bytes: u64, buf: &mut [u8]) -> Result<()>;
+    /// BLAKE3 of all of them, as they were received.
+    fn hash(&self) -> [u8; 32];
 }
 
 impl StagedBytes for [u8] {
@@ -24,12 +26,17 @@ impl StagedBytes for [u8] {
         buf.copy_from_slice(part.ok_or_else(|| Error::damaged("what was received", "it is shorter than it says"))?);
         Ok(())
     }
+
+    fn hash(&self) -> [u8; 32] {
+        blake3::hash(self).into()
+    }
 }
 
-/// Bytes hashed at once.
-const PIECE_BYTES: u64 = 1 << 20;
+/// Bytes that are read at once to look at the entries in them. Less than what a store reads past the cache, where they still are.
+const WINDOW_BYTES: u64 = 128 << 10;
 
-/// Checks a pack as a whole: its name, header, footer and signature, that this writer made it, and each sealed entry.
+/// Checks a pack as a whole: its name, header, footer and signature, that this writer made it, and each sealed entry. The name is compared with
+/// what came, everything else with what lies there now, so what was received and what is stored are the same bytes.
 pub fn check_pack(
     gate: &Gate,
     writer: WriterId,
@@ -41,7 +48,9 @@ pub fn check_pack(
     if bytes.size_bytes() > pack::MAX_PACK_BYTES {
         return Err(Denied::Wrong(format!("{key} is {} bytes long; no pack is", bytes.size_bytes())));
     }
-    check_name(&key, id, bytes)?;
+    if bytes.hash() != id.0 {
+        return Err(Denied::Wrong(format!("the bytes sent as {key} do not have the hash that is its name")));
+    }
     let read = &mut |offset: u64, buf: &mut [u8]| bytes.read_at(offset, buf);
     let info = pack::load_from(&key, kind, bytes.size_bytes(), read, (&gate.repository, &gate.signers))?;
     if !info.is_verified || info.header.writer != writer || info.header.signer != writer {
@@ -57,29 +66,21 @@ pub fn check_pack(
     Ok(info)
 }
 
-fn check_name(key: &str, id: &PackId, bytes: &(impl StagedBytes + ?Sized)) -> Result<(), Denied> {
-    let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; usize::try_from(PIECE_BYTES).expect("a MiB fits")];
-    let mut at = 0;
-    while at < bytes.size_bytes() {
-        let length = PIECE_BYTES.min(bytes.size_bytes() - at);
-        let part = &mut piece[..usize::try_from(length).expect("at most a MiB")];
-        bytes.read_at(at, part)?;
-        hasher.update(part);
-        at += length;
-    }
-    match hasher.finalize().as_bytes() == &id.0 {
-        true => Ok(()),
-        false => Err(Denied::Wrong(format!("the bytes sent as {key} do not have the hash that is its name"))),
-    }
-}
-
 fn check_entries(key: &str, info: &PackInfo, bytes: &(impl StagedBytes + ?Sized)) -> Result<(), Denied> {
-    let mut sealed = Vec::new();
+    let mut window = Vec::new();
+    let mut begin = 0;
     for row in &info.rows {
-        sealed.resize(row.stored_bytes as usize, 0);
-        bytes.read_at(row.offset.into(), &mut sealed)?;
-        if pack::sealed_hash(&sealed) != row.sealed_hash {
+        let (first, length) = (u64::from(row.offset), u64::from(row.stored_bytes));
+        // The rows follow each other, so each byte is read once.
+        if first < begin || first + length > begin + window.len() as u64 {
+            let wanted = length.max(WINDOW_BYTES.min(bytes.size_bytes().saturating_sub(first)));
+            window.resize(usize::try_from(wanted).map_err(|_| Error::damaged(key, "an entry is too long"))?, 0);
+            begin = first;
+            bytes.read_at(begin, &mut window)?;
+        }
+        let from = usize::try_from(first - begin).map_err(|_| Error::damaged(key, "an entry is too long"))?;
+        let sealed = &window[from..from + row.stored_bytes as usize];
+        if pack::sealed_hash(sealed) != row.sealed_hash {
             return Err(Denied::Wrong(format!(
                 "the sealed bytes of {} in {key} do not have the hash of the footer",
                 row.id

@@ -14,6 +14,7 @@ pub struct Staged<F: Fs = OsFs> {
     path: PathBuf,
     written: Written,
     size_bytes: u64,
+    hasher: blake3::Hasher,
     is_object: bool,
 }
 
@@ -22,12 +23,13 @@ impl<F: Fs> Staged<F> {
     pub fn begin(store: &Arc<DirStore<F>>) -> Result<Self> {
         let path = store.new_temporary().map_err(failed)?;
         let written = store.fs().write_new(&path, &[]).map_err(failed)?;
-        Ok(Self { store: store.clone(), path, written, size_bytes: 0, is_object: false })
+        Ok(Self { store: store.clone(), path, written, size_bytes: 0, hasher: blake3::Hasher::new(), is_object: false })
     }
 
-    /// Adds the next piece.
+    /// Adds the next piece. It is hashed on its way: reading it once more for that would cost a read of the disk.
     pub fn push(&mut self, piece: &[u8]) -> Result<()> {
         self.store.fs().append(&self.path, piece).map_err(failed)?;
+        self.hasher.update(piece);
         self.size_bytes += piece.len() as u64;
         Ok(())
     }
@@ -47,6 +49,10 @@ impl<F: Fs> StagedBytes for Staged<F> {
 
     fn read_at(&self, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {
         self.store.fs().read_at(&self.path, offset_bytes, buf).map_err(store_error("what was received"))
+    }
+
+    fn hash(&self) -> [u8; 32] {
+        self.hasher.finalize().into()
     }
 }
 

@@ -249,6 +249,21 @@ impl Repository {
         manifest::decode(at, &self.store.get(&at.key())?, &self.config.repository, &self.signers)
     }
 
+    /// The same of many points, in their order. Of a network's store many come in one answer.
+    pub fn load_each_unverified(
+        &self,
+        points: &[PointKey],
+        each: &mut dyn FnMut(PointKey, Result<StoredManifest>) -> Result<()>,
+    ) -> Result<()> {
+        let keys: Vec<String> = points.iter().map(PointKey::key).collect();
+        let mut points = points.iter();
+        self.store.get_each(&keys, &mut |_, bytes| {
+            let Some(at) = points.next().copied() else { return Ok(()) };
+            let decode = |bytes: Vec<u8>| manifest::decode(at, &bytes, &self.config.repository, &self.signers);
+            each(at, bytes.and_then(decode))
+        })
+    }
+
     /// Reads and opens a manifest.
     pub fn open_point(&self, at: PointKey) -> Result<(StoredManifest, Manifest)> {
         let stored = self.load(at)?;

@@ -70,10 +70,14 @@ pub struct Config {
     pub password_workers: NonZeroUsize,
     #[expect(missing_docs, reason = "KEYS explains it")]
     pub job_lease_s: NonZeroU64,
+    #[expect(missing_docs, reason = "KEYS explains it")]
+    pub head_within_s: NonZeroU64,
+    #[expect(missing_docs, reason = "KEYS explains it")]
+    pub stalled_after_s: NonZeroU64,
 }
 
 /// Every key and what it means.
-pub const KEYS: [(&str, &str); 14] = [
+pub const KEYS: [(&str, &str); 16] = [
     ("listen", "Address and port."),
     ("data_dir", "Directory of the database and the internal certificate authority; made with mode 0700."),
     ("public_url", "Where people reach the server, for links; empty: made of `listen` and the machine's name."),
@@ -97,6 +101,8 @@ pub const KEYS: [(&str, &str); 14] = [
         "job_lease_s",
         "An agent that reports nothing of its job for this long has lost it; the job is tried again by its plan's rule.",
     ),
+    ("head_within_s", "The head of a request has to come within this; so long a connection may be idle, too."),
+    ("stalled_after_s", "Whoever takes no byte of an answer for this long, or sends none of an object, is cut off."),
 ];
 
 impl Default for Config {
@@ -117,6 +123,8 @@ impl Default for Config {
             password_memory_kib: 64 << 10,
             password_workers: some(2),
             job_lease_s: NonZeroU64::new(60).unwrap_or(NonZeroU64::MIN),
+            head_within_s: NonZeroU64::new(20).unwrap_or(NonZeroU64::MIN),
+            stalled_after_s: NonZeroU64::new(60).unwrap_or(NonZeroU64::MIN),
         }
     }
 }

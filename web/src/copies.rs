@@ -62,13 +62,7 @@ impl Copies {
     /// Makes one now and drops those beyond the last seven. Blocks.
     pub fn make(&self, now: Timestamp) -> anyhow::Result<DatabaseCopy> {
         let directory = self.directory();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-        let _one_at_a_time = lock(&directory)?;
-        remove_leftovers(&directory)?;
+        let _one_at_a_time = prepare(&directory)?;
         let path = directory.join(format!("{}.sqlite", now.strftime(TIME)));
         copy::make(&self.database, &path, &self.companions()?)?;
         self.point_newest_at(&path)?;
@@ -81,13 +75,7 @@ impl Copies {
     /// Makes one now for a repository's keeper to take, beside the daily ones and in the place of the one before. Blocks.
     pub fn make_outgoing(&self) -> anyhow::Result<PathBuf> {
         let directory = self.directory().join(OUTGOING);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-        let _one_at_a_time = lock(&directory)?;
-        remove_leftovers(&directory)?;
+        let _one_at_a_time = prepare(&directory)?;
         let path = directory.join(NEWEST);
         copy::make(&self.database, &path, &self.companions()?)?;
         Ok(path)
@@ -140,6 +128,18 @@ impl Copies {
             .and_then(|()| fs::rename(&link, &newest))
             .with_context(|| format!("cannot make {}", newest.display()))
     }
+}
+
+/// A directory for copies, without what was left unfinished, and nobody else's until the lock is dropped.
+fn prepare(directory: &Path) -> anyhow::Result<Flock<File>> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("cannot make {}", directory.display()))?;
+    let lock = lock(directory)?;
+    remove_leftovers(directory)?;
+    Ok(lock)
 }
 
 /// The server and `admin copy-database` may want to make one at the same time.

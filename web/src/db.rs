@@ -21,6 +21,7 @@ pub mod open;
 pub mod plan;
 pub mod point;
 mod readers;
+pub mod reading_lease;
 pub mod receipt;
 pub mod recovery_code;
 pub mod repository;

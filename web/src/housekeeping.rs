@@ -1,6 +1,8 @@
 //! Removing what nobody can use any more, from time to time.
 
-use crate::db::{self, Write, alert, enrolment, event, idempotency, job, log_in_link, point, session, settings, token};
+use crate::db::{
+    self, Write, alert, enrolment, event, idempotency, job, log_in_link, point, reading_lease, session, settings, token,
+};
 use crate::http;
 use crate::state::App;
 use std::time::Duration;
@@ -16,6 +18,9 @@ const ALERTS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 const JOBS_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// Enrolments that ended stay in the list for a while.
 const ENROLMENTS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Leases end within an hour unless they are renewed, which is noted.
+const READING_LEASES_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// Runs until the server ends.
 pub async fn run(app: App) {
@@ -43,6 +48,7 @@ fn clean(write: &Write<'_>, now: Time) -> db::Result<()> {
     idempotency::delete_old(write, ago(http::idempotency::KEPT))?;
     alert::delete_old(write, ago(ALERTS_KEPT))?;
     event::delete_old(write)?;
+    reading_lease::delete_old(write, ago(READING_LEASES_KEPT))?;
     job::delete_old(write, ago(JOBS_KEPT))?;
     point::delete_gone(write, ago(JOBS_KEPT))?;
     Ok(())

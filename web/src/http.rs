@@ -14,6 +14,7 @@ pub mod headers;
 pub mod idempotency;
 pub mod limits;
 pub mod peer;
+pub mod reading_lease;
 pub mod request;
 
 pub use acting::Acting;

@@ -25,8 +25,6 @@ const PIECE_BYTES: usize = 1 << 20;
 const MAX_RECORD_BYTES: usize = 2 * (HEADER_BYTES + TAIL_BYTES) + MAX_BODY_BYTES + (1 << 16);
 /// An index that is older than this is brought up to date when a session begins.
 const CATCH_UP_AFTER: Duration = Duration::from_secs(600);
-/// A sender that is silent for this long has gone.
-pub const SILENCE: Duration = Duration::from_secs(60);
 /// A MiB that takes this many times as long comes from somebody who only holds a place.
 const SLOWEST_PIECE: u32 = 4;
 
@@ -193,10 +191,23 @@ impl From<Denied> for ApiError {
     }
 }
 
+/// Whether a disk or its owner's share of it is full.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}
+
 impl From<repo_format::Error> for ApiError {
     fn from(error: repo_format::Error) -> Self {
         match error {
             repo_format::Error::Missing { .. } => Self::not_found("object"),
+            repo_format::Error::Store { key, source } if is_full(&source) => {
+                tracing::error!(key, error = %source, "there is no room left in a repository");
+                Self::new(ErrorCode::Unavailable, "there is no room left in the repository")
+                    .why("the server cannot store more in it; what it holds is safe")
+                    .next("make room on the server where the repository lies: forget recovery points and prune, or give it a larger disk")
+                    .retry_after(Duration::from_secs(5))
+            }
             other => {
                 tracing::error!(error = %other, "the repository's store failed");
                 Self::new(ErrorCode::Unavailable, "the repository cannot be used at the moment")

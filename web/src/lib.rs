@@ -23,6 +23,8 @@ pub mod keeping;
 mod logging;
 pub mod metrics;
 mod page;
+mod patience;
+mod promises;
 pub mod quota;
 pub mod rate;
 pub mod readings;

@@ -29,7 +29,8 @@ impl Readings {
             let oldest = last.iter().min_by_key(|(_, at)| **at).map(|(reading, _)| reading.clone());
             oldest.filter(|_| last.len() >= MAX_REMEMBERED).and_then(|oldest| last.remove(&oldest));
         }
-        last.insert(reading, now).is_none_or(|before| now.since(before) >= BREAK)
+        // What was read later than now was read by a clock that was ahead.
+        last.insert(reading, now).is_none_or(|before| now.since(before) >= BREAK || before > now)
     }
 }
 
@@ -47,6 +48,7 @@ mod tests {
         assert!(begins("ada", 0) && begins("bob", 1));
         assert!(!begins("ada", 3000) && !begins("ada", 6000), "she goes on");
         assert!(begins("ada", 9601));
+        assert!(begins("ada", 500), "the clock was set back");
     }
 
     #[test]

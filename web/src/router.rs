@@ -150,6 +150,7 @@ fn endpoints() -> Vec<Endpoint> {
         // What machines store, and people restore.
         endpoint(Objects,  L::LONG,  routes!(objects::list)),
         endpoint(Objects,  L::OBJECT, routes!(objects::read)),
+        endpoint(Objects,  L::QUESTION, routes!(objects::read_several)),
         endpoint(Objects,  L::SMALL, routes!(objects::size)),
         endpoint(Objects,  L::OBJECT, routes!(objects::store)),
         endpoint(Objects,  L::SMALL, routes!(objects::remove)),

@@ -6,13 +6,13 @@ use crate::config::Config;
 use crate::copies::{self, Copies};
 use crate::db::{Database, user};
 use crate::jobs::Bell;
+use crate::patience::{Patience, Punctual};
 use crate::repositories::Repositories;
 use crate::scheduler::{care, clockwork};
 use crate::state::{Announcer, App, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
-use crate::{alerts, auth, housekeeping, ingest, router, systemd, tls};
+use crate::{alerts, auth, housekeeping, promises, router, systemd, tls};
 use anyhow::Context as _;
 use axum_server::Handle;
-use axum_server::accept::Accept;
 use axum_server::tls_rustls::RustlsAcceptor;
 use hyper_util::rt::TokioTimer;
 use nix::fcntl::{Flock, FlockArg};
@@ -20,18 +20,10 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
-use tokio_io_timeout::TimeoutStream;
-
-/// A request's head has to come within this, also the first after an idle while.
-const HEAD_WITHIN: Duration = Duration::from_secs(20);
-/// A client that takes no byte for this long is cut off.
-const STALLED_AFTER: Duration = Duration::from_secs(60);
 
 /// Serves until SIGTERM or SIGINT, then finishes what was begun.
 pub fn run(config: Config) -> anyhow::Result<()> {
@@ -56,11 +48,13 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     first_link(&app).await?;
 
     let handle = Handle::new();
-    let limit = Duration::from_secs(config.stop_within_s.get());
+    let (limit, head_within) =
+        (Duration::from_secs(config.stop_within_s.get()), Duration::from_secs(config.head_within_s.get()));
     tokio::spawn(end_on_signal(handle.clone(), stop, limit));
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(clockwork::run(app.clone()));
     tokio::spawn(care::run(app.clone()));
+    tokio::spawn(promises::run(app.clone()));
     tokio::spawn(alerts::run(app.clone()));
     tokio::spawn(copies::run(app.clone()));
     tokio::spawn(systemd::answer_watchdog(app.clone()));
@@ -74,11 +68,16 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     let service = router::router(&app).into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     let http = server.http_builder();
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(STALLED_AFTER).max_concurrent_streams(128);
+    let stalled_after = Duration::from_secs(config.stalled_after_s.get());
+    http.http1().timer(TokioTimer::new()).header_read_timeout(head_within);
+    http.http2().timer(TokioTimer::new()).keep_alive_interval(stalled_after).max_concurrent_streams(128);
+    let (patience, begins_within) = (Patience { stalled_after }, head_within);
     match tls {
-        Some(tls) => server.acceptor(RustlsAcceptor::new(tls).acceptor(Patience)).serve(service).await?,
-        None => server.acceptor(Patience).serve(service).await?,
+        Some(tls) => {
+            let inner = RustlsAcceptor::new(tls).handshake_timeout(head_within).acceptor(patience);
+            server.acceptor(Punctual { inner, begins_within }).serve(service).await?;
+        }
+        None => server.acceptor(Punctual { inner: patience, begins_within }).serve(service).await?,
     }
     Ok(app.database.clone())
 }
@@ -113,12 +112,13 @@ fn assemble(
         events,
         metrics,
         repositories: Repositories::new(config.data_dir.join("indexes")),
+        stored_lately: Default::default(),
         readings: Default::default(),
         authority: tls::authority(config)?,
         bell: Bell::default(),
         job_lease: Duration::from_secs(config.job_lease_s.get()),
         rates: Default::default(),
-        silence: ingest::SILENCE,
+        silence: Duration::from_secs(config.stalled_after_s.get()),
         uploads: Semaphore::new(MAX_UPLOADS),
         in_memory: Semaphore::new(MAX_IN_MEMORY),
         copies: Copies::of(config),
@@ -172,24 +172,5 @@ async fn end_on_signal(handle: Handle<SocketAddr>, stop: watch::Sender<bool>, li
             tracing::warn!("stopping at once");
             handle.shutdown();
         }
-    }
-}
-
-/// Accepts connections and gives each a limit on how long it may take no byte.
-#[derive(Clone, Copy)]
-struct Patience;
-
-impl<S: Send + 'static> Accept<TcpStream, S> for Patience {
-    type Stream = Pin<Box<TimeoutStream<TcpStream>>>;
-    type Service = S;
-    type Future = std::future::Ready<io::Result<(Self::Stream, S)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let patient = stream.set_nodelay(true).map(|()| {
-            let mut stream = TimeoutStream::new(stream);
-            stream.set_write_timeout(Some(STALLED_AFTER));
-            (Box::pin(stream), service)
-        });
-        std::future::ready(patient)
     }
 }

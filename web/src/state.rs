@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::copies::Copies;
 use crate::db::{Batch, Database, Observer};
 use crate::events::Events;
+use crate::handlers::health::StoredLately;
 use crate::jobs::Bell;
 use crate::metrics::Metrics;
 use crate::rate::Rates;
@@ -35,6 +36,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What agents store into.
     pub repositories: Repositories,
+    /// Whether there is room for the database.
+    pub stored_lately: StoredLately,
     /// Who reads them.
     pub readings: Readings,
     /// The internal authority, where the server's certificate is of it.

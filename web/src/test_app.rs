@@ -16,9 +16,14 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, header};
 use http_body_util::BodyExt as _;
+use repo_format::entropy::SystemEntropy;
+use repo_format::key_slot::{SlotKind, Unlock};
+use repo_format::repository::{self, InitOptions};
+use repo_format::store::dir::DirStore;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -74,6 +79,18 @@ impl Answer {
     }
 }
 
+/// An empty repository, opened by its owner.
+pub fn new_repository(directory: &Path, now: jiff::Timestamp) -> repository::Repository {
+    let options = InitOptions {
+        chunk_bytes: 65536,
+        slot_kind: SlotKind::KeyFile,
+        unlock: Unlock::KeyFile(&[7; 32]),
+        label: "",
+        now,
+    };
+    repository::init(Arc::new(DirStore::open(directory)), &options, Arc::new(SystemEntropy)).unwrap()
+}
+
 impl TestApp {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -91,6 +108,7 @@ impl TestApp {
             events,
             metrics,
             repositories: Repositories::new(dir.path().join("indexes")),
+            stored_lately: Default::default(),
             readings: Default::default(),
             authority: None,
             bell: Default::default(),
@@ -112,6 +130,11 @@ impl TestApp {
     /// Lets time pass.
     pub fn pass(&self, time: Duration) {
         self.now_ms.fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Sets the clock back.
+    pub fn set_back(&self, time: Duration) {
+        self.now_ms.fetch_sub(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Makes an account without a password.
@@ -186,6 +209,7 @@ impl TestApp {
             quota_bytes: None,
             keeper: false,
             suspended_at: None,
+            silent_after_s: None,
             revision: 1,
         };
         let insert = move |write: &mut db::Write<'_>| {

@@ -51,9 +51,9 @@ impl Entry {
     }
 }
 
-/// Reads a point; damage is an entry, a store that fails is an error.
-pub fn read(repo: &Repository, at: PointKey) -> Result<Entry, Error> {
-    let loaded = repo.load_unverified(at).and_then(|stored| {
+/// What was read of a point; damage is an entry, a store that fails is an error.
+fn entry_of(repo: &Repository, at: PointKey, read: Result<StoredManifest, Error>) -> Result<Entry, Error> {
+    let loaded = read.and_then(|stored| {
         if repo.keys().map_key(stored.writer).is_none() {
             return Ok(Entry::Sealed(stored));
         }
@@ -70,13 +70,16 @@ pub fn read(repo: &Repository, at: PointKey) -> Result<Entry, Error> {
 pub fn entries(repo: &Repository, forgotten: &[(bool, Tombstone)]) -> Result<Vec<Entry>, Error> {
     let is_forgotten = |at: &PointKey| forgotten.iter().any(|(_, stone)| stone.manifest == at.manifest);
     let mut entries = Vec::new();
-    for at in repo.points()?.into_iter().filter(|at| !is_forgotten(at)) {
-        match read(repo, at) {
+    let mut points = repo.points()?;
+    points.retain(|at| !is_forgotten(at));
+    repo.load_each_unverified(&points, &mut |at, read| {
+        match entry_of(repo, at, read)? {
             // Deleted since the listing.
-            Ok(Entry::Damaged(_, Error::Missing { .. })) => {}
-            entry => entries.push(entry?),
+            Entry::Damaged(_, Error::Missing { .. }) => {}
+            entry => entries.push(entry),
         }
-    }
+        Ok(())
+    })?;
     entries.sort_by_key(Entry::received_at);
     Ok(entries)
 }
@@ -214,7 +217,7 @@ fn forgotten(repo: &Repository, stones: &[(bool, Tombstone)], context: &Context)
     let mut values = Vec::new();
     for (_, stone) in stones.iter().filter(|(exists, _)| *exists) {
         let at = PointKey { name: stone.name, sequence: stone.sequence, manifest: stone.manifest };
-        let entry = read(repo, at)?;
+        let entry = entry_of(repo, at, repo.load_unverified(at))?;
         let mut value = entry_json(&entry);
         value["forgotten_at"] = json!(stone.forgotten_at);
         value["delete_after"] = json!(stone.delete_after);

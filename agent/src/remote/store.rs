@@ -3,13 +3,18 @@
 use super::client::Client;
 use super::problem::Problem;
 use repo_format::gate::Object;
-use repo_format::store::{MAX_OBJECT_BYTES, Store};
+use repo_format::store::{MAX_OBJECT_BYTES, Store, TakesEach};
 use repo_format::{Error, Result};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use web_api::object::{LEASE_HEADER, ListedObject, MAX_ASKED_KEYS, MAX_READ_BYTES, PersistObjects, to_url};
+use web_api::error::ErrorCode;
+use web_api::object::{
+    Framed, LEASE_HEADER, ListedObject, MAX_ASKED_KEYS, MAX_READ_BYTES, MAX_READ_OBJECTS, PersistObjects, ReadObjects,
+    to_url,
+};
 use web_api::page::Page;
 
 /// Packs that are sent at the same time: while the server looks at one, the next one arrives. Each is in memory.
@@ -20,12 +25,14 @@ pub struct RemoteStore {
     client: Arc<Client>,
     /// The object of this process's lease; it goes with a manifest, for the server to look whether the session still stands.
     lease: Mutex<Option<String>>,
+    /// The server is of a version that gives one object an answer.
+    one_by_one: AtomicBool,
 }
 
 impl RemoteStore {
     /// Through a client.
     pub fn new(client: Arc<Client>) -> Self {
-        Self { client, lease: Mutex::default() }
+        Self { client, lease: Mutex::default(), one_by_one: AtomicBool::new(false) }
     }
 
     fn url(&self, key: &str) -> reqwest::Url {
@@ -56,6 +63,36 @@ impl RemoteStore {
             Error::Refused(what) => Error::damaged(key, what),
             other => other,
         })
+    }
+
+    /// Several objects in one answer, in the order of their keys; `None` for what has to be asked for alone.
+    fn read_several(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        let alone = || keys.iter().map(|_| None).collect();
+        if keys.len() == 1 || self.one_by_one.load(Ordering::Relaxed) {
+            return Ok(alone());
+        }
+        let (url, body) = (self.client.address().url(&["read-objects"]), ReadObjects { keys: keys.to_vec() });
+        // Each object has its length before it.
+        let longest = MAX_READ_BYTES + 8 * keys.len() as u64;
+        let take = |response: reqwest::blocking::Response| {
+            let mut answer = Vec::new();
+            response.take(longest + 1).read_to_end(&mut answer).map_err(broken)?;
+            let mut rest = &answer[..];
+            let framed = || broken("it is shorter than it says");
+            let objects: Result<Vec<_>, _> = keys.iter().map(|_| Framed::read(&mut rest).ok_or_else(framed)).collect();
+            let objects = objects?.into_iter().map(|framed| match framed {
+                Framed::Whole(bytes) => Some(bytes.to_vec()),
+                Framed::AskAlone => None,
+            });
+            Ok(objects.collect())
+        };
+        match self.client.ask(&Method::POST, &url, |request| request.json(&body), take) {
+            Err(problem) if matches!(problem.code(), Some(ErrorCode::NotFound | ErrorCode::MethodNotAllowed)) => {
+                self.one_by_one.store(true, Ordering::Relaxed);
+                Ok(alone())
+            }
+            read => read.map_err(|problem| problem.about("objects")),
+        }
     }
 
     fn lease(&self) -> Option<String> {
@@ -117,6 +154,15 @@ impl Store for RemoteStore {
         bytes.resize(usize::try_from(size).expect("bounded above"), 0);
         self.read_at(key, first as u64, &mut bytes[first..])?;
         Ok(bytes)
+    }
+
+    fn get_each(&self, keys: &[String], each: &mut TakesEach<'_>) -> Result<()> {
+        for keys in keys.chunks(MAX_READ_OBJECTS) {
+            for (key, read) in keys.iter().zip(self.read_several(keys)?) {
+                each(key, read.map_or_else(|| self.get(key), Ok))?;
+            }
+        }
+        Ok(())
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>> {

@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// Longest object that is read whole.
 pub const MAX_OBJECT_BYTES: u64 = 128 << 20;
 
+/// Takes each object that is read, with its key, and ends the reading with an error of its own.
+pub type TakesEach<'a> = dyn FnMut(&str, Result<Vec<u8>>) -> Result<()> + 'a;
+
 /// A store of objects. All methods may be called from any thread.
 ///
 /// Keys are relative paths of `[a-z0-9-]` parts joined by `/`.
@@ -69,6 +72,12 @@ pub trait Store: Send + Sync {
         let mut bytes = vec![0; usize::try_from(size).expect("bounded above")];
         self.read_at(key, 0, &mut bytes)?;
         Ok(bytes)
+    }
+
+    /// Reads whole small objects and gives each to `each`, in the order of the keys, until that fails. A store behind a network asks for many
+    /// at once, so that the way there is gone once and not once an object.
+    fn get_each(&self, keys: &[String], each: &mut TakesEach<'_>) -> Result<()> {
+        keys.iter().try_for_each(|key| each(key, self.get(key)))
     }
 
     /// Whether an object exists.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Agent {
     /// Its id.
     pub id: AgentId,
-    /// What people call it; unique.
+    /// What people call it; unique among those that are not revoked.
     pub name: String,
     /// The repository that it stores into, by name.
     pub repository: String,
@@ -35,12 +35,17 @@ pub struct Agent {
     pub limit_bytes_per_s: Option<u64>,
     /// How much its packs may take in the repository.
     pub quota_bytes: Option<ByteCount>,
+    /// When nothing was heard of the machine for so long, that is an alert.
+    pub silent_after_s: Option<u32>,
     /// Number of the last edit.
     pub revision: u64,
 }
 
 /// Slowest limit: a pack still arrives within the time that a request may take.
 pub const MIN_LIMIT_BYTES_PER_S: u64 = 256 << 10;
+
+/// How long nothing need be heard of a machine, unless something else is set.
+pub const SILENT_AFTER_S: u32 = 86_400;
 
 /// Changes to an agent; what is missing stays.
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
@@ -51,6 +56,8 @@ pub struct ChangeAgent {
     pub limit_bytes_per_s: Option<u64>,
     /// How much its packs may take in the repository; 0 for as much as there is.
     pub quota_bytes: Option<ByteCount>,
+    /// When nothing was heard of the machine for so long, that is an alert: at least 300 seconds, or 0 for never.
+    pub silent_after_s: Option<u32>,
 }
 
 /// A new agent.

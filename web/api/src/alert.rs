@@ -15,6 +15,12 @@ names! {
         Repository = "repository",
         /// An agent stored what it must not and was suspended, until an admin reinstates or revokes it.
         AgentSuspended = "agent_suspended",
+        /// No good recovery point of a plan came in the time that it promises; the next success ends the alert.
+        PlanLate = "plan_late",
+        /// The same of a plan that was paused and that nobody resumed.
+        PlanPaused = "plan_paused",
+        /// Nothing was heard of a machine for long; its next request ends the alert.
+        AgentSilent = "agent_silent",
         /// The server itself needs help, such as when its database cannot be copied.
         Server = "server",
     }

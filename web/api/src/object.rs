@@ -12,6 +12,8 @@ pub const LEASE_HEADER: &str = "icecore-lease";
 pub const MAX_READ_BYTES: u64 = 8 << 20;
 /// Most keys that one question to the index asks for.
 pub const MAX_ASKED_KEYS: usize = 4096;
+/// Most objects that one request reads as a whole.
+pub const MAX_READ_OBJECTS: usize = 256;
 /// Most objects of one page of a listing.
 pub const MAX_LISTED: usize = 10_000;
 
@@ -87,9 +89,75 @@ pub struct PersistObjects {
     pub keys: Vec<String>,
 }
 
+/// Small objects that are wanted as a whole. The answer is one after the other, each as [`Framed`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ReadObjects {
+    /// Their keys; at most 256.
+    #[cfg_attr(feature = "openapi", schema(max_items = 256))]
+    pub keys: Vec<String>,
+}
+
+/// One of several objects in an answer: its length as 8 bytes, little-endian, and its bytes; or [`ASK_ALONE`] instead of a length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Framed<'a> {
+    /// It, whole.
+    Whole(&'a [u8]),
+    /// Nothing: it is not there, not for the one who asks, or there was no room left. A request for it alone says which.
+    AskAlone,
+}
+
+/// In the place of a length: see [`Framed::AskAlone`].
+pub const ASK_ALONE: u64 = u64::MAX;
+
+impl<'a> Framed<'a> {
+    /// Adds it to an answer.
+    pub fn write(self, answer: &mut Vec<u8>) {
+        match self {
+            Self::Whole(bytes) => {
+                answer.extend((bytes.len() as u64).to_le_bytes());
+                answer.extend(bytes);
+            }
+            Self::AskAlone => answer.extend(ASK_ALONE.to_le_bytes()),
+        }
+    }
+
+    /// Takes the next one from the rest of an answer; `None` when that ends in the middle of it.
+    pub fn read(rest: &mut &'a [u8]) -> Option<Self> {
+        let (length, after) = rest.split_first_chunk::<8>()?;
+        let framed = match u64::from_le_bytes(*length) {
+            ASK_ALONE => (Self::AskAlone, after),
+            length => {
+                let (bytes, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
+                (Self::Whole(bytes), after)
+            }
+        };
+        *rest = framed.1;
+        Some(framed.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn objects_in_one_answer_are_told_apart_and_a_cut_answer_is_noticed() {
+        let mut answer = Vec::new();
+        let sent = [Framed::Whole(b"one"), Framed::AskAlone, Framed::Whole(b"")];
+        sent.iter().for_each(|framed| framed.write(&mut answer));
+        let mut rest = &answer[..];
+        assert_eq!([0, 1, 2].map(|_| Framed::read(&mut rest).unwrap()), sent);
+        assert!(rest.is_empty() && Framed::read(&mut rest).is_none());
+        for cut in [1, 8, 10, 18, 20] {
+            let mut rest = &answer[..cut];
+            let whole = std::iter::from_fn(|| Framed::read(&mut rest)).count();
+            assert!(whole < 3, "{cut}");
+        }
+        let mut lie: &[u8] = &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 1, 2];
+        assert_eq!(Framed::read(&mut lie), None);
+    }
 
     #[test]
     fn keys_survive_urls() {

@@ -35,8 +35,27 @@ pub struct Plan {
     pub last_job: Option<LastJob>,
     /// When its last success ended. A machine without a recent one is in danger, whatever the reason.
     pub last_good_at: Option<Time>,
+    /// When too old a success is an alert.
+    pub alarm: Alarm,
+    /// How old that may become before it is: what the plan promises. Nothing is promised without it.
+    pub alarm_after_s: Option<u64>,
     /// Grows with every edit; the ETag.
     pub revision: u64,
+}
+
+/// When a plan that has no recent success is an alert, whatever the reason: jobs that fail, or none that are made.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Alarm {
+    /// By the calendar: one and a half times the longest pause between two runs, at least that and an hour. A plan that follows another goes by
+    /// that one's calendar. A plan that runs when asked only raises none.
+    #[default]
+    Calendar,
+    /// Never.
+    Off,
+    /// After so many seconds without a success; 300 to 315360000 (ten years).
+    AfterS(u32),
 }
 
 /// The latest job of a plan.
@@ -320,6 +339,9 @@ pub struct CreatePlan {
     /// Make no runs yet.
     #[serde(default)]
     pub paused: bool,
+    /// When too old a success is an alert.
+    #[serde(default)]
+    pub alarm: Alarm,
 }
 
 /// Changes to a plan; what is missing stays, and what is given takes the place of the whole part.
@@ -340,4 +362,6 @@ pub struct ChangePlan {
     pub keep: Option<Keep>,
     /// What happens when a run fails.
     pub retries: Option<Retries>,
+    /// When too old a success is an alert.
+    pub alarm: Option<Alarm>,
 }

@@ -64,6 +64,9 @@ fn title(kind: AlertKind) -> &'static str {
         AlertKind::JobFailed => "A job failed",
         AlertKind::Repository => "A repository needs help",
         AlertKind::AgentSuspended => "An agent was suspended",
+        AlertKind::PlanLate => "No good recovery point",
+        AlertKind::PlanPaused => "A plan has been paused for long",
+        AlertKind::AgentSilent => "Nothing heard of a machine",
         AlertKind::Server => "The server needs help",
     }
 }

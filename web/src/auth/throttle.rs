@@ -99,7 +99,8 @@ fn remaining<K: Hash + Eq + Borrow<Q>, Q: Hash + Eq + ?Sized>(
     rule: Rule,
     now: Time,
 ) -> Duration {
-    table.get(key).map_or(Duration::ZERO, |failures| failures.free_at(rule).since(now))
+    // A clock that was ahead and was put right must not lock anybody out for longer than a failure does.
+    table.get(key).map_or(Duration::ZERO, |failures| failures.free_at(rule).since(now).min(rule.wait(failures.count)))
 }
 
 fn take_back<K: Hash + Eq + Borrow<Q>, Q: Hash + Eq + ?Sized>(table: &mut HashMap<K, Failures>, key: &Q) {
@@ -193,6 +194,17 @@ mod tests {
         for _ in 0..6 {
             throttle.begin("ada", HERE, at(4000)).unwrap();
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nobody_out() {
+        let throttle = Throttle::default();
+        for _ in 0..6 {
+            throttle.begin("ada", HERE, at(1_000_000)).unwrap();
+        }
+        assert_eq!(throttle.begin("ada", HERE, at(0)), Err(Duration::from_secs(1)));
+        throttle.succeeded("ada", HERE);
+        assert_eq!(throttle.begin("ada", HERE, at(0)), Ok(()));
     }
 
     #[test]

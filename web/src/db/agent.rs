@@ -9,7 +9,7 @@ use web_api::id::{AgentId, RepositoryId};
 use web_api::unit::{ByteCount, Time};
 
 const COLUMNS: &str = "a.id, a.name, r.name, a.writer, a.prefix, a.created_at_ms, a.last_seen_at_ms, a.revoked_at_ms,
-    a.limit_bytes_per_s, a.quota_bytes, a.revision, a.keeps, a.suspended_at_ms";
+    a.limit_bytes_per_s, a.quota_bytes, a.revision, a.keeps, a.suspended_at_ms, a.silent_after_s";
 const FROM: &str = "agents a JOIN repositories r ON r.id = a.repository_id";
 
 fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
@@ -27,14 +27,15 @@ fn agent(row: &Row<'_>) -> rusqlite::Result<Agent> {
         revision: row.get::<_, Column<u64>>(10)?.0,
         keeper: row.get(11)?,
         suspended_at: row.get::<_, Option<Column<Time>>>(12)?.map(|column| column.0),
+        silent_after_s: Some(row.get(13)?).filter(|seconds| *seconds > 0),
     })
 }
 
 /// Stores a new one.
 pub fn insert(write: &Write<'_>, agent: &Agent, repository: RepositoryId, secret: &SecretHash) -> Result<()> {
     write.execute(
-        "INSERT INTO agents (id, secret_hash, name, repository_id, writer, prefix, created_at_ms, keeps)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO agents (id, secret_hash, name, repository_id, writer, prefix, created_at_ms, keeps, silent_after_s)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             Column(agent.id),
             secret.0,
@@ -44,6 +45,7 @@ pub fn insert(write: &Write<'_>, agent: &Agent, repository: RepositoryId, secret
             agent.prefix,
             Column(agent.created_at),
             agent.keeper,
+            agent.silent_after_s.unwrap_or(0),
         ],
     )?;
     Ok(())
@@ -55,7 +57,7 @@ pub fn find(connection: &Connection, secret: &SecretHash) -> Result<Option<(Agen
         "SELECT {COLUMNS}, a.secret_hash <> ?1 FROM {FROM} WHERE a.secret_hash = ?1 OR a.next_secret_hash = ?1"
     );
     let mut query = connection.prepare_cached(&sql)?;
-    Ok(query.query_row([secret.0], |row| Ok((agent(row)?, row.get(13)?))).optional()?)
+    Ok(query.query_row([secret.0], |row| Ok((agent(row)?, row.get(14)?))).optional()?)
 }
 
 /// Keeps a secret that shall replace the one that there is, in the place of an earlier one that was never used.
@@ -72,12 +74,18 @@ pub fn end_old_secret(write: &Write<'_>, next: &SecretHash) -> Result<bool> {
     Ok(write.execute(sql, [next.0])? == 1)
 }
 
-/// Sets what it may at most.
-pub fn set_limits(write: &Write<'_>, id: AgentId, speed: Option<u64>, quota: Option<ByteCount>) -> Result<()> {
+/// Sets what it may at most, and when its silence is an alert.
+pub fn set_limits(
+    write: &Write<'_>,
+    id: AgentId,
+    (speed, quota): (Option<u64>, Option<ByteCount>),
+    silent_after_s: Option<u32>,
+) -> Result<()> {
     let stored = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     write.execute(
-        "UPDATE agents SET limit_bytes_per_s = ?2, quota_bytes = ?3, revision = revision + 1 WHERE id = ?1",
-        params![Column(id), speed.map(stored), quota.map(|quota| stored(quota.0))],
+        "UPDATE agents SET limit_bytes_per_s = ?2, quota_bytes = ?3, silent_after_s = ?4, revision = revision + 1
+         WHERE id = ?1",
+        params![Column(id), speed.map(stored), quota.map(|quota| stored(quota.0)), silent_after_s.unwrap_or(0),],
     )?;
     Ok(())
 }

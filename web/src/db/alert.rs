@@ -47,6 +47,20 @@ pub fn clear(write: &mut Write<'_>, kind: AlertKind, subject: &str, at: Time) ->
     Ok(true)
 }
 
+/// Causes of some kinds that last.
+pub fn lasting(connection: &Connection, kinds: &[AlertKind]) -> Result<Vec<(AlertKind, String)>> {
+    let mut query = connection.prepare_cached("SELECT kind, subject FROM alerts WHERE cleared_at_ms IS NULL")?;
+    let mut rows = query.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let kind = known("alerts", &row.get::<_, String>(0)?, AlertKind::named)?;
+        if kinds.contains(&kind) {
+            found.push((kind, row.get(1)?));
+        }
+    }
+    Ok(found)
+}
+
 fn queue(write: &Write<'_>, id: AlertId, kind: AlertKind, at: Time) -> Result<()> {
     write.execute(
         "INSERT OR REPLACE INTO alert_outbox (channel_id, alert_id, queued_at_ms)

@@ -11,6 +11,9 @@ pub enum Error {
     /// A transaction of several writes could not be put on disk, so none of them counts.
     #[error("the database could not store the change: {0}")]
     NotStored(String),
+    /// The same, because there is no room left.
+    #[error("there is no room left for the database, so the change is not stored")]
+    Full,
     /// The work of a write panicked; nothing of it was stored.
     #[error("a write to the database ended in a fault of the program; nothing of it was stored")]
     Panicked,
@@ -71,11 +74,29 @@ impl Error {
         error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE
     }
 
+    /// Of a transaction that SQLite could not begin or end.
+    pub(super) fn of_transaction(error: &rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full,
+            _ => Self::NotStored(error.to_string()),
+        }
+    }
+
+    /// Whether what is missing is room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Sql(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            _ => false,
+        }
+    }
+
     /// Whether trying again later may help.
     pub fn is_passing(&self) -> bool {
-        let busy = |code| matches!(code, rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DiskFull);
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, SystemIoFailure};
+        let busy = |code| matches!(code, DatabaseBusy | DatabaseLocked | DiskFull | SystemIoFailure);
         match self {
-            Self::Busy | Self::Closed | Self::NotStored(_) => true,
+            Self::Busy | Self::Closed | Self::NotStored(_) | Self::Full => true,
             Self::Sql(error) => error.sqlite_error_code().is_some_and(busy),
             _ => false,
         }

@@ -175,10 +175,13 @@ pub fn renew(write: &Write<'_>, id: JobId, progress: &JobProgress, expires_at: T
     Ok(())
 }
 
-/// Gives every running job at least until then: after a start of the server, whose being away was not the agents' fault.
-pub fn grace(write: &Write<'_>, expires_at: Time) -> Result<usize> {
-    let sql = "UPDATE jobs SET lease_expires_at_ms = ?1 WHERE state = 'running' AND lease_expires_at_ms < ?1";
-    Ok(write.execute(sql, [Column(expires_at)])?)
+/// Gives every running job until `expires_at`, not less and not more, and lets no queued one wait beyond `latest`: after a start of the server
+/// or a jump of its clock, which are not the agents' fault, and must not hide for long that one of them is gone.
+pub fn put_right(write: &Write<'_>, expires_at: Time, latest: Time) -> Result<()> {
+    write.execute("UPDATE jobs SET lease_expires_at_ms = ?1 WHERE state = 'running'", [Column(expires_at)])?;
+    let sql = "UPDATE jobs SET not_before_ms = ?1 WHERE state = 'queued' AND not_before_ms > ?1";
+    write.execute(sql, [Column(latest)])?;
+    Ok(())
 }
 
 /// Puts a job back into the queue. An attempt that is not `counted` allows one more. The lease stays noted, for [`revive`].

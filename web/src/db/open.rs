@@ -8,10 +8,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const BUSY: Duration = Duration::from_secs(30);
+/// Shorter than requests may take: whoever waits for another process is told that nothing was stored, and not that nobody knows.
+const BUSY: Duration = Duration::from_secs(10);
 const CACHE_KIB: i64 = 8 << 10;
 /// Only forward; a file is never edited after it was released.
-const MIGRATIONS: [&str; 7] = [
+pub(super) const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/server/0001_initial.sql"),
     include_str!("../../../migrations/server/0002_repositories_and_agents.sql"),
     include_str!("../../../migrations/server/0003_plans_and_jobs.sql"),
@@ -19,9 +20,13 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../../migrations/server/0005_alerts.sql"),
     include_str!("../../../migrations/server/0006_keepers.sql"),
     include_str!("../../../migrations/server/0007_days_and_kits.sql"),
+    include_str!("../../../migrations/server/0008_names_of_agents.sql"),
+    include_str!("../../../migrations/server/0009_leases_for_reading.sql"),
+    include_str!("../../../migrations/server/0010_alarms.sql"),
 ];
 /// Version of the database after all migrations.
-pub const VERSION: u32 = 7;
+#[expect(clippy::cast_possible_truncation, reason = "there are a few")]
+pub const VERSION: u32 = MIGRATIONS.len() as u32;
 
 /// A connection that writes, to a file that is checked and of this program's version.
 pub fn writable(path: &Path) -> Result<Connection> {
@@ -59,10 +64,20 @@ pub fn migrate(connection: &mut Connection, path: &Path) -> Result<u32> {
     if (1..VERSION).contains(&before) {
         copy::make(path, &copy_of_version(path, before), &[])?;
     }
-    Migrations::new(MIGRATIONS.map(M::up).into())
-        .to_latest(connection)
-        .map_err(|error| Error::Open { path: path.to_owned(), what: format!("the migration failed: {error}") })?;
+    if before < VERSION {
+        // A table is made anew without its rows vanishing from those that refer to it; before the COMMIT all of them are looked at. What a
+        // transaction begins with cannot be changed inside of it.
+        connection.pragma_update(None, "foreign_keys", false)?;
+        let migrated = migrations(&MIGRATIONS).to_latest(connection);
+        connection.pragma_update(None, "foreign_keys", true)?;
+        migrated
+            .map_err(|error| Error::Open { path: path.to_owned(), what: format!("the migration failed: {error}") })?;
+    }
     Ok(before)
+}
+
+pub(super) fn migrations(files: &[&'static str]) -> Migrations<'static> {
+    Migrations::from_iter(files.iter().map(|file| M::up(file).foreign_key_check()))
 }
 
 /// Where the copy of a database lies that had an earlier version.

@@ -5,11 +5,11 @@ use super::{Result, Write};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use web_api::id::{AgentId, JobId, PlanId, RepositoryId};
 use web_api::job::JobState;
-use web_api::plan::{LastJob, Plan, Retries, When};
+use web_api::plan::{Alarm, LastJob, Plan, Retries, When};
 use web_api::unit::Time;
 
 const COLUMNS: &str = "p.id, p.name, p.agent_id, a.name, p.work, p.time_rule, p.after_plan_id, p.keep, p.retry_count, p.retry_pause_s, \
-     p.paused, p.created_at_ms, p.last_good_at_ms, p.revision, j.id, j.state, j.ended_at_ms";
+     p.paused, p.created_at_ms, p.last_good_at_ms, p.revision, j.id, j.state, j.ended_at_ms, p.alarm";
 const FROM: &str = "plans p JOIN agents a ON a.id = p.agent_id \
      LEFT JOIN jobs j ON j.id = (SELECT MAX(id) FROM jobs WHERE plan_id = p.id)";
 
@@ -31,10 +31,12 @@ fn plan(row: &Row<'_>) -> Result<Plan> {
         retries: Retries { count: count(8)?, pause_s: count(9)? },
         paused: row.get(10)?,
         created_at: row.get::<_, Column<Time>>(11)?.0,
-        // Only who knows calendars can say.
+        // Only who knows calendars can say, and what is promised too.
         next_run_at: None,
         last_job: last_job.transpose()?,
         last_good_at: row.get::<_, Option<Column<Time>>>(12)?.map(|column| column.0),
+        alarm: json("plans", &row.get::<_, String>(17)?)?,
+        alarm_after_s: None,
         revision: unsigned("plans", row.get(13)?)?,
     })
 }
@@ -47,7 +49,7 @@ fn time_rule(when: &When) -> Result<String> {
 pub fn insert(write: &Write<'_>, plan: &Plan) -> Result<()> {
     write.execute(
         "INSERT INTO plans (id, name, agent_id, work, time_rule, after_plan_id, keep, retry_count, retry_pause_s, paused,
-         considered_until_ms, created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)",
+         considered_until_ms, created_at_ms, alarm) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12)",
         params![
             Column(plan.id),
             plan.name,
@@ -60,6 +62,7 @@ pub fn insert(write: &Write<'_>, plan: &Plan) -> Result<()> {
             plan.retries.pause_s,
             plan.paused,
             Column(plan.created_at),
+            to_json(&plan.alarm)?,
         ],
     )?;
     Ok(())
@@ -69,7 +72,7 @@ pub fn insert(write: &Write<'_>, plan: &Plan) -> Result<()> {
 pub fn change(write: &Write<'_>, plan: &Plan) -> Result<()> {
     write.execute(
         "UPDATE plans SET name = ?2, work = ?3, time_rule = ?4, after_plan_id = ?5, keep = ?6, retry_count = ?7,
-         retry_pause_s = ?8, paused = ?9, agent_id = ?10, revision = revision + 1 WHERE id = ?1",
+         retry_pause_s = ?8, paused = ?9, agent_id = ?10, alarm = ?11, revision = revision + 1 WHERE id = ?1",
         params![
             Column(plan.id),
             plan.name,
@@ -81,6 +84,7 @@ pub fn change(write: &Write<'_>, plan: &Plan) -> Result<()> {
             plan.retries.pause_s,
             plan.paused,
             Column(plan.agent_id),
+            to_json(&plan.alarm)?,
         ],
     )?;
     Ok(())
@@ -192,6 +196,64 @@ pub fn makes_runs(connection: &Connection, id: PlanId) -> Result<bool> {
         "SELECT p.paused = 0 AND a.revoked_at_ms IS NULL AND a.suspended_at_ms IS NULL FROM plans p JOIN agents a ON a.id = p.agent_id WHERE p.id = ?1",
     )?;
     Ok(query.query_row([Column(id)], |row| row.get(0)).optional()?.unwrap_or(false))
+}
+
+/// What a plan's promise counts from is this time, unless it succeeded since.
+pub fn promise_from(write: &Write<'_>, id: PlanId, at: Time) -> Result<()> {
+    write.execute("UPDATE plans SET alarm_from_ms = ?2 WHERE id = ?1", params![Column(id), Column(at)])?;
+    Ok(())
+}
+
+/// A plan as whoever watches over promises needs it.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The plan.
+    pub id: PlanId,
+    /// Its name.
+    pub name: String,
+    /// When too old a success is an alert.
+    pub alarm: Alarm,
+    /// When it runs.
+    pub when: When,
+    /// Its revision.
+    pub revision: u64,
+    /// When its last success ended.
+    pub last_good_at: Option<Time>,
+    /// Its promise counts from then on.
+    pub counts_from: Time,
+    /// Whether it makes no runs because a person wanted that.
+    pub paused: bool,
+    /// Its agent.
+    pub agent: String,
+    /// Whether that may do nothing any more.
+    pub is_revoked: bool,
+}
+
+/// All plans.
+pub fn watched(connection: &Connection) -> Result<Vec<Watched>> {
+    let mut query = connection.prepare_cached(
+        "SELECT p.id, p.name, p.alarm, p.time_rule, p.after_plan_id, p.revision, p.last_good_at_ms,
+         COALESCE(p.alarm_from_ms, p.created_at_ms), p.paused, a.name, a.revoked_at_ms IS NOT NULL
+         FROM plans p JOIN agents a ON a.id = p.agent_id ORDER BY p.id",
+    )?;
+    let mut rows = query.query([])?;
+    let mut plans = Vec::new();
+    while let Some(row) = rows.next()? {
+        let after = row.get::<_, Option<Column<PlanId>>>(4)?.map(|column| column.0);
+        plans.push(Watched {
+            id: row.get::<_, Column<PlanId>>(0)?.0,
+            name: row.get(1)?,
+            alarm: json("plans", &row.get::<_, String>(2)?)?,
+            when: When { after, ..json("plans", &row.get::<_, String>(3)?)? },
+            revision: unsigned("plans", row.get(5)?)?,
+            last_good_at: row.get::<_, Option<Column<Time>>>(6)?.map(|column| column.0),
+            counts_from: row.get::<_, Column<Time>>(7)?.0,
+            paused: row.get(8)?,
+            agent: row.get(9)?,
+            is_revoked: row.get(10)?,
+        });
+    }
+    Ok(plans)
 }
 
 /// Names of all plans with the end of their last success.

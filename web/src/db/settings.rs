@@ -23,6 +23,12 @@ pub fn get(connection: &Connection) -> Result<Settings> {
     query.query_row([], |row| Ok(settings(row)))?
 }
 
+/// Stores what is there once more: a write that changes nothing.
+pub fn store_again(write: &Write<'_>) -> Result<()> {
+    write.execute("UPDATE settings SET revision = revision", [])?;
+    Ok(())
+}
+
 /// Stores all of them under the next revision.
 pub fn set(write: &Write<'_>, settings: &Settings) -> Result<()> {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

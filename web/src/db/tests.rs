@@ -185,6 +185,52 @@ fn a_damaged_database_is_refused_with_what_to_do() {
 }
 
 #[test]
+fn agents_and_what_refers_to_them_survive_the_migration_that_makes_their_table_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("server.sqlite");
+    let mut old = Connection::open(&path).unwrap();
+    old.pragma_update(None, "foreign_keys", true).unwrap();
+    open::migrations(&open::MIGRATIONS[..7]).to_latest(&mut old).unwrap();
+    old.execute_batch(
+        "INSERT INTO repositories (id, name, directory, format_id, created_at_ms) VALUES (x'01', 'main', '/r', 'f', 1);
+         INSERT INTO agents (id, secret_hash, name, repository_id, writer, prefix, created_at_ms, revoked_at_ms, quota_bytes, revision, keeps)
+             VALUES (x'02', x'aa', 'web', x'01', 'w', 'p', 5, NULL, 77, 3, 1), (x'03', x'bb', 'mail', x'01', 'w', 'p', 6, 9, NULL, 1, 0);
+         INSERT INTO machines (agent_id, instance, version, host, boot_id, heard_at_ms) VALUES (x'02', x'00', '1', 'h', 'b', 8);
+         INSERT INTO plans (id, name, agent_id, work, time_rule, keep, retry_count, retry_pause_s, paused, considered_until_ms, created_at_ms)
+             VALUES (x'04', 'nightly', x'02', '{}', '{}', '{}', 1, 1, 0, 1, 1);
+         INSERT INTO enrolments (id, secret_hash, prefix, repository_id, created_by, created_at_ms, expires_at_ms, agent_id)
+             VALUES (x'05', x'cc', 'p', x'01', 'ada', 1, 2, x'02');",
+    )
+    .unwrap();
+    drop(old);
+    let new = open::writable(&path).unwrap();
+    let row = |sql: &str| -> String { new.query_row(sql, [], |row| row.get(0)).unwrap() };
+    assert_eq!(
+        row(
+            "SELECT group_concat(name || created_at_ms || coalesce(revoked_at_ms, quota_bytes) || revision || keeps) FROM agents"
+        ),
+        "web57731,mail6910"
+    );
+    assert_eq!(
+        row("SELECT host FROM machines JOIN agents ON agents.id = agent_id"),
+        "h",
+        "nothing was deleted with the table"
+    );
+    assert_eq!(row("SELECT plans.name FROM plans JOIN agents a ON a.id = agent_id"), "nightly");
+    let refused = |sql: &str| new.execute(sql, []).unwrap_err().to_string();
+    assert!(refused("DELETE FROM agents WHERE id = x'02'").contains("FOREIGN KEY"), "foreign keys hold again");
+    let another = |name: &str, secret: &str| {
+        format!(
+            "INSERT INTO agents (id, secret_hash, name, repository_id, writer, prefix, created_at_ms)
+             VALUES (randomblob(16), x'{secret}', '{name}', x'01', 'w', 'p', 1)"
+        )
+    };
+    assert!(refused(&another("web", "d1")).contains("UNIQUE"), "a name is one agent's");
+    new.execute(&another("mail", "d2"), []).unwrap();
+    assert!(refused(&another("mail", "d3")).contains("UNIQUE"), "free after the revocation, and taken again");
+}
+
+#[test]
 fn the_file_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let Fixture { path, .. } = &fixture();

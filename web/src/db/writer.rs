@@ -155,7 +155,7 @@ fn run(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, observer
 fn transaction(connection: &Connection, waiting: &mut impl Iterator<Item = Box<dyn Job>>, observer: &impl Observer) {
     let begun = Instant::now();
     if let Err(error) = connection.execute_batch("BEGIN IMMEDIATE") {
-        waiting.for_each(|job| job.answer(Err(Error::NotStored(error.to_string()))));
+        waiting.for_each(|job| job.answer(Err(Error::of_transaction(&error))));
         return;
     }
     let mut done = Vec::new();
@@ -197,5 +197,5 @@ fn abandon(connection: &Connection, done: Vec<Box<dyn Job>>, error: &rusqlite::E
     {
         tracing::error!(%error, "a transaction could not be taken back");
     }
-    done.into_iter().for_each(|job| job.answer(Err(Error::NotStored(error.to_string()))));
+    done.into_iter().for_each(|job| job.answer(Err(Error::of_transaction(error))));
 }

@@ -18,13 +18,16 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use repo_format::id::WriterId;
 use std::path::PathBuf;
-use web_api::agent::{Agent, ChangeAgent, CreateAgent, CreatedAgent, MIN_LIMIT_BYTES_PER_S};
+use web_api::agent::{Agent, ChangeAgent, CreateAgent, CreatedAgent, MIN_LIMIT_BYTES_PER_S, SILENT_AFTER_S};
 use web_api::alert::AlertKind;
 use web_api::device::DeviceList;
 use web_api::error::ErrorCode;
 use web_api::id::{AgentId, RepositoryId};
 use web_api::page::{Page, PageQuery};
 use web_api::repository::Repository;
+
+/// Agents ask at least every half minute, and may wait longer while the server is away.
+const MIN_SILENT_AFTER_S: u32 = 300;
 
 impl Made for CreatedAgent {
     fn without_secret(&self) -> Self {
@@ -124,6 +127,7 @@ fn make(
         quota_bytes: None,
         keeper: request.keeper,
         suspended_at: None,
+        silent_after_s: Some(SILENT_AFTER_S),
         revision: 1,
     };
     insert(write, &agent, repository.id, &secret.hash())?;
@@ -142,7 +146,7 @@ pub fn told(agent: &Agent) -> String {
 pub fn insert(write: &Write<'_>, agent: &Agent, repository: RepositoryId, secret: &SecretHash) -> ApiResult<()> {
     db::agent::insert(write, agent, repository, secret).map_err(|error| match error.is_duplicate() {
         true => ApiError::new(ErrorCode::Conflict, format!("there is an agent named {}", agent.name))
-            .next("choose another name; a revoked agent keeps its own"),
+            .next("choose another name, or revoke that agent: its name is free then"),
         false => error.into(),
     })
 }
@@ -159,7 +163,7 @@ pub async fn read(State(app): State<App>, Path(id): Path<AgentId>) -> ApiResult<
     Ok((etag(agent.revision), Json(agent)))
 }
 
-/// Changes what an agent may at most.
+/// Changes what an agent may at most, and when its silence is an alert.
 #[utoipa::path(patch, path = "/api/v1/agents/{id}", tag = "agents", request_body = ChangeAgent,
     params(("id" = AgentId, Path, description = "agent")), responses((status = 200, body = Agent)))]
 pub async fn change(
@@ -173,6 +177,10 @@ pub async fn change(
         return Err(ApiError::new(ErrorCode::Invalid, "a limit this low would let no pack arrive in time")
             .next(format!("give at least {MIN_LIMIT_BYTES_PER_S} bytes a second, or 0 for none")));
     }
+    if change.silent_after_s.is_some_and(|silent| silent > 0 && silent < MIN_SILENT_AFTER_S) {
+        return Err(ApiError::new(ErrorCode::Invalid, "an agent is not heard of more often than that")
+            .next(format!("give at least {MIN_SILENT_AFTER_S} seconds, or 0 for no alert")));
+    }
     let agent = app
         .database
         .write(move |write| {
@@ -180,9 +188,11 @@ pub async fn change(
             if_match.check(agent.revision)?;
             let speed = change.limit_bytes_per_s.or(agent.limit_bytes_per_s).filter(|limit| *limit > 0);
             let quota = change.quota_bytes.or(agent.quota_bytes).filter(|quota| quota.0 > 0);
-            db::agent::set_limits(write, id, speed, quota)?;
+            let silent = change.silent_after_s.or(agent.silent_after_s).filter(|silent| *silent > 0);
+            db::agent::set_limits(write, id, (speed, quota), silent)?;
             let told = |number: Option<u64>| number.map_or("none".to_owned(), |number| number.to_string());
-            let detail = format!("{}: limit {}, quota {}", agent.name, told(speed), told(quota.map(|quota| quota.0)));
+            let (quota, silent) = (told(quota.map(|quota| quota.0)), told(silent.map(u64::from)));
+            let detail = format!("{}: limit {}, quota {quota}, silent after {silent}", agent.name, told(speed));
             acting.done(write, "agent.change", &id.to_string(), &detail)?;
             existing(write, id)
         })

@@ -187,9 +187,8 @@ pub async fn test(State(app): State<App>, Path(id): Path<AlertChannelId>, acting
         app.database
             .write(move |write| {
                 let stored = existing(write, id)?;
-                if let Some(wait) =
-                    stored.tried_at.map(|tried_at| tried_at.after(TRIAL_GAP).since(now)).filter(|wait| !wait.is_zero())
-                {
+                let wait = stored.tried_at.map(|tried_at| tried_at.after(TRIAL_GAP).since(now).min(TRIAL_GAP));
+                if let Some(wait) = wait.filter(|wait| !wait.is_zero()) {
                     return Err(ApiError::new(ErrorCode::TooManyRequests, "this channel was tried a moment ago")
                         .retry_after(wait));
                 }

@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use repo_format::id::WriterId;
 use std::time::Duration;
-use web_api::agent::Agent;
+use web_api::agent::{Agent, SILENT_AFTER_S};
 use web_api::audit::Outcome;
 use web_api::authority::Authority;
 use web_api::enrolment::{
@@ -283,6 +283,7 @@ fn become_agent(
         quota_bytes: None,
         keeper: stored.keeper,
         suspended_at: None,
+        silent_after_s: Some(SILENT_AFTER_S),
         revision: 1,
     };
     agents::insert(write, &agent, stored.repository_id, &secret)?;

@@ -5,7 +5,8 @@ use crate::http::{ApiError, ApiResult};
 use crate::state::App;
 use axum::Json;
 use axum::extract::State;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use web_api::error::ErrorCode;
 use web_api::health::{Health, Liveness};
 use web_api::unit::ByteCount;
@@ -26,7 +27,36 @@ pub async fn ready(State(app): State<App>) -> ApiResult<Json<Liveness>> {
         return Err(ApiError::new(ErrorCode::Unavailable, "the server is stopping"));
     }
     check_database(&app).await?;
+    check_room(&app).await?;
     Ok(Json(Liveness { status: "ok".into() }))
+}
+
+/// Whether something can be stored: a page is, unless one was a moment ago.
+async fn check_room(app: &App) -> ApiResult<()> {
+    if app.stored_lately.is_so() {
+        return Ok(());
+    }
+    let stored = tokio::time::timeout(PATIENCE, app.database.write(|write| db::settings::store_again(write))).await;
+    stored.map_err(|_| ApiError::new(ErrorCode::Unavailable, "the database does not answer"))??;
+    app.stored_lately.note();
+    Ok(())
+}
+
+/// When something was stored to see whether it can be, so that whoever asks often costs no more.
+#[derive(Default)]
+pub struct StoredLately(Mutex<Option<Instant>>);
+
+/// For so long it is taken for granted afterwards.
+const LATELY: Duration = Duration::from_secs(1);
+
+impl StoredLately {
+    fn is_so(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < LATELY)
+    }
+
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
 }
 
 /// Whether the writing thread and a reader answer in time.

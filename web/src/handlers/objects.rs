@@ -4,7 +4,7 @@
 
 use crate::db;
 use crate::http::body::{Path, Query};
-use crate::http::{ApiError, ApiResult, Asker, Body};
+use crate::http::{ApiError, ApiResult, Asker, Body, reading_lease};
 use crate::ingest::{self, blocking};
 use crate::repositories::Served;
 use crate::state::App;
@@ -18,8 +18,8 @@ use repo_format::pack::PackKind;
 use repo_format::store::Store as _;
 use web_api::error::ErrorCode;
 use web_api::object::{
-    AskPacks, FoundPacks, KindOfPack, LEASE_HEADER, ListObjects, ListedObject, MAX_ASKED_KEYS, MAX_LISTED,
-    MAX_READ_BYTES, PersistObjects, from_url,
+    AskPacks, FoundPacks, Framed, KindOfPack, LEASE_HEADER, ListObjects, ListedObject, MAX_ASKED_KEYS, MAX_LISTED,
+    MAX_READ_BYTES, MAX_READ_OBJECTS, PersistObjects, ReadObjects, from_url,
 };
 use web_api::page::Page;
 use web_api::unit::{ByteCount, Time};
@@ -97,6 +97,49 @@ pub async fn read(
     Ok((StatusCode::PARTIAL_CONTENT, headers, bytes).into_response())
 }
 
+/// Several small objects as a whole, one after the other: 8 bytes with the length, little-endian, and the bytes. What is not there, not for
+/// the caller, or has no room in the 8 MiB of an answer has a length of 2^64 - 1 and no bytes; a request for it alone says which.
+#[utoipa::path(post, path = "/api/v1/repositories/{repository}/read-objects", tag = "objects", request_body = ReadObjects,
+    params(("repository" = String, Path, description = "name of the repository")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
+pub async fn read_several(
+    State(app): State<App>,
+    asker: Asker,
+    Path(repository): Path<String>,
+    Body(asked): Body<ReadObjects>,
+) -> ApiResult<Response> {
+    let served = asker.served(&app, &repository).await?;
+    check_count(asked.keys.len(), MAX_READ_OBJECTS)?;
+    let _permit = app.in_memory.acquire().await.map_err(|error| ApiError::internal(&error))?;
+    let bytes = blocking(move || several(&served, asker.party(), &asked.keys)).await?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+fn several(served: &Served, party: Party, keys: &[String]) -> ApiResult<Vec<u8>> {
+    let mut answer = Vec::new();
+    for key in keys {
+        let room = MAX_READ_BYTES.saturating_sub(answer.len() as u64);
+        match whole(served, party, key, room) {
+            Ok(bytes) => Framed::Whole(&bytes).write(&mut answer),
+            // A store that fails is no object's fault; the rest is: who asks for it alone hears why.
+            Err(error) if error.code() == ErrorCode::Unavailable => return Err(error),
+            Err(_) => Framed::AskAlone.write(&mut answer),
+        }
+    }
+    Ok(answer)
+}
+
+fn whole(served: &Served, party: Party, key: &str, room_bytes: u64) -> ApiResult<Vec<u8>> {
+    let size = size_of(served, party, key)?;
+    if size > room_bytes {
+        return Err(ApiError::new(ErrorCode::TooLarge, "there is no room left in the answer"));
+    }
+    if size == 0 {
+        return Ok(Vec::new());
+    }
+    part(served, party, key, (0, size - 1)).map(|(bytes, _)| bytes)
+}
+
 /// The bytes, and what the answer says of them.
 fn part(served: &Served, party: Party, key: &str, (first, last): (u64, u64)) -> ApiResult<(Vec<u8>, String)> {
     let size = size_of(served, party, key)?;
@@ -161,7 +204,9 @@ pub async fn store(
     let lease = headers.get(LEASE_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let now = app.now();
     check_quota(&app, &served, &asker, &object).await?;
+    reading_lease::before_storing(&app, &asker, &object).await?;
     let size_bytes = ingest::record(&app, served, &asker, (key.clone(), lease), body, now).await?;
+    reading_lease::after_storing(&app, &asker, &object).await?;
     stored(&app, asker, (&key, &object), size_bytes, now).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -218,6 +263,7 @@ pub async fn remove(
 ) -> ApiResult<StatusCode> {
     let served = asker.served(&app, &repository).await?;
     let (key, party) = (from_url(&key), asker.party());
+    reading_lease::check(&app, &asker, &Object::of(&key)).await?;
     let key = blocking(move || {
         let _one_at_a_time = served.lock_records();
         served.gate().may_delete(&**served.store(), party, (&key, &Object::of(&key)))?;
@@ -243,7 +289,7 @@ pub async fn packs_with(
     Body(asked): Body<AskPacks>,
 ) -> ApiResult<Json<FoundPacks>> {
     let served = asker.served(&app, &repository).await?;
-    check_count(asked.keys.len())?;
+    check_count(asked.keys.len(), MAX_ASKED_KEYS)?;
     let kind = match asked.kind {
         KindOfPack::Data => PackKind::Data,
         KindOfPack::Tree => PackKind::Tree,
@@ -264,15 +310,15 @@ pub async fn persist(
     Body(asked): Body<PersistObjects>,
 ) -> ApiResult<StatusCode> {
     let served = asker.served(&app, &repository).await?;
-    check_count(asked.keys.len())?;
+    check_count(asked.keys.len(), MAX_ASKED_KEYS)?;
     blocking(move || Ok(served.store().persist(&asked.keys)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn check_count(count: usize) -> ApiResult<()> {
-    if count <= MAX_ASKED_KEYS {
+fn check_count(count: usize, most: usize) -> ApiResult<()> {
+    if count <= most {
         return Ok(());
     }
     Err(ApiError::new(ErrorCode::Invalid, format!("{count} keys are too many at once"))
-        .next(format!("ask for at most {MAX_ASKED_KEYS}")))
+        .next(format!("ask for at most {most}")))
 }

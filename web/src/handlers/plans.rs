@@ -9,6 +9,7 @@ use crate::http::idempotency::{IdempotencyKey, Made, once};
 use crate::http::{Acting, ApiError, ApiResult, Body};
 use crate::ingest::blocking;
 use crate::jobs;
+use crate::promises;
 use crate::scheduler::queue::Timing;
 use crate::state::App;
 use axum::Json;
@@ -23,12 +24,14 @@ use web_api::error::ErrorCode;
 use web_api::id::{AgentId, PlanId};
 use web_api::job::Job;
 use web_api::page::{Page, PageQuery};
-use web_api::plan::{BackupWork, ChangePlan, CreatePlan, Keep, Plan, Retries, Sources, When};
+use web_api::plan::{Alarm, BackupWork, ChangePlan, CreatePlan, Keep, Plan, Retries, Sources, When};
 use web_api::unit::Time;
 
 const MAX_RETRIES: u32 = 20;
 const LONGEST_PAUSE_S: u32 = 86_400;
 const MAX_PATH_BYTES: usize = 4096;
+/// Five minutes to ten years.
+const ALARM_AFTER_S: std::ops::RangeInclusive<u32> = 300..=315_360_000;
 const MAX_EXCLUDED: usize = 256;
 const FULL_READ_DAYS: std::ops::RangeInclusive<u32> = 1..=3650;
 /// Plans that may follow each other in a row.
@@ -60,7 +63,7 @@ pub async fn list(State(app): State<App>, Query(query): Query<PageQuery>) -> Api
         .database
         .read(move |connection| {
             let plans = db::plan::page(connection, wanted.after, wanted.fetch())?;
-            Ok::<_, db::Error>(plans.into_iter().map(|plan| with_next_run(plan, now)).collect())
+            plans.into_iter().map(|plan| shown(connection, plan, now)).collect::<db::Result<Vec<Plan>>>()
         })
         .await?;
     Ok(Json(wanted.page(found, |plan| plan.id)))
@@ -71,8 +74,10 @@ pub async fn list(State(app): State<App>, Query(query): Query<PageQuery>) -> Api
     responses((status = 200, body = Plan)))]
 pub async fn read(State(app): State<App>, Path(id): Path<PlanId>) -> ApiResult<impl IntoResponse> {
     let now = app.now();
-    let plan =
-        app.database.read(move |connection| Ok::<_, ApiError>(with_next_run(existing(connection, id)?, now))).await?;
+    let plan = app
+        .database
+        .read(move |connection| Ok::<_, ApiError>(shown(connection, existing(connection, id)?, now)?))
+        .await?;
     Ok((etag(plan.revision), Json(plan)))
 }
 
@@ -89,6 +94,7 @@ pub async fn create(
     check_work(&request.work)?;
     check_keep(&request.keep)?;
     check_retries(request.retries)?;
+    check_alarm(request.alarm)?;
     check_when(request.when.clone(), acting.now).await?;
     let plan = app
         .database
@@ -116,11 +122,13 @@ fn make(write: &mut Write<'_>, acting: &Acting, request: &CreatePlan) -> ApiResu
         next_run_at: None,
         last_job: None,
         last_good_at: None,
+        alarm: request.alarm,
+        alarm_after_s: None,
         revision: 1,
     };
     db::plan::insert(write, &plan).map_err(|error| taken(error, &plan.name))?;
     acting.done(write, "plan.create", &id.to_string(), &said(&plan))?;
-    Ok(with_next_run(existing(write, id)?, acting.now))
+    Ok(shown(write, existing(write, id)?, acting.now)?)
 }
 
 /// Changes a plan. Jobs that were made already stay as they are.
@@ -137,6 +145,7 @@ pub async fn change(
     change.work.as_ref().map(check_work).transpose()?;
     change.keep.as_ref().map(check_keep).transpose()?;
     change.retries.map(check_retries).transpose()?;
+    change.alarm.map(check_alarm).transpose()?;
     if let Some(when) = &change.when {
         check_when(when.clone(), acting.now).await?;
     }
@@ -159,9 +168,10 @@ pub async fn change(
             plan.work = change.work.unwrap_or(plan.work);
             plan.keep = change.keep.unwrap_or(plan.keep);
             plan.retries = change.retries.unwrap_or(plan.retries);
+            plan.alarm = change.alarm.unwrap_or(plan.alarm);
             db::plan::change(write, &plan).map_err(|error| taken(error, &plan.name))?;
             acting.done(write, "plan.change", &id.to_string(), &said(&plan))?;
-            ApiResult::Ok(with_next_run(existing(write, id)?, acting.now))
+            ApiResult::Ok(shown(write, existing(write, id)?, acting.now)?)
         })
         .await?;
     Ok((etag(plan.revision), Json(plan)))
@@ -247,10 +257,13 @@ async fn set_paused(app: App, id: PlanId, acting: Acting, paused: bool) -> ApiRe
             if plan.paused != paused {
                 db::plan::change(write, &Plan { paused, ..plan.clone() })?;
                 db::plan::considered(write, id, acting.now)?;
+                if !paused {
+                    db::plan::promise_from(write, id, acting.now)?;
+                }
                 let kind = if paused { "plan.pause" } else { "plan.resume" };
                 acting.done(write, kind, &id.to_string(), &plan.name)?;
             }
-            ApiResult::Ok(with_next_run(existing(write, id)?, acting.now))
+            ApiResult::Ok(shown(write, existing(write, id)?, acting.now)?)
         })
         .await?;
     Ok((etag(plan.revision), Json(plan)))
@@ -260,14 +273,15 @@ fn existing(connection: &rusqlite::Connection, id: PlanId) -> ApiResult<Plan> {
     db::plan::get(connection, id)?.ok_or_else(|| ApiError::not_found("plan"))
 }
 
-/// What the calendar says, for a plan that listens to it.
-fn with_next_run(plan: Plan, now: Time) -> Plan {
+/// With what the calendar says, and what is promised.
+fn shown(connection: &rusqlite::Connection, plan: Plan, now: Time) -> db::Result<Plan> {
     let next = || {
         let now = Timestamp::from_millisecond(now.ms()).ok()?;
         Timing::parse(&plan.when, now).ok()?.upcoming(plan.id, now)
     };
     let next_run_at = if plan.paused { None } else { next().map(Time::from) };
-    Plan { next_run_at, ..plan }
+    let alarm_after_s = promises::promised_s(connection, &plan, now)?;
+    Ok(Plan { next_run_at, alarm_after_s, ..plan })
 }
 
 fn said(plan: &Plan) -> String {
@@ -337,6 +351,16 @@ fn check_retries(retries: Retries) -> ApiResult<()> {
         return Err(invalid(format!("retries: count is 0 to {MAX_RETRIES}, pause_s 0 to {LONGEST_PAUSE_S}")));
     }
     Ok(())
+}
+
+fn check_alarm(alarm: Alarm) -> ApiResult<()> {
+    match alarm {
+        Alarm::AfterS(seconds) if !ALARM_AFTER_S.contains(&seconds) => {
+            let (least, most) = (ALARM_AFTER_S.start(), ALARM_AFTER_S.end());
+            Err(invalid(format!("after_s of the alarm is {seconds}; allowed is {least} to {most}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Not on the threads that serve requests: an expression that seldom comes true takes a while.

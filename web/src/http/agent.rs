@@ -67,7 +67,8 @@ pub async fn agent(app: &App, headers: &HeaderMap) -> ApiResult<AgentCaller> {
         app.database.write(move |write| db::agent::end_old_secret(write, &hash)).await?;
     }
     let (id, now) = (agent.id, app.now());
-    if agent.last_seen_at.is_none_or(|seen| now.since(seen) >= NOTE_EVERY)
+    // Later than now is by a clock that was ahead; it would hide that nothing is heard.
+    if agent.last_seen_at.is_none_or(|seen| now.since(seen) >= NOTE_EVERY || seen > now)
         && let Err(error) = app.database.write(move |write| db::agent::seen(write, id, now)).await
     {
         // A full disk must not keep anybody from restoring.

@@ -81,6 +81,12 @@ impl From<db::Error> for ApiError {
             return Self::internal(&error);
         }
         tracing::error!(%error, "the database did not take a request");
+        if error.is_full() {
+            return Self::new(ErrorCode::Unavailable, "there is no room left for the server's database")
+                .why("nothing can be stored; what was acknowledged before is safe")
+                .next("make room on the server where its data_dir lies, then try again")
+                .retry_after(Duration::from_secs(30));
+        }
         Self::new(ErrorCode::Unavailable, "the server cannot store or read anything at the moment")
             .next("try again; if it lasts, look into the server's log")
             .retry_after(Duration::from_secs(2))

@@ -1,6 +1,6 @@
 //! The loop that asks [`super::queue`] what is due, makes the jobs, and takes back those whose agent is gone.
 
-use super::queue::{Decision, PlanState, Run, Timing, due};
+use super::queue::{Decision, LONGEST_PAUSE, PlanState, Run, Timing, due};
 use crate::db::job::NewJob;
 use crate::db::plan::Scheduled;
 use crate::db::{self, Write, event};
@@ -19,8 +19,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Runs until the server ends.
 pub async fn run(app: App) {
     let mut clockwork = Clockwork::default();
-    let (now, lease) = (app.now(), app.job_lease);
-    if let Err(error) = app.database.write(move |write| db::lease::grace(write, now.after(lease))).await {
+    if let Err(error) = put_right(&app, app.now()).await {
         tracing::error!(%error, "running jobs could not be given time to report; some may be begun again");
     }
     let mut ticks = tokio::time::interval(EVERY);
@@ -41,6 +40,14 @@ pub async fn run(app: App) {
 #[derive(Default)]
 pub struct Clockwork {
     known: HashMap<PlanId, Known>,
+    /// When everything was looked at last.
+    looked_at: Option<Time>,
+}
+
+/// What was to happen by a clock that has jumped, or while this server slept, is put right: nobody could report meanwhile.
+async fn put_right(app: &App, now: Time) -> db::Result<()> {
+    let (expires_at, latest) = (now.after(app.job_lease), now.after(LONGEST_PAUSE));
+    app.database.write(move |write| db::lease::put_right(write, expires_at, latest)).await
 }
 
 /// A plan's timing, and since when nothing can be due.
@@ -56,6 +63,12 @@ impl Clockwork {
     /// One look: makes the jobs that are due and takes back those whose lease ran out.
     pub async fn tick(&mut self, app: &App) -> db::Result<()> {
         let now = app.now();
+        let last = self.looked_at.replace(now);
+        // Looks come every second. Between two of them so much time passes only where nothing ran, or where the clock was set.
+        if last.is_some_and(|last| now.since(last) >= app.job_lease || last.since(now) >= app.job_lease) {
+            tracing::warn!("the clock has jumped, or this server slept; running jobs get time to report");
+            put_right(app, now).await?;
+        }
         let (plans, any_expired) = app
             .database
             .read(move |connection| {

@@ -16,8 +16,10 @@ pub const LATE_AFTER: Duration = Duration::from_secs(600);
 /// A plan that was considered further into the future than this was so by a clock that was wrong.
 const CLOCK_WAS_WRONG: Duration = Duration::from_secs(3600);
 /// Longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
 const LONGEST_JITTER_S: u32 = 86_400;
+/// So many of the coming runs tell how far apart they are: more than a month of daily ones, years of monthly ones.
+const RUNS_LOOKED_AT: usize = 40;
 
 /// When a plan runs, ready to be asked.
 #[derive(Clone, Debug)]
@@ -57,6 +59,21 @@ impl Timing {
     pub fn next(&self, plan: PlanId, after: Timestamp) -> Option<Timestamp> {
         let calendar = self.calendar.as_ref()?;
         self.begin(plan, calendar, calendar.next(after)?)
+    }
+
+    /// The longest time between the beginnings of two runs, as far as the coming ones and the windows of a week tell; `None` without a
+    /// calendar, or when nothing comes any more.
+    pub fn longest_pause(&self, now: Timestamp) -> Option<Duration> {
+        let calendar = self.calendar.as_ref()?;
+        let mut at = calendar.next(now)?;
+        let mut longest = SignedDuration::ZERO;
+        for _ in 0..RUNS_LOOKED_AT {
+            let Some(next) = calendar.next(at) else { break };
+            longest = longest.max(next.duration_since(at));
+            at = next;
+        }
+        let jitter = SignedDuration::from_secs(self.jitter_s.into()).min(longest);
+        Duration::try_from(longest + jitter + self.windows.longest(now)).ok().filter(|pause| !pause.is_zero())
     }
 
     /// When the run of a time begins: later by the jitter, which ends before the next run, and not in a window. Runs keep their order.

@@ -3,7 +3,7 @@
 use super::calendar::{Unusable, instant};
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use web_api::plan::{Blackout, Weekday};
 
 /// Most windows of a plan.
@@ -89,6 +89,16 @@ impl Windows {
             }
         }
         None
+    }
+
+    /// The longest closed time that begins within a week.
+    pub fn longest(&self, from: Timestamp) -> SignedDuration {
+        let today = self.zone.to_datetime(from).date();
+        let days = (0..7).filter_map(|later| today.checked_add(later.days()).ok());
+        let begins = days.flat_map(|date| self.windows.iter().filter_map(move |window| window.on(date, &self.zone)));
+        let lengths =
+            begins.filter_map(|(begin, _)| Some(self.open_from(begin)?.duration_since(self.closed_since(begin))));
+        lengths.max().unwrap_or(SignedDuration::ZERO)
     }
 
     /// The begin of the closed time that a time lies in, over windows that follow each other; the time itself when it lies in none.

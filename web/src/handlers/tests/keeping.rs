@@ -3,15 +3,11 @@
 
 use crate::db::{self, Write, job::NewJob};
 use crate::scheduler::care;
-use crate::test_app::{Answer, Login, TestApp};
+use crate::test_app::{Answer, Login, TestApp, new_repository};
 use axum::http::Method;
-use repo_format::entropy::SystemEntropy;
-use repo_format::key_slot::{SlotKind, Unlock};
 use repo_format::manifest::PointKey;
-use repo_format::repository::{InitOptions, Repository, init};
-use repo_format::store::dir::DirStore;
+use repo_format::repository::Repository;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -47,14 +43,7 @@ fn point(number: u64) -> String {
 impl Story {
     async fn new() -> Self {
         let (app, dir) = (TestApp::new(), tempfile::tempdir().unwrap());
-        let options = InitOptions {
-            chunk_bytes: 65536,
-            slot_kind: SlotKind::KeyFile,
-            unlock: Unlock::KeyFile(&[7; 32]),
-            label: "",
-            now: jiff::Timestamp::UNIX_EPOCH,
-        };
-        let repo = init(Arc::new(DirStore::open(dir.path())), &options, Arc::new(SystemEntropy)).unwrap();
+        let repo = new_repository(dir.path(), jiff::Timestamp::UNIX_EPOCH);
         let root = app.user("root", Role::Admin).await;
         let login = app.session(root).await;
         let post = async |path: &str, body: Value| app.post(path, body).by(&login).send().await.body;

@@ -2,29 +2,25 @@
 
 use crate::auth::secret::{Kind as SecretKind, Secret};
 use crate::db;
-use crate::test_app::{Answer, Ask, Login, TestApp};
+use crate::test_app::{Answer, Ask, Login, TestApp, new_repository};
 use axum::body::{Body, Bytes};
 use axum::http::Method;
 use futures_core::Stream;
 use repo_format::codec::Kind;
-use repo_format::entropy::SystemEntropy;
-use repo_format::key_slot::{SlotKind, Unlock};
 use repo_format::keys::WriterKeys;
 use repo_format::lease::{LEASE_TTL, LeaseBody, Purpose};
 use repo_format::pack::{FinishedPack, MAX_PACK_BYTES, PackBuilder, PackKind};
 use repo_format::record;
-use repo_format::repository::{InitOptions, Repository, init};
-use repo_format::store::dir::DirStore;
+use repo_format::repository::Repository;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tempfile::TempDir;
 use web_api::agent::Agent;
 use web_api::id::{AgentId, RepositoryId};
-use web_api::object::to_url;
+use web_api::object::{Framed, to_url};
 use web_api::role::Role;
 
 const CHUNK: usize = 65536;
@@ -42,15 +38,8 @@ struct Scene {
 }
 
 fn repository(dir: &Path, app: &TestApp) -> Repository {
-    let options = InitOptions {
-        chunk_bytes: 65536,
-        slot_kind: SlotKind::KeyFile,
-        unlock: Unlock::KeyFile(&[7; 32]),
-        label: "",
-        now: now(app),
-    };
     std::fs::create_dir_all(dir).unwrap();
-    init(Arc::new(DirStore::open(dir)), &options, Arc::new(SystemEntropy)).unwrap()
+    new_repository(dir, now(app))
 }
 
 fn now(app: &TestApp) -> jiff::Timestamp {
@@ -117,6 +106,7 @@ async fn machine(app: &TestApp, keys: &WriterKeys) -> (Login, AgentId) {
             quota_bytes: None,
             keeper: false,
             suspended_at: None,
+            silent_after_s: None,
             revision: 1,
         };
         db::agent::insert(write, &agent, repository.id, &hash)
@@ -322,6 +312,80 @@ async fn a_lease_is_taken_once_and_not_replaced_or_revived() {
     }
     assert_eq!(scene.put(&key, body(1)).send().await.code(), "conflict");
     assert_eq!(scene.put(&key.replace("-00000000", "-00000007"), body(0)).send().await.code(), "lease_lost");
+}
+
+#[tokio::test]
+async fn a_lease_for_reading_is_renewed_and_ended_by_who_opened_it_alone() {
+    let scene = Scene::new().await;
+    let person = async |name: &str| {
+        let id = scene.app.user(name, Role::Restorer).await;
+        scene.app.session(id).await
+    };
+    let (rita, rob) = (person("rita").await, person("rob").await);
+    let body = LeaseBody {
+        lease: "cd".repeat(16).parse().unwrap(),
+        purpose: Purpose::Read,
+        writer: scene.repo.keys().writer().writer,
+        started_at: now(&scene.app),
+        expires_at: now(&scene.app) + LEASE_TTL,
+        parent: None,
+        pinned: Vec::new(),
+    };
+    // All who have the passphrase sign alike.
+    let bytes = record::encode_json(record::LEASE, &scene.keys.repository, scene.repo.signer(), &body).unwrap();
+    let ask = async |method: Method, counter: u32, login: &Login| {
+        let path = format!("{OBJECTS}/leases.{}-{counter:08x}", "cd".repeat(16));
+        scene.app.ask(method, &path).by(login).body(bytes.clone()).send().await
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(Method::PUT, 0, &rita).await.status, 204, "once more after a lost answer, too");
+    }
+    for (method, counter) in [(Method::DELETE, 0), (Method::PUT, 0), (Method::PUT, 1)] {
+        let refused = ask(method.clone(), counter, &rob).await;
+        assert!(
+            refused.body["error"]["what"].as_str().unwrap().contains("another person's"),
+            "{method}: {}",
+            refused.body
+        );
+    }
+    assert_eq!(scene.repo.store().keys("leases/").unwrap().len(), 1);
+    assert_eq!(ask(Method::PUT, 1, &rita).await.status, 204);
+    assert_eq!(ask(Method::DELETE, 0, &rita).await.status, 204);
+    assert_eq!(ask(Method::DELETE, 1, &rob).await.code(), "forbidden");
+    assert_eq!(ask(Method::DELETE, 1, &rita).await.status, 204);
+    assert!(scene.repo.store().keys("leases/").unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn several_objects_come_in_one_answer_and_only_what_is_for_the_caller() {
+    let scene = Scene::new().await;
+    let pack = scene.pack(1);
+    assert_eq!(scene.put_pack(&pack).await.status, 204);
+    let slot = scene.repo.store().keys("keys/").unwrap().remove(0);
+    let keys = ["config", "writers/none", &slot, "config-copy", "../secret"];
+    let read = async |login: &Login, keys: Value| {
+        let ask = scene.app.post("/api/v1/repositories/main/read-objects", json!({ "keys": keys })).by(login);
+        let answer = ask.stream().await;
+        let status = answer.status().as_u16();
+        (status, http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes())
+    };
+    let lengths = |answer: &[u8]| -> Vec<Option<usize>> {
+        let mut rest = answer;
+        let framed = std::iter::from_fn(|| Framed::read(&mut rest));
+        framed.map(|framed| if let Framed::Whole(bytes) = framed { Some(bytes.len()) } else { None }).collect()
+    };
+    let config = scene.repo.store().get("config").unwrap().len();
+    let (status, answer) = read(&scene.machine, json!(keys)).await;
+    assert_eq!((status, lengths(&answer)), (200, vec![Some(config), None, None, Some(config), None]));
+    let (_, answer) = read(&scene.admin, json!(keys)).await;
+    assert!(lengths(&answer)[2].is_some(), "a person reads sealed keys, too");
+    let many: Vec<&str> = std::iter::repeat_n("config", 257).collect();
+    assert_eq!(read(&scene.machine, json!(many)).await.0, 422);
+    // Packs fill the answer; what has no room is asked for alone.
+    let large: Vec<String> = std::iter::repeat_n(PackKind::Data.key(&pack.id), 200).collect();
+    let (_, answer) = read(&scene.admin, json!(large)).await;
+    let found = lengths(&answer);
+    assert!(answer.len() < 9 << 20 && found.len() == 200 && found[0].is_some() && found[199].is_none());
 }
 
 #[tokio::test]

@@ -1,15 +1,11 @@
 //! What a plan's rules say of points that came in, with a real repository.
 
 use crate::db::{self, job::NewJob};
-use crate::test_app::{Login, TestApp};
-use repo_format::entropy::SystemEntropy;
-use repo_format::key_slot::{SlotKind, Unlock};
+use crate::test_app::{Login, TestApp, new_repository};
 use repo_format::manifest::PointKey;
-use repo_format::repository::{InitOptions, init};
 use repo_format::store::Store as _;
 use repo_format::store::dir::DirStore;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use web_api::id::{AgentId, JobId, PlanId, RepositoryId};
@@ -57,14 +53,7 @@ impl Story {
     /// A plan that keeps the last two points.
     async fn new() -> Self {
         let (app, dir) = (TestApp::new(), tempfile::tempdir().unwrap());
-        let options = InitOptions {
-            chunk_bytes: 65536,
-            slot_kind: SlotKind::KeyFile,
-            unlock: Unlock::KeyFile(&[7; 32]),
-            label: "",
-            now: jiff::Timestamp::UNIX_EPOCH,
-        };
-        let repo = init(Arc::new(DirStore::open(dir.path())), &options, Arc::new(SystemEntropy)).unwrap();
+        let repo = new_repository(dir.path(), jiff::Timestamp::UNIX_EPOCH);
         let root = app.user("root", Role::Admin).await;
         let login = app.session(root).await;
         let body = json!({"name": "main", "directory": dir.path()});

@@ -5,12 +5,14 @@ use crate::db;
 use crate::test_app::{Login, TestApp};
 use serde_json::{Value, json};
 use std::time::Duration;
+use web_api::id::UserId;
 use web_api::role::Role;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 struct Story {
     app: TestApp,
+    root: UserId,
     login: Login,
     agent_id: Value,
     agent: Login,
@@ -23,7 +25,7 @@ impl Story {
         let login = app.session(root).await;
         let agent = app.agent().await;
         let agents = app.get("/api/v1/agents").by(&login).send().await;
-        Self { agent_id: agents.body["items"][0]["id"].clone(), app, login, agent }
+        Self { agent_id: agents.body["items"][0]["id"].clone(), app, root, login, agent }
     }
 
     async fn plan(&self, name: &str, when: Value) -> Value {
@@ -34,14 +36,32 @@ impl Story {
     }
 
     async fn jobs(&self) -> Vec<Value> {
-        let mut jobs =
-            self.app.get("/api/v1/jobs").by(&self.login).send().await.body["items"].as_array().unwrap().clone();
+        // A fresh login: days may have passed.
+        let login = self.app.session(self.root).await;
+        let mut jobs = self.app.get("/api/v1/jobs").by(&login).send().await.body["items"].as_array().unwrap().clone();
         jobs.reverse();
         jobs
     }
 
     async fn tick(&self, clockwork: &mut Clockwork) {
         clockwork.tick(&self.app.app).await.unwrap();
+    }
+
+    /// The time of a lease passes, with looks in between, as they come.
+    async fn nobody_reports(&self, clockwork: &mut Clockwork) {
+        for _ in 0..6 {
+            self.app.pass(Duration::from_secs(10));
+            self.tick(clockwork).await;
+        }
+    }
+
+    /// A job of a plan that allows no second attempt, which the agent has just begun.
+    async fn begun_once(&self) -> Value {
+        let body = json!({"name": "once", "agent_id": self.agent_id, "work": {"sources": "all_disks"}, "retries": {"count": 0, "pause_s": 0}});
+        let plan = self.app.post("/api/v1/plans", body).by(&self.login).send().await.body["id"].clone();
+        self.app.post(&format!("/api/v1/plans/{}/run", plan.as_str().unwrap()), json!({})).by(&self.login).send().await;
+        let asked = json!({"instance": uuid::Uuid::nil(), "in_hand": [], "wait_s": 0});
+        self.agent_says("jobs/lease", asked).await["job"].clone()
     }
 
     async fn agent_says(&self, path: &str, body: Value) -> Value {
@@ -148,15 +168,56 @@ async fn a_job_whose_agent_vanished_is_tried_again_and_then_fails_with_the_reaso
     let asked = json!({"instance": uuid::Uuid::nil(), "in_hand": [], "wait_s": 0});
     let mut clockwork = Clockwork::default();
     assert_eq!(story.agent_says("jobs/lease", asked.clone()).await["job"]["attempt"], 1);
-    story.app.pass(Duration::from_secs(61));
-    story.tick(&mut clockwork).await;
+    story.nobody_reports(&mut clockwork).await;
     let job = story.jobs().await.remove(0);
     assert_eq!((&job["state"], &job["error"]["code"]), (&json!("queued"), &json!("agent_lost")));
     assert_eq!(story.agent_says("jobs/lease", asked.clone()).await["job"], Value::Null, "not before the pause is over");
     story.app.pass(Duration::from_secs(11));
     assert_eq!(story.agent_says("jobs/lease", asked).await["job"]["attempt"], 2);
-    story.app.pass(Duration::from_secs(61));
-    story.tick(&mut clockwork).await;
+    story.nobody_reports(&mut clockwork).await;
     let job = story.jobs().await.remove(0);
     assert_eq!((&job["state"], &job["attempt"], &job["attempts_allowed"]), (&json!("failed"), &json!(2), &json!(2)));
+}
+
+#[tokio::test]
+async fn a_job_survives_a_clock_that_jumps_or_a_server_that_slept_and_its_agent_is_still_missed_when_it_is_gone() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    for is_ahead in [true, false] {
+        let story = Story::new().await;
+        let mut clockwork = Clockwork::default();
+        let job = story.begun_once().await;
+        story.tick(&mut clockwork).await;
+        if is_ahead {
+            story.app.pass(DAY)
+        } else {
+            story.app.set_back(DAY)
+        }
+        story.tick(&mut clockwork).await;
+        assert_eq!(story.jobs().await[0]["state"], "running", "its agent could not report; a day ahead: {is_ahead}");
+        let report = json!({"lease": job["lease"], "progress": {}});
+        story.agent_says(&format!("jobs/{}/progress", job["id"].as_str().unwrap()), report).await;
+        story.nobody_reports(&mut clockwork).await;
+        let lost = story.jobs().await.remove(0);
+        assert_eq!((&lost["state"], &lost["error"]["code"]), (&json!("failed"), &json!("agent_lost")), "{is_ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_does_not_wait_for_a_time_that_a_wrong_clock_named() {
+    let story = Story::new().await;
+    let body = json!({"name": "again", "agent_id": story.agent_id, "work": {"sources": "all_disks"}, "retries": {"count": 5, "pause_s": 60}});
+    let plan = story.app.post("/api/v1/plans", body).by(&story.login).send().await.body["id"].clone();
+    let mut clockwork = Clockwork::default();
+    story.app.post(&format!("/api/v1/plans/{}/run", plan.as_str().unwrap()), json!({})).by(&story.login).send().await;
+    let asked = json!({"instance": uuid::Uuid::nil(), "in_hand": [], "wait_s": 0});
+    assert_eq!(story.agent_says("jobs/lease", asked.clone()).await["job"]["attempt"], 1);
+    story.nobody_reports(&mut clockwork).await;
+    story.app.set_back(30 * 24 * HOUR);
+    story.tick(&mut clockwork).await;
+    story.app.pass(7 * HOUR);
+    assert_eq!(
+        story.agent_says("jobs/lease", asked).await["job"]["attempt"],
+        2,
+        "within the longest pause, not in a month"
+    );
 }

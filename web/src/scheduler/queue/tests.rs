@@ -55,6 +55,28 @@ fn runs_that_were_slept_through_are_made_up_for_once_or_not_at_all() {
 }
 
 #[test]
+fn the_longest_pause_counts_weekends_windows_and_jitter() {
+    let minutes = |cron: &str, jitter_s: u32, blackouts: Vec<Blackout>| {
+        let when = When { cron: Some(cron.into()), jitter_s, blackouts, ..When::default() };
+        let now = "2026-06-01T12:00:00Z".parse().unwrap();
+        timing(&when).longest_pause(now).unwrap().as_secs() / 60
+    };
+    let window = |days: &[Weekday], from: &str, until: &str| Blackout {
+        days: days.to_vec(),
+        from: from.into(),
+        until: until.into(),
+    };
+    assert_eq!(minutes("0 2 * * *", 0, vec![]), 24 * 60);
+    assert_eq!(minutes("0 2 * * 1-5", 900, vec![]), 72 * 60 + 15, "from Friday to Monday");
+    assert_eq!(minutes("0 * * * *", 86_400, vec![]), 2 * 60, "a jitter never reaches the next run");
+    assert_eq!(minutes("0 * * * *", 0, vec![window(&[], "22:00", "06:00")]), 9 * 60);
+    let weekend = vec![window(&[Weekday::Saturday], "00:00", "00:00"), window(&[Weekday::Sunday], "00:00", "00:00")];
+    assert_eq!(minutes("0 * * * *", 0, weekend), 49 * 60, "windows that follow each other are one");
+    assert_eq!(minutes("0 2 1 * *", 0, vec![]), 31 * 24 * 60);
+    assert_eq!(timing(&When::default()).longest_pause("2026-06-01T12:00:00Z".parse().unwrap()), None);
+}
+
+#[test]
 fn a_plan_with_an_open_job_waits_for_its_end() {
     let mut busy = plan(&daily(), "2026-06-01T12:00:00Z");
     busy.has_open_job = true;

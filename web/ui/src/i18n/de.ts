@@ -170,7 +170,9 @@ export const de: Words = {
     digits: 'Die letzten sechs Ziffern der Zeile „repository:“', digitsMore: 'Vom gedruckten Blatt in Ihrer Hand, zum Zeichen, dass es da ist', confirm: 'Das Blatt ist an einem sicheren Ort', confirmed: 'Das Notfallblatt ist bestätigt.', confirmedBy: '{{name}} hat bestätigt, dass das Notfallblatt sicher ist:',
   },
   alerts: { title: 'Warnungen', lead: 'Was sich jemand ansehen muss. Eine Warnung dauert, bis ihre Ursache vorbei ist.', list: 'Warnungen', show: 'Welche', lasting: 'Andauernd', all: 'Alle', none: 'Alles ruhig', noneMore: 'Nichts braucht Aufmerksamkeit.', never: 'Es gab noch keine Warnung', over: 'vorbei' },
-  alertKind: { job_failed: 'Auftrag fehlgeschlagen', server: 'Server', repository: 'Repository', agent_suspended: 'Maschine ausgesetzt' },
+  alertKind: {
+    job_failed: 'Auftrag fehlgeschlagen', plan_late: 'Keine gute Sicherung', plan_paused: 'Plan lange angehalten', agent_silent: 'Maschine schweigt', agent_suspended: 'Maschine ausgesetzt', repository: 'Repository', server: 'Server',
+  },
   channels: {
     title: 'Wem es gesagt wird', add: 'Weg hinzufügen', addIt: 'Hinzufügen', wasAdded: 'Der Weg wurde hinzugefügt.', none: 'Niemandem wird es gesagt', noneMore: 'Fügen Sie eine Mailadresse oder einen Webhook hinzu, und probieren Sie ihn aus.', fails: 'Klappt nicht', on: 'An', off: 'Aus', disable: 'Ausschalten', enable: 'Einschalten', actionsOf: 'Mehr: {{name}}',
     remove: 'Entfernen', removeTitle: '{{name}} entfernen?', removeMore: 'Dorthin gehen keine Warnungen mehr.', allKinds: 'Alle Arten', lastSent: 'zuletzt gesendet', test: 'Probe senden', tested: 'Die Probe wurde angenommen.', kind: 'Art', mail: 'Mail', webhook: 'Webhook', name: 'Name', url: 'Adresse', urlMore: 'Bekommt für jede Nachricht einen signierten POST',

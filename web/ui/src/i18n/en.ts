@@ -168,7 +168,9 @@ export const en = {
     digits: 'Last six digits of the line “repository:”', digitsMore: 'From the printed kit in your hand, to show that it is there', confirm: 'The kit is in a safe place', confirmed: 'The recovery kit is confirmed.', confirmedBy: '{{name}} confirmed that the recovery kit is safe:',
   },
   alerts: { title: 'Alerts', lead: 'What somebody has to look at. An alert lasts until its cause is over.', list: 'Alerts', show: 'Which', lasting: 'Lasting', all: 'All', none: 'All quiet', noneMore: 'Nothing needs attention.', never: 'There was no alert yet', over: 'over' },
-  alertKind: { job_failed: 'Job failed', server: 'Server', repository: 'Repository', agent_suspended: 'Machine suspended' },
+  alertKind: {
+    job_failed: 'Job failed', plan_late: 'No good recovery point', plan_paused: 'Plan paused for long', agent_silent: 'Machine silent', agent_suspended: 'Machine suspended', repository: 'Repository', server: 'Server',
+  },
   channels: {
     title: 'Where alerts are told', add: 'Add a channel', addIt: 'Add', wasAdded: 'The channel was added.', none: 'Nobody is told', noneMore: 'Add a mail address or a webhook, and test it.', fails: 'Fails', on: 'On', off: 'Off', disable: 'Switch off', enable: 'Switch on', actionsOf: 'More: {{name}}',
     remove: 'Remove', removeTitle: 'Remove {{name}}?', removeMore: 'No alerts go there any more.', allKinds: 'All kinds', lastSent: 'last sent', test: 'Send a test', tested: 'The test was taken.', kind: 'Kind', mail: 'Mail', webhook: 'Webhook', name: 'Name', url: 'Address', urlMore: 'Gets a signed POST for each message',

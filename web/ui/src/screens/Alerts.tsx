@@ -19,7 +19,7 @@ import { When } from '../parts/When';
 import classes from './Alerts.module.css';
 
 type Kind = Schemas['AlertKind'];
-const KINDS: Kind[] = ['job_failed', 'server'];
+const KINDS: Kind[] = ['job_failed', 'plan_late', 'plan_paused', 'agent_silent', 'agent_suspended', 'repository', 'server'];
 
 export default function Alerts() {
   const { t } = useTranslation();

@@ -89,7 +89,7 @@ impl Meter {
     }
 
     /// For each disk the bytes read and the bytes written so far.
-    fn traffic(&self) -> Result<Vec<[u64; 2]>> {
+    pub fn traffic(&self) -> Result<Vec<[u64; 2]>> {
         self.disks.iter().map(|(_, path)| traffic_in(&std::fs::read_to_string(path)?)).collect()
     }
 }
@@ -148,7 +148,8 @@ fn count(offsets: &[u64], mut operation: impl FnMut(u64) -> Result<()>) -> Resul
     Ok(counter() - before)
 }
 
-fn counter() -> u64 {
+/// Instructions so far, and what the processor was idle for.
+pub fn counter() -> u64 {
     // SAFETY: every x86-64 processor has the time stamp counter, and the kernel lets programs read it.
     unsafe { std::arch::x86_64::_rdtsc() }
 }

@@ -4,6 +4,7 @@ mod abi;
 mod command_line;
 mod compat;
 mod cost;
+mod cost_backup;
 mod cost_memory;
 mod earlier;
 mod extension;
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 use crate::registry::Scenario;
 
 /// All areas in the order in which they run: what everything else relies on comes first.
-pub const AREAS: [&[Scenario]; 34] = [
+pub const AREAS: [&[Scenario]; 35] = [
     harness::SCENARIOS,
     abi::SCENARIOS,
     compat::SCENARIOS,
@@ -76,6 +77,7 @@ pub const AREAS: [&[Scenario]; 34] = [
     readme::SCENARIOS,
     cost::SCENARIOS,
     cost_memory::SCENARIOS,
+    cost_backup::SCENARIOS,
 ];
 
 /// What a process does that scenarios start to kill it.

@@ -45,6 +45,14 @@ const MEMORY: [(&str, &str); 4] = [
     ("discard_pinned_bytes_with_32_pieces", "the same with `chunk_maximum_in_queue=32` (2 MiB)"),
 ];
 
+/// Cases of `tests/guest/src/scenario/cost_backup.rs`, with what they are.
+const DURING_BACKUP: [(&str, &str); 4] = [
+    ("backup/none", "no backup"),
+    ("backup/unprotected", "backup of the disk as it is, without any snapshot"),
+    ("backup/module", "backup by the module"),
+    ("backup/dm", "backup of dm-snapshot's image"),
+];
+
 /// Everything that is shown.
 pub struct Page {
     /// When.
@@ -71,6 +79,7 @@ impl Page {
         let _ = self.write_circumstances(&mut page);
         page.push_str(&targets::table(&self.targets));
         let _ = self.write_costs(&mut page);
+        let _ = self.write_during_backup(&mut page);
         let _ = self.write_memory(&mut page);
         page
     }
@@ -111,6 +120,18 @@ impl Page {
             let traffic = ["origin_read_bytes", "origin_written_bytes", "store_read_bytes", "store_written_bytes"];
             let traffic = traffic.map(kib).join(" | ");
             writeln!(page, "| {label} | {instructions:.0} | {least:.0}–{most:.0} | {times} | {traffic} |")?;
+        }
+        writeln!(page)
+    }
+
+    fn write_during_backup(&self, page: &mut String) -> std::fmt::Result {
+        writeln!(page, "| a write of 4 KiB to a disk during | median | 99 % | longest | stored for it, bytes |")?;
+        writeln!(page, "|---|---:|---:|---:|---:|")?;
+        for (case, label) in DURING_BACKUP {
+            let value =
+                |quantity| self.costs.of_runs(case, quantity).map_or("not measured".into(), |n| format!("{n:.0}"));
+            let values = ["median", "percentile_99", "longest", "stored_bytes_per_write"].map(value).join(" | ");
+            writeln!(page, "| {label} | {values} |")?;
         }
         writeln!(page)
     }

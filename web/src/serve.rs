@@ -22,7 +22,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 /// Serves until SIGTERM or SIGINT, then finishes what was begun.
@@ -50,7 +50,7 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     let handle = Handle::new();
     let (limit, head_within) =
         (Duration::from_secs(config.stop_within_s.get()), Duration::from_secs(config.head_within_s.get()));
-    tokio::spawn(end_on_signal(handle.clone(), stop, limit));
+    tokio::spawn(end_on_signal(endings()?, handle.clone(), stop, limit));
     tokio::spawn(housekeeping::run(app.clone()));
     tokio::spawn(clockwork::run(app.clone()));
     tokio::spawn(care::run(app.clone()));
@@ -70,7 +70,11 @@ async fn serve(config: Config) -> anyhow::Result<Database> {
     let http = server.http_builder();
     let stalled_after = Duration::from_secs(config.stalled_after_s.get());
     http.http1().timer(TokioTimer::new()).header_read_timeout(head_within);
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(stalled_after).max_concurrent_streams(128);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(stalled_after)
+        .keep_alive_timeout(head_within)
+        .max_concurrent_streams(128);
     let (patience, begins_within) = (Patience { stalled_after }, head_within);
     match tls {
         Some(tls) => {
@@ -152,12 +156,18 @@ fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
-async fn end_on_signal(handle: Handle<SocketAddr>, stop: watch::Sender<bool>, limit: Duration) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be received; only SIGKILL ends this server");
-        return;
-    };
+/// The signals that end this server. They are caught from now on, and not only when somebody waits for them.
+fn endings() -> anyhow::Result<[Signal; 2]> {
+    let caught = |kind| signal(kind).context("signals cannot be received");
+    Ok([caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?])
+}
+
+async fn end_on_signal(
+    [mut terminate, mut interrupt]: [Signal; 2],
+    handle: Handle<SocketAddr>,
+    stop: watch::Sender<bool>,
+    limit: Duration,
+) {
     for first in [true, false] {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -31,8 +31,17 @@ pub async fn ready(State(app): State<App>) -> ApiResult<Json<Liveness>> {
     Ok(Json(Liveness { status: "ok".into() }))
 }
 
-/// Whether something can be stored: a page is, unless one was a moment ago.
+/// With less room than this the next change may be one too many.
+const LEAST_ROOM_BYTES: u64 = 1 << 20;
+
+/// Whether something can be stored: there is room, and a page is stored, unless one was a moment ago. A page alone proves little, since the
+/// database has places of its own to write to again.
 async fn check_room(app: &App) -> ApiResult<()> {
+    let directory = app.database.path().parent().unwrap_or(app.database.path());
+    let room_bytes = nix::sys::statvfs::statvfs(directory).map(|disk| disk.blocks_available() * disk.fragment_size());
+    if room_bytes.is_ok_and(|room_bytes| room_bytes < LEAST_ROOM_BYTES) {
+        return Err(db::Error::Full.into());
+    }
     if app.stored_lately.is_so() {
         return Ok(());
     }

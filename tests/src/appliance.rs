@@ -16,7 +16,8 @@ use crate::{Server, capture, icecore_program};
 
 /// Bytes of a chunk.
 pub const CHUNK: usize = 65536;
-const PASSPHRASE: &str = "correct horse";
+/// Passphrase of every repository.
+pub const PASSPHRASE: &str = "correct horse";
 /// What the admin's token may.
 const RIGHTS: [&str; 7] = ["read", "operate", "restore", "agents", "users", "audit", "settings"];
 /// What has not happened after this time does not happen.
@@ -43,6 +44,8 @@ pub struct Machine {
     pub secret: String,
     /// Its id at the server.
     pub id: String,
+    /// The writer that its key is of.
+    pub writer: String,
 }
 
 impl Appliance {
@@ -66,12 +69,7 @@ impl Appliance {
         server.set("LISTEN", &address);
         let body = json!({"secret": server.link()?, "name": "ada", "password": "correct horse battery"});
         let redeemed = server.send(&Request::new("POST", "/api/v1/log-in-links/redeem").json(&body))?.expect(201)?;
-        let cookie = redeemed.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
-        let csrf = redeemed.body["csrf_token"].as_str().context("a log-in answers with a CSRF token")?.to_owned();
-        let body = json!({"name": "test", "rights": RIGHTS, "expires_at": "2027-11-01T00:00:00Z"});
-        let request = Request::new("POST", "/api/v1/tokens").header("cookie", &cookie).header("x-csrf-token", &csrf);
-        let made = server.send(&request.json(&body))?.expect(201)?;
-        let admin = made.body["secret"].as_str().context("a token's secret is shown once")?.to_owned();
+        let admin = token(&server, &redeemed, &RIGHTS)?;
         let this = Self { server, dir, admin };
         this.local(&["init"])?;
         this.post("/api/v1/repositories", &json!({"name": "main", "directory": this.repository()}))?.expect(201)?;
@@ -123,7 +121,9 @@ impl Appliance {
         let enrolled: Value = serde_json::from_slice(&capture(&mut command)?.stdout)?;
         let id = enrolled["agent"].as_str().context("an enrolment says who one is")?.to_owned();
         let secret = fs::read_to_string(directory.join("token"))?.trim().to_owned();
-        Ok(Machine { name: name.into(), key_file: directory.join("repository.key"), secret, id })
+        let agent = self.get(&format!("/api/v1/agents/{id}"))?;
+        let writer = agent["writer"].as_str().context("an agent has a writer")?.to_owned();
+        Ok(Machine { name: name.into(), key_file: directory.join("repository.key"), secret, id, writer })
     }
 
     /// The keeper's service, ready for options; it needs nothing but its enrolment.
@@ -160,7 +160,7 @@ impl Appliance {
         let made = self.post("/api/v1/agents", &body)?.expect(201)?;
         let text = |value: &Value| value.as_str().map(str::to_owned).context("an agent has an id and a secret");
         let (secret, id) = (text(&made.body["secret"])?, text(&made.body["agent"]["id"])?);
-        Ok(Machine { name: name.into(), key_file, secret, id })
+        Ok(Machine { name: name.into(), key_file, secret, id, writer: writer.to_owned() })
     }
 
     /// `icecore` on a machine, over the server.
@@ -204,6 +204,13 @@ impl Appliance {
         Ok(())
     }
 
+    /// A token with these rights for somebody who has an account with [`PASSWORD`].
+    pub fn token_of(&self, name: &str, rights: &[&str]) -> Result<String> {
+        let body = json!({"name": name, "password": PASSWORD});
+        let session = self.server.send(&Request::new("POST", "/api/v1/session").json(&body))?.expect(201)?;
+        token(&self.server, &session, rights)
+    }
+
     /// `icecore` as a person at a machine of their own, who knows the passphrase.
     pub fn at_home(&self, name: &str, args: &[&str]) -> Result<Command> {
         let mut command = self.home(name)?;
@@ -225,6 +232,16 @@ impl Appliance {
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// A token of whoever just logged in.
+fn token(server: &Server, session: &Response, rights: &[&str]) -> Result<String> {
+    let cookie = session.header("set-cookie").split(';').next().unwrap_or_default();
+    let csrf = session.body["csrf_token"].as_str().context("a log-in answers with a CSRF token")?;
+    let body = json!({"name": "test", "rights": rights, "expires_at": "2027-11-01T00:00:00Z"});
+    let request = Request::new("POST", "/api/v1/tokens").header("cookie", cookie).header("x-csrf-token", csrf);
+    let made = server.send(&request.json(&body))?.expect(201)?;
+    Ok(made.body["secret"].as_str().context("a token's secret is shown once")?.to_owned())
 }
 
 /// A machine's agent; it is killed when this is dropped.
@@ -285,6 +302,20 @@ pub fn content(seed: usize, chunks: usize) -> Vec<u8> {
         _ => u8::try_from((at / 7 + chunk * 31 + seed * 97 + (at * at) % 251) % 251).unwrap_or_default(),
     };
     (0..chunks * CHUNK).map(|at| byte(at / CHUNK, at % CHUNK)).collect()
+}
+
+/// Bytes that cannot be compressed, the same for the same seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
 }
 
 /// Whether a program ended with a code and said something.

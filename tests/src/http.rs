@@ -27,6 +27,8 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// `Null` where it is no JSON.
     pub body: Value,
+    /// The same as it came.
+    pub text: String,
 }
 
 impl Request {
@@ -108,7 +110,8 @@ impl Response {
         if length.transpose()?.is_some_and(|length| length != body.len()) {
             bail!("the answer was cut off: {text}");
         }
-        Ok(Self { status: status.parse()?, headers, body: serde_json::from_str(body).unwrap_or_default() })
+        let (text, body) = (body.to_owned(), serde_json::from_str(body).unwrap_or_default());
+        Ok(Self { status: status.parse()?, headers, body, text })
     }
 
     /// The answer if it has this status, else an error that shows it.

@@ -20,6 +20,7 @@ const LISTENS: &str = "icecore-server listens on ";
 pub struct Server {
     dir: TempDir,
     settings: Vec<(&'static str, String)>,
+    environment: Vec<(&'static str, String)>,
     running: Option<Running>,
 }
 
@@ -42,7 +43,7 @@ impl Server {
             ("PASSWORD_MEMORY_KIB", "64".to_owned()),
             ("DATA_DIR", dir.path().join("data").display().to_string()),
         ];
-        Ok(Self { dir, settings, running: None })
+        Ok(Self { dir, settings, environment: Vec::new(), running: None })
     }
 
     /// A server that runs.
@@ -55,6 +56,11 @@ impl Server {
     /// Sets a key of its configuration by environment, from the next start on.
     pub fn set(&mut self, key: &'static str, value: &str) {
         self.settings.push((key, value.to_owned()));
+    }
+
+    /// Sets a variable of its environment that is no key of the configuration, from the next start on.
+    pub fn environment(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
     }
 
     /// Its data directory.
@@ -70,6 +76,7 @@ impl Server {
         }
         command.env("ICECORE_SERVER_CONFIG", self.dir.path().join("server.toml"));
         command.envs(self.settings.iter().map(|(key, value)| (format!("ICECORE_SERVER_{key}"), value)));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(args).stdin(Stdio::null());
         Ok(command)
     }
@@ -121,10 +128,14 @@ impl Server {
         request.send(&self.address()?)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.running()?.child.id())
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.running()?.child.id())?;
-        Ok(kill(Pid::from_raw(pid), signal)?)
+        Ok(kill(Pid::from_raw(i32::try_from(self.pid()?)?), signal)?)
     }
 
     /// Waits for its end.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use e2e::appliance::{Agent, Appliance, Machine};
+use e2e::appliance::{Agent, Appliance, Machine, noise};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -11,20 +11,6 @@ use serde_json::{Value, json};
 const LARGE: usize = 96 << 20;
 /// How fast those are read, so that there is a middle.
 const SLOW: u64 = 24 << 20;
-
-/// Bytes that cannot be compressed, the same for the same seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
 
 fn appliance() -> Result<Appliance> {
     Appliance::with(&[("JOB_LEASE_S", "3")])

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use e2e::Server;
-use e2e::appliance::{Agent, Appliance, CHUNK, Machine, content, says};
+use e2e::appliance::{Agent, Appliance, CHUNK, Machine, content, noise, says};
 use e2e::http::Request;
 use repo_format::codec::Kind;
 use repo_format::entropy::SystemEntropy;
@@ -26,20 +26,6 @@ struct Kept {
 
 fn text(value: &Value) -> Result<String> {
     value.as_str().map(str::to_owned).with_context(|| format!("{value} is no text"))
-}
-
-/// Bytes that cannot be compressed, the same for the same seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
 }
 
 impl Kept {

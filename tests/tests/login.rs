@@ -52,6 +52,23 @@ impl Scene {
         Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
 
+    /// How many requests `icecore list` makes.
+    fn requests_of_a_list(&self, points: usize) -> Result<u64> {
+        let before = self.requests()?;
+        let listed = self.result("rita", &["list"])?;
+        ensure!(listed.as_array().is_some_and(|listed| listed.len() == points), "{listed}");
+        // The question itself is one, too.
+        Ok(self.requests()? - before - 1)
+    }
+
+    /// Requests that the server has answered.
+    fn requests(&self) -> Result<u64> {
+        let metrics = self.appliance.server.send(&Request::new("GET", "/metrics").token(&self.appliance.admin))?;
+        let of =
+            |line: &str| line.strip_prefix("icecore_http_requests_total{")?.rsplit_once(' ')?.1.parse::<u64>().ok();
+        Ok(metrics.expect(200)?.text.lines().filter_map(of).sum())
+    }
+
     fn audit(&self, action: &str) -> Result<usize> {
         let request = Request::new("GET", "/api/v1/audit?limit=500").token(&self.appliance.admin);
         let page = self.appliance.server.send(&request)?.expect(200)?;
@@ -85,6 +102,20 @@ fn who_may_restore_does_over_the_server_whatever_reads() -> Result<()> {
     }
     scene.result("rita", &["dump", "object", "config"])?;
     ensure!(scene.audit("repository.read")? == 1, "one entry for all of it");
+    Ok(())
+}
+
+#[test]
+fn a_list_asks_the_server_as_often_however_many_points_there_are() -> Result<()> {
+    let scene = Scene::new()?;
+    says(&scene.login("rita", &[])?, 0, "")?;
+    let few = scene.requests_of_a_list(1)?;
+    for number in 2..8 {
+        let disk = scene.appliance.disk("disk", &content(number, 4))?;
+        scene.appliance.backup(&scene.web, &disk, "web")?;
+    }
+    let many = scene.requests_of_a_list(7)?;
+    ensure!(many == few && few < 12, "{few} requests for one point, {many} for seven");
     Ok(())
 }
 

@@ -81,7 +81,14 @@ fn what_does_not_belong_to_a_machine_is_refused_with_what_lifts_it() -> Result<(
                 .json(&json!({})),
         )?
         .expect(204)?;
-    says(&with("ICECORE_QUIET", "")?, 4, "was revoked")
+    says(&with("ICECORE_QUIET", "")?, 4, "was revoked")?;
+    // Set up anew it is called as before.
+    let body = json!({"name": "web", "repository": "main", "writer": web.writer});
+    let again = appliance.post("/api/v1/agents", &body)?.expect(201)?.body;
+    let secret = again["secret"].as_str().context("an agent has a secret")?;
+    says(&with("ICECORE_TOKEN", secret)?, 0, "")?;
+    ensure!(appliance.post("/api/v1/agents", &body)?.code() == "conflict", "two at a time have different names");
+    Ok(())
 }
 
 #[test]

@@ -116,6 +116,7 @@ const NEEDS: &[Need] = &[
     need(Purpose::Test, "qemu-utils", Program("qemu-img"), "check exported qcow2 and vmdk images"),
     need(Purpose::Test, "python3", Program("python3"), "run the independent reference reader"),
     need(Purpose::Test, "python3-venv", PythonModule("ensurepip"), "give that reader its packages"),
+    need(Purpose::Test, "iproute2", Program("ip"), "test with lines that are cut, in network namespaces"),
     need(Purpose::Test, "time", File("/usr/bin/time"), "measure memory and processor time"),
     need(Purpose::Guest, "qemu-system-x86", Program("qemu-system-x86_64"), "emulate the machine of the guest tests"),
     need(Purpose::Guest, "kmod", Program("depmod"), "index kernel modules as modprobe needs it"),

@@ -68,8 +68,9 @@ export function follow(queries: QueryClient, tell: (connection: Connection) => v
       const answer = await fetch('/api/v1/events', { headers, signal, credentials: 'same-origin', cache: 'no-store' });
       if (!answer.ok || !answer.body) throw new Error(`status ${answer.status}`);
       tell('live');
-      // What happened before the first connection is on the screen already; what happened without one is not.
-      if (failures > 0 && !last) void queries.invalidateQueries();
+      // Without a number to go on from, nobody tells what happened before: a job that was shown as waiting may have failed while the
+      // connection was being made.
+      if (!last) void queries.invalidateQueries();
       failures = 0;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       const parser = new EventParser();

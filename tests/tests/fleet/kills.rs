@@ -68,7 +68,7 @@ fn work_until(machine: &Machine, person: &Wire, over: &AtomicBool, points: &Poin
 /// Forgets every third point and deletes what nobody needs, without any grace. Returns how many packs were deleted.
 fn prune_until(owner: &Repository, over: &AtomicBool, points: &Points) -> Result<u64> {
     let index = Index::in_memory()?;
-    let mut deleted = 0;
+    let (mut deleted, mut forgotten_before) = (0, 0);
     // What the first of the runs after the last session condemns, the second deletes.
     let mut left = 3;
     while left > 0 {
@@ -76,7 +76,8 @@ fn prune_until(owner: &Repository, over: &AtomicBool, points: &Points) -> Result
         left -= i32::from(is_over);
         let forgotten: Vec<Acknowledged> = {
             let mut points = points.lock().expect("no panic while held");
-            let count = points.len() / 3;
+            let count = (points.len() + forgotten_before) / 3 - forgotten_before;
+            forgotten_before += count;
             points.drain(..count).collect()
         };
         for point in &forgotten {

@@ -6,6 +6,7 @@
 
 mod check;
 mod copy;
+mod desk;
 mod forget;
 mod giving_up;
 mod places;
@@ -15,6 +16,7 @@ mod stages;
 mod survey;
 mod verify;
 
+pub use desk::Desk;
 pub use places::Places;
 pub use restore::OpenFileSystem;
 pub use survey::Survey;

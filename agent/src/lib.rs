@@ -25,3 +25,4 @@ pub mod remote;
 pub mod restore;
 pub mod source;
 pub mod tracker;
+pub mod volumes;

@@ -10,6 +10,8 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const PASSPHRASE = 'correct horse';
+/** A picture of one pixel. */
+const DOT = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');
 
 function program(variable, name) {
   const path = process.env[variable] ?? new URL(`../../target/debug/${name}`, import.meta.url).pathname;
@@ -105,7 +107,7 @@ export class Appliance {
     const env = { ...this.machine('keeper'), ICECORE_PASSPHRASE: PASSPHRASE };
     await run(program('ICECORE_BIN', 'icecore'), args, { env });
     mkdirSync(this.path('restores'));
-    this.runAgent('keeper', '--restore-to', this.path('restores'));
+    this.runAgent('keeper', '--show-files', '--restore-to', this.path('restores'));
   }
 
   runAgent(name, ...more) {
@@ -114,16 +116,24 @@ export class Appliance {
     this.agents = [...(this.agents ?? []), agent];
   }
 
-  /** A disk image of bytes that cannot be compressed, with a hole in its middle. */
-  disk(name, mebibytes) {
-    const bytes = Buffer.alloc(mebibytes << 20);
+  /** A disk image with an ext4 file system, mostly of bytes that cannot be compressed. */
+  async disk(name, mebibytes) {
+    const directory = this.path(`${name}.files`);
+    const noise = Buffer.alloc((mebibytes / 2) << 20);
     let state = 0x9e3779b9;
-    for (let at = 0; at < bytes.length; at += 4) {
+    for (let at = 0; at < noise.length; at += 4) {
       state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      if (at < bytes.length / 3 || at > bytes.length / 2) bytes.writeUInt32LE((state ^ (state >>> 13)) >>> 0, at);
+      noise.writeUInt32LE((state ^ (state >>> 13)) >>> 0, at);
     }
-    writeFileSync(this.path(name), bytes);
-    return { path: this.path(name), bytes };
+    const files = { 'etc/hostname': Buffer.from('iceberg.example\n'), 'dot.png': DOT, noise };
+    mkdirSync(join(directory, 'etc'), { recursive: true });
+    mkdirSync(join(directory, 'many'));
+    for (const [path, content] of Object.entries(files)) writeFileSync(join(directory, path), content);
+    for (let number = 0; number < 3000; number += 1) writeFileSync(join(directory, 'many', `file-${String(number).padStart(5, '0')}`), '');
+    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
+    await run('mkfs.ext4', ['-q', '-N', '4096', '-d', directory, this.path(name), `${mebibytes}M`], { env });
+    rmSync(directory, { recursive: true });
+    return { path: this.path(name), files, bytes: readFileSync(this.path(name)) };
   }
 
   /** A request as an admin; `token` is set by the first run. */

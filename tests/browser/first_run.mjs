@@ -84,7 +84,7 @@ async function machine(page, appliance) {
 }
 
 async function plan(page, story) {
-  story.disk = story.appliance.disk('disk.img', 48);
+  story.disk = await story.appliance.disk('disk.img', 48);
   await page.getByRole('button', { name: 'Make plan', exact: true }).click();
   await page.getByText('Choose at least one disk').first().waitFor();
   await page.getByLabel('Something else').fill(story.disk.path);

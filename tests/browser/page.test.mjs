@@ -4,6 +4,7 @@ import { Appliance } from './appliance.mjs';
 import { launch } from './browser.mjs';
 import { firstRun } from './first_run.mjs';
 import { conflict, retriesAndFailures, tellsOfAlerts } from './actions.mjs';
+import { browse } from './files.mjs';
 import { giveUp, manyPoints, restore } from './points.mjs';
 import { languages, screens } from './screens.mjs';
 import { viewerChangesNothing } from './rights.mjs';
@@ -25,6 +26,7 @@ after(async () => {
 
 test('from the one-time link to a first backup that restores', () => firstRun(story));
 test('a point is proved, restored in the browser and compared', () => restore(story));
+test('a file is found in a point, looked into and downloaded', () => browse(story));
 test('a point is given up and taken back', () => giveUp(story));
 test('ten thousand points scroll, and few of them are drawn', () => manyPoints(story));
 test('a job that fails says why, and is tried again or ended', () => retriesAndFailures(story));

@@ -10,7 +10,7 @@ export async function urls(appliance, story) {
   return {
     overview: '/', machines: '/machines', machine: `/machines/${laptop.id}`, enrol: '/machines/enrol', plans: '/plans', plan: `/plans/${plan.id}`, 'plan-edit': `/plans/${plan.id}/edit`,
     'plan-new': `/plans/new?machine=${laptop.id}`, jobs: '/jobs', 'jobs-none': '/jobs?state=queued', job: `/jobs/${story.job}`, 'job-failure': `/jobs/${story.failedJob}`, repositories: '/repositories', alerts: '/alerts',
-    points: '/points', 'points-none': '/points?series=00', point: `/points/${story.point}`, restore: '/restore', 'restore-point': `/restore?point=${story.point}&what=files&file=%2Fetc&target=%2Fsrv%2Frestores`, 'job-restore': `/jobs/${story.restoreJob}`, 'job-verify': `/jobs/${story.verifyJob}`,
+    points: '/points', 'points-none': '/points?series=00', point: `/points/${story.point}`, files: `/points/${story.point}/files`, 'files-show': story.fileUrl, restore: '/restore', 'restore-point': `/restore?point=${story.point}&what=files&file=%2Fetc&target=%2Fsrv%2Frestores`, 'job-restore': `/jobs/${story.restoreJob}`, 'job-verify': `/jobs/${story.verifyJob}`,
     people: '/security/people', enrolments: '/security/enrolments', audit: '/security/audit', settings: '/settings', account: '/account', api: '/api', nowhere: '/nowhere',
   };
 }

@@ -29,6 +29,8 @@ pub struct Response {
     pub body: Value,
     /// The same as it came.
     pub text: String,
+    /// The same as bytes, for what is no text.
+    pub bytes: Vec<u8>,
 }
 
 impl Request {
@@ -98,8 +100,9 @@ impl Response {
     pub fn read(mut connection: impl Read) -> Result<Self> {
         let mut bytes = Vec::new();
         connection.read_to_end(&mut bytes)?;
-        let text = String::from_utf8(bytes).context("the answer is not UTF-8")?;
-        let (head, body) = text.split_once("\r\n\r\n").context("the answer has no whole head")?;
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").context("the answer has no whole head")?;
+        let body = bytes.split_off(end + 4);
+        let head = String::from_utf8(bytes).context("the answer's head is not UTF-8")?;
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("the answer has no status")?;
         let headers: Vec<_> = lines
@@ -108,10 +111,11 @@ impl Response {
             .collect();
         let length = headers.iter().find(|(name, _)| name == "content-length").map(|(_, value)| value.parse::<usize>());
         if length.transpose()?.is_some_and(|length| length != body.len()) {
-            bail!("the answer was cut off: {text}");
+            bail!("the answer was cut off: {head}");
         }
-        let (text, body) = (body.to_owned(), serde_json::from_str(body).unwrap_or_default());
-        Ok(Self { status: status.parse()?, headers, body, text })
+        let (text, json) =
+            (String::from_utf8_lossy(&body).into_owned(), serde_json::from_slice(&body).unwrap_or_default());
+        Ok(Self { status: status.parse()?, headers, body: json, text, bytes: body })
     }
 
     /// The answer if it has this status, else an error that shows it.

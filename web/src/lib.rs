@@ -25,6 +25,7 @@ pub mod metrics;
 mod page;
 mod patience;
 mod promises;
+pub mod questions;
 pub mod quota;
 pub mod rate;
 pub mod readings;

@@ -12,11 +12,11 @@ pub use document::openapi_json;
 use crate::auth::need::Need;
 use crate::handlers::{
     account, agent_work, agents, alert_channels, alerts, audit, authority, document as document_handler, enrolments,
-    events, health, job_days, jobs, keeping, log_in, metrics,
+    events, files, health, job_days, jobs, keeping, log_in, metrics,
 };
 use crate::handlers::{
-    objects, own_agent, own_token, plans, recovery_kits, recovery_points, repositories, retention, sessions, settings,
-    tokens, users,
+    objects, own_agent, own_token, plans, questions, recovery_kits, recovery_points, repositories, retention, sessions,
+    settings, tokens, users,
 };
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
@@ -141,12 +141,18 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(OPERATE,  L::SMALL, routes!(keeping::forget)),
         endpoint(OPERATE,  L::SMALL, routes!(keeping::undo)),
         endpoint(RESTORE,  L::REPORT, routes!(keeping::restore)),
+        endpoint(RESTORE,  L::SMALL, routes!(files::volumes)),
+        endpoint(RESTORE,  L::SMALL, routes!(files::list)),
+        endpoint(RESTORE,  L::SMALL, routes!(files::content)),
         // What agents are given and report.
         endpoint(Agent,    L::REPORT, routes!(agent_work::heartbeat)),
         endpoint(Agent,    L::SMALL, routes!(agent_work::lease)),
         endpoint(Agent,    L::REPORT, routes!(agent_work::progress)),
         endpoint(Agent,    L::REPORT, routes!(agent_work::finish)),
         endpoint(Agent,    L::REPORT, routes!(agent_work::points)),
+        endpoint(Agent,    L::SMALL, routes!(questions::next_question)),
+        endpoint(Agent,    L::REPORT, routes!(questions::answer_question)),
+        endpoint(Agent,    L::PIECE, routes!(questions::bring_piece)),
         // What machines store, and people restore.
         endpoint(Objects,  L::LONG,  routes!(objects::list)),
         endpoint(Objects,  L::OBJECT, routes!(objects::read)),

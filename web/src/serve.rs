@@ -9,7 +9,7 @@ use crate::jobs::Bell;
 use crate::patience::{Patience, Punctual};
 use crate::repositories::Repositories;
 use crate::scheduler::{care, clockwork};
-use crate::state::{Announcer, App, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
+use crate::state::{Announcer, App, MAX_DOWNLOADS, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
 use crate::{alerts, auth, housekeeping, promises, router, systemd, tls};
 use anyhow::Context as _;
 use axum_server::Handle;
@@ -125,6 +125,8 @@ fn assemble(
         silence: Duration::from_secs(config.stalled_after_s.get()),
         uploads: Semaphore::new(MAX_UPLOADS),
         in_memory: Semaphore::new(MAX_IN_MEMORY),
+        questions: Default::default(),
+        downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
         copies: Copies::of(config),
         base_url: config.base_url(address),
         secure: config.is_secure(),

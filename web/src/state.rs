@@ -9,6 +9,7 @@ use crate::events::Events;
 use crate::handlers::health::StoredLately;
 use crate::jobs::Bell;
 use crate::metrics::Metrics;
+use crate::questions::Questions;
 use crate::rate::Rates;
 use crate::readings::Readings;
 use crate::repositories::Repositories;
@@ -54,6 +55,10 @@ pub struct Parts {
     pub uploads: Semaphore,
     /// Records that arrive and reads of objects at the same time; each lies in memory.
     pub in_memory: Semaphore,
+    /// Questions about files, on their way to keepers.
+    pub questions: Questions,
+    /// Files that are downloaded at the same time.
+    pub downloads: Arc<Semaphore>,
     /// Copies of the database.
     pub copies: Copies,
     /// Where people reach the server, for links.
@@ -70,6 +75,9 @@ pub struct Parts {
 pub const MAX_UPLOADS: usize = 32;
 /// As [`Parts::in_memory`].
 pub const MAX_IN_MEMORY: usize = 16;
+
+/// As [`Parts::downloads`]: each has two pieces of a file in memory, and more than a few would keep the keeper from all else.
+pub const MAX_DOWNLOADS: usize = 4;
 
 /// The server's parts. Cheap to clone.
 #[derive(Clone)]

@@ -53,7 +53,9 @@ pub fn run(options: &Options, consent: setup::Consent) -> Result<()> {
     if is_first || !trial.path("agent/agent.toml").exists() {
         trial.enrol()?;
     }
-    let mut agent = Running(trial.icecore_command().args(["agent", "run"]).spawn().context("cannot start the agent")?);
+    let mut agent = Running(
+        trial.icecore_command().args(["agent", "run", "--show-files"]).spawn().context("cannot start the agent")?,
+    );
     trial.tell(&server);
     loop {
         if interrupt::check().is_err() {

@@ -2,40 +2,14 @@
 
 use super::console::Console;
 use super::failure::{Code, Failure};
-use agent::facts::{DiskFacts, Partition};
+use agent::facts::Partition;
 use agent::files::{self, FileSystem, FilesError};
 use agent::output;
 use agent::point_disk::PointDisk;
 use agent::read_at::{ReadAt, Slice};
-use agent::source::SourceFacts;
-use repo_format::manifest::Disk;
 use std::sync::Arc;
 
-/// Sector size where a point does not say.
-const SECTOR_BYTES: u32 = 512;
-
-/// Facts as the point recorded them; `None` when a program wrote them that this one does not understand.
-pub fn recorded_facts(disk: &Disk) -> Option<DiskFacts> {
-    serde_json::from_value::<SourceFacts>(disk.facts.clone()).ok().map(|facts| facts.disk)
-}
-
-/// Facts as recorded, else as the disk's bytes tell them.
-pub fn facts(disk: &PointDisk<'_>) -> anyhow::Result<DiskFacts> {
-    match recorded_facts(disk.disk()) {
-        Some(facts) => Ok(facts),
-        None => Ok(DiskFacts::read(disk, SECTOR_BYTES)?),
-    }
-}
-
-/// The partitions that have bytes of their own and lie on the disk.
-pub fn partitions<'f>(facts: &'f DiskFacts, disk: &Disk) -> impl Iterator<Item = &'f Partition> {
-    let size_bytes = disk.size_bytes;
-    let inside = move |partition: &&Partition| {
-        let end = partition.offset_bytes.checked_add(partition.length_bytes);
-        !partition.extended && end.is_some_and(|end| end <= size_bytes)
-    };
-    facts.partitions.iter().filter(inside)
-}
+pub use agent::volumes::{facts, partitions, recorded_facts};
 
 /// Opens the file system of a partition; without a number, the only one there is. What of it is stale or damaged is said.
 pub fn file_system<'d>(

@@ -27,6 +27,7 @@ mod mount;
 mod point;
 mod prune;
 mod reach;
+mod read_files;
 mod repair;
 mod restore;
 mod secrets;
@@ -123,6 +124,9 @@ enum Verb {
     Man(generate::ManArgs),
     /// Print the version and the repository format
     Version,
+    /// Reads the files of an untrusted file system for this program, over its standard input and output
+    #[command(hide = true)]
+    ReadFiles(read_files::Args),
     /// Explain a verb or a topic (`exit-codes`)
     Help(help::Args),
 }
@@ -201,6 +205,7 @@ fn run(cli: Cli, console: Console) -> anyhow::Result<()> {
         Verb::Completions(args) => generate::completions(args, console),
         Verb::Man(args) => generate::man(args, console),
         Verb::Version => help::version(console),
+        Verb::ReadFiles(args) => read_files::run(args),
         Verb::Help(args) => help::run(args, console),
     }
 }

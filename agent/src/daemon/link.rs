@@ -15,7 +15,8 @@ use web_api::agent_work::{
     ReportProgress,
 };
 use web_api::error::ErrorCode;
-use web_api::id::JobId;
+use web_api::file::{AskQuestion, AskedQuestion, FileAnswer, GivenQuestion};
+use web_api::id::{JobId, QuestionId};
 use web_api::job::JobKind;
 use web_api::recovery_point::ReportPoints;
 use zeroize::Zeroizing;
@@ -114,6 +115,28 @@ impl Link {
     /// Reports what a keeper sees in its repository.
     pub fn points(&self, report: &ReportPoints) -> Result<(), Asked> {
         self.post(&["points"], report, |_| Ok(())).map_err(asked)
+    }
+
+    /// Asks for a question about files, and waits for one a while.
+    pub fn ask_question(&self, wait_s: u32) -> Result<Option<AskedQuestion>, Asked> {
+        let given = self.post(&["questions", "next"], &AskQuestion { wait_s }, read::<GivenQuestion>);
+        given.map(|given| given.question).map_err(asked)
+    }
+
+    /// Answers a question about files in words.
+    pub fn answer(&self, question: QuestionId, answer: &FileAnswer) -> Result<(), Asked> {
+        self.post(&["questions", &question.to_string(), "answer"], answer, |_| Ok(())).map_err(asked)
+    }
+
+    /// Answers a question about files with a piece of one.
+    pub fn bring_piece(&self, question: QuestionId, bytes: Vec<u8>) -> Result<(), Asked> {
+        let url = self.client.address().api_url(&["agent", "questions", &question.to_string(), "piece"]);
+        let bytes = bytes::Bytes::from(bytes);
+        let finish = |request: reqwest::blocking::RequestBuilder| {
+            let request = request.timeout(ANSWER).header(PROTOCOL_HEADER, PROTOCOL);
+            request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream").body(bytes.clone())
+        };
+        self.client.ask(&Method::POST, &url, finish, |_| Ok(())).map_err(asked)
     }
 
     /// Reports how far a job is.

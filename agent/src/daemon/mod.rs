@@ -18,14 +18,13 @@ mod stop;
 mod tests;
 pub mod work;
 
-pub use link::{Link, Refused, Server};
+pub use link::{Asked, Link, Refused, Server};
+pub use pause::{Pauses, wait};
 pub use stop::{Stop, Why};
 
 use crate::progress::{Progress as _, Report};
 use crate::source::sys::SysRoot;
 use anyhow::Result;
-use link::Asked;
-use pause::Pauses;
 use reporting::Reporter;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -116,7 +115,7 @@ impl Daemon<'_> {
                 Ok(None) => pauses.reset(),
                 Err(Asked::Refused(refused)) => return Err(refused),
                 Err(Asked::Away(why)) => {
-                    let pause = pauses.next();
+                    let pause = pauses.another();
                     tracing::warn!(why, pause_s = pause.as_secs(), "the server gives no work");
                     pause::wait(pause, &self.stop);
                 }
@@ -185,7 +184,7 @@ impl Daemon<'_> {
                 tracing::warn!("the end of a job could not be told; the server will try it again");
                 return Ok(());
             }
-            let pause = pauses.next();
+            let pause = pauses.another();
             match self.is_stopping() {
                 true => std::thread::sleep(pause.min(Duration::from_secs(1))),
                 false => pause::wait(pause, &self.stop),

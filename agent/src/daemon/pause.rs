@@ -23,7 +23,7 @@ impl Pauses {
     }
 
     /// The next pause.
-    pub fn next(&mut self) -> Duration {
+    pub fn another(&mut self) -> Duration {
         let pause = length(self.number, u16::from_le_bytes(random(&SystemEntropy)));
         self.number = self.number.saturating_add(1);
         pause

@@ -29,7 +29,7 @@ impl Daemon<'_> {
                 }
                 Err(Asked::Refused(refused)) => return Err(refused),
                 Err(Asked::Away(why)) => {
-                    let pause = pauses.next();
+                    let pause = pauses.another();
                     tracing::warn!(why, pause_s = pause.as_secs(), "the server is not reached");
                     service::status(&format!("cannot reach the server: {why}"));
                     pause::wait(pause, &self.stop);

@@ -16,6 +16,29 @@ pub fn escape_name(name: &[u8]) -> String {
     shown
 }
 
+/// The name behind what [`escape_name`] made of it; nothing for what it never makes.
+pub fn unescape_name(shown: &str) -> Option<Vec<u8>> {
+    let mut name = Vec::with_capacity(shown.len());
+    let mut rest = shown.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            name.push(byte);
+            continue;
+        }
+        name.push(match rest.next()? {
+            b'\\' => b'\\',
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'x' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                u8::try_from(digit(rest.next()?)? << 4 | digit(rest.next()?)?).ok()?
+            }
+            _ => return None,
+        });
+    }
+    Some(name)
+}
+
 fn push_character(shown: &mut String, character: char) {
     match character {
         '\\' => shown.push_str("\\\\"),
@@ -39,11 +62,22 @@ fn push_hex(shown: &mut String, byte: u8) {
 
 #[cfg(test)]
 mod tests {
-    use super::escape_name;
+    use super::{escape_name, unescape_name};
 
     #[test]
     fn plain_and_accented_names_stay_as_they_are() {
         assert_eq!(escape_name("été 1.txt".as_bytes()), "été 1.txt");
+    }
+
+    #[test]
+    fn escaped_names_lead_back_to_their_bytes() {
+        let every: Vec<u8> = (0..=255).collect();
+        for name in [&every[..], b"plain", "été".as_bytes(), b"a\\n", b"\n\t\\x41", "x\u{202e}y".as_bytes(), b""] {
+            assert_eq!(unescape_name(&escape_name(name)).as_deref(), Some(name));
+        }
+        for odd in ["\\", "\\q", "\\x4", "\\xzz"] {
+            assert_eq!(unescape_name(odd), None, "{odd}");
+        }
     }
 
     #[test]

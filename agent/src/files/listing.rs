@@ -1,6 +1,6 @@
 //! What `ls` shows of a file, ready for a table or for JSON. It renders nothing itself.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     DeviceNumber, FileId, FileKind, FileSystem, FilesError, Metadata, Result, Timestamp, escape_name, lookup_path,
@@ -8,7 +8,7 @@ use super::{
 };
 
 /// One line of a listing.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ListEntry {
     /// The name, escaped (see [`escape_name`]).
     pub name: String,
@@ -62,7 +62,7 @@ pub fn stat(fs: &dyn FileSystem, path: &[u8]) -> Result<ListEntry> {
     Ok(describe(fs, split_path(path).last().unwrap_or(&&b"/"[..]), id))
 }
 
-fn describe(fs: &dyn FileSystem, name: &[u8], id: FileId) -> ListEntry {
+pub(super) fn describe(fs: &dyn FileSystem, name: &[u8], id: FileId) -> ListEntry {
     match fs.metadata(id) {
         Ok(metadata) => entry(fs, name, &metadata),
         Err(error) => damaged(name, id, &error),

@@ -4,6 +4,7 @@
 //! entries for people and programs, `walk` visits a tree, `restore` writes one into a directory. Nothing here knows
 //! repositories or partition tables: it all stands on [`ReadAt`]. The bytes of the disk are never trusted.
 
+pub mod confined;
 mod error;
 mod escape;
 pub mod ext4;
@@ -14,7 +15,7 @@ pub mod restore;
 mod walk;
 
 pub use error::{FilesError, Result};
-pub use escape::escape_name;
+pub use escape::{escape_name, unescape_name};
 pub use listing::{ListEntry, list, stat};
 pub use path::{lookup_path, split_path};
 pub use walk::{MAX_DEPTH, WalkEntry, walk};
@@ -28,7 +29,7 @@ use crate::read_at::ReadAt;
 pub struct FileId(pub u64);
 
 /// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileKind {
     /// A file with content.
@@ -57,7 +58,7 @@ pub struct Timestamp {
 }
 
 /// Number of a device file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct DeviceNumber {
     /// The driver.
     pub major: u32,

@@ -55,6 +55,8 @@ id!(/// Names a job.
     JobId);
 id!(/// Names the time for which a job is one agent's.
     LeaseId);
+id!(/// Names a question about files that somebody waits for.
+    QuestionId);
 id!(/// Names an alert.
     AlertId);
 id!(/// Names a place that alerts go to.

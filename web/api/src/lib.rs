@@ -15,6 +15,7 @@ pub mod device;
 pub mod enrolment;
 pub mod error;
 pub mod event;
+pub mod file;
 pub mod health;
 pub mod id;
 pub mod job;

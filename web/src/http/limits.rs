@@ -23,6 +23,8 @@ impl Limits {
     pub const REPORT: Self = Self { body_bytes: 512 << 10, answer_within: Duration::from_secs(30) };
     /// For questions about many chunks.
     pub const QUESTION: Self = Self { body_bytes: 512 << 10, answer_within: Duration::from_secs(60) };
+    /// For a piece of a file; its length is limited as it arrives.
+    pub const PIECE: Self = Self { body_bytes: 1 << 20, answer_within: Duration::from_secs(60) };
     /// For a pack over a slow line; its length is limited as it arrives.
     pub const OBJECT: Self = Self { body_bytes: 64 << 20, answer_within: Duration::from_secs(3600) };
     /// For what walks through much.

@@ -6,7 +6,7 @@ use super::super::failure::{Code, Failure, Report};
 use agent::backup::Guarded;
 use agent::daemon::work::{Backups, OpenRepository};
 use agent::daemon::{Daemon, Lane, Link};
-use agent::keeper::{self, Keeper, OpenFileSystem, Places, Survey};
+use agent::keeper::{self, Desk, Keeper, OpenFileSystem, Places, Survey};
 use agent::open::Opened;
 use agent::remote::Place;
 use agent::remote::enrolled::Enrolled;
@@ -34,6 +34,9 @@ Which server, which repository, the secret and the writer key follow from the ma
 ICECORE_AGENT_DIR). Without one they are named:
   icecore --repo https://SERVER/NAME --token-file FILE --ca-file FILE --writer-key FILE agent run";
 
+/// So many people look at files at the same time; more take turns.
+const DESKS: usize = 2;
+
 /// Options of `agent run`.
 #[derive(clap::Args)]
 #[command(long_about = ABOUT)]
@@ -44,6 +47,9 @@ pub struct Args {
     /// Of a keeper: let the server's people restore below this directory, or to this device; may be given several times [default: nowhere]
     #[arg(long, value_name = "DIR|DEVICE")]
     restore_to: Vec<PathBuf>,
+    /// Of a keeper: let the server's people look at the files inside recovery points and download them. The server sees what is looked at
+    #[arg(long)]
+    show_files: bool,
     #[command(flatten)]
     snapshot: snapshot::Options,
 }
@@ -63,8 +69,8 @@ fn back_up(args: &Args, context: &Context, host: String) -> anyhow::Result<()> {
         let what = "an agent works for a server, and a directory was named";
         return Err(Failure::new(Code::Usage, what).next("give --repo https://SERVER/NAME").into());
     };
-    if !args.restore_to.is_empty() {
-        let what = "--restore-to is for the keeper of a repository, and this machine keeps none";
+    if !args.restore_to.is_empty() || args.show_files {
+        let what = "--restore-to and --show-files are for the keeper of a repository, and this machine keeps none";
         return Err(Failure::new(Code::Usage, what).next("leave it out").into());
     }
     let (server, keys, patience) = (context.server(address)?, context.writer_keys()?, context.patience());
@@ -104,7 +110,17 @@ fn keep(args: &Args, context: &Context, (enrolled, directory): (&Enrolled, &Path
     };
     let lane = Lane { link: Link::new(&server)?, only: keeper::QUICK.to_vec() };
     let others = vec![Lane { link: Link::new(&server)?, only: keeper::SLOW.to_vec() }];
-    serve(&Daemon { lane, others, worker: &worker, host, sys: SysRoot::host(), stop: context.cancel()? })
+    let stop = context.cancel()?;
+    let desk = || {
+        let (link, index_dir, stop) = (Link::new(&server)?, context.index_place()?, stop.clone());
+        anyhow::Ok(Desk { link, open: &open, index_dir, program: "/proc/self/exe".into(), clock: &clock, stop })
+    };
+    let desks = (0..if args.show_files { DESKS } else { 0 }).map(|_| desk()).collect::<anyhow::Result<Vec<_>>>()?;
+    let daemon = Daemon { lane, others, worker: &worker, host, sys: SysRoot::host(), stop: stop.clone() };
+    std::thread::scope(|scope| {
+        desks.iter().for_each(|desk| drop(scope.spawn(|| desk.serve())));
+        serve(&daemon)
+    })
 }
 
 /// What this process stores has to be the server's to read.

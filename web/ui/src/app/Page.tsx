@@ -29,6 +29,7 @@ const PlanEditor = lazy(() => import('../screens/PlanEditor'));
 const PlanScreen = lazy(() => import('../screens/Plan'));
 const Points = lazy(() => import('../screens/Points'));
 const PointScreen = lazy(() => import('../screens/Point'));
+const Files = lazy(() => import('../screens/Files'));
 const Restore = lazy(() => import('../screens/Restore'));
 const Jobs = lazy(() => import('../screens/Jobs'));
 const JobScreen = lazy(() => import('../screens/Job'));
@@ -63,6 +64,7 @@ export function Page() {
                     <Route path="plans/:id/edit" element={<PlanEditor />} />
                     <Route path="points" element={<Points />} />
                     <Route path="points/:id" element={<PointScreen />} />
+                    <Route path="points/:id/files" element={<Files />} />
                     <Route path="restore" element={<Restore />} />
                     <Route path="jobs" element={<Jobs />} />
                     <Route path="jobs/:id" element={<JobScreen />} />

@@ -115,6 +115,10 @@ export const en = {
     delta: 'Write only what differs', deltaMore: 'Reads the target first; quick where most of it is right already', elsewhere: 'Onto any other machine, run there, with the passphrase or kit:', lacks_point: 'Choose a point.', lacks_disk: 'Choose a disk.', lacks_partition: 'Say which partition.', lacks_files: 'Name files; their paths begin with /.', lacks_target: 'Say where to.',
     trial: 'Dry run', trialAgain: 'Dry run again', trialMore: 'A dry run reads and counts, and writes nothing: what would be written, whether the target is free, large enough and allowed.', destroys: 'What is at {{target}} will be lost', destroysMore: 'There is no way back. Look twice that it is the right target.', do: 'Restore', confirm: 'Restore {{name}} to {{target}}?',
   },
+  files: {
+    title: 'Files', volume: 'File system', choose: 'Choose one', unknown: 'unknown', mayNot: 'You may not look into backups', notYet: 'Files cannot be looked at here yet ({{held}})', notYetMore: 'This page reads ext2, ext3 and ext4. The kernel reads any file system of a mounted point; whole disks, partitions and images restore whatever they hold.', mount: 'Mount it', restore: 'Restore this directory', state: 'State of this {{name}}',
+    empty: 'An empty directory', modified: 'Modified', owner: 'Owner', mode: 'Mode', count_one: 'One entry', count_other: '{{text}} entries', damaged: 'damaged', path: 'Path', root: 'Root', download: 'Download', noPreview: 'There is no preview of this kind of file.', emptyFile: 'The file is empty.', cut: 'Only the first {{size}} are shown.',
+  },
   restored: {
     length: 'Length', written: 'Data written', zeroed: 'Zeroes written', unchanged: 'Right already', wouldWrite: 'Data to be written', wouldZero: 'Zeroes to be written', files: 'Files and directories', trialDone: 'It would work', onlyLooked: 'It only looked: nothing was written.', same: 'Identical', sameMore: 'Every byte at the target is the point’s.', differs: 'Differs', differsMore: '{{size}} differ from the point.',
     check: 'Compare with the point', checkMore: 'Reads what was written and compares it, byte by byte. Nothing is written.',

@@ -245,6 +245,11 @@ function Actions({ point }: { point: RecoveryPoint }) {
           {t('points.restore')}
         </Button>
       )}
+      {mayRestore && (
+        <Button variant="default" component={Link} to={`/points/${point.id}/files`}>
+          {t('files.title')}
+        </Button>
+      )}
       {mayOperate && isForgotten && (
         <Button variant="default" onClick={() => void undo.run()} loading={undo.isBusy}>
           {t('points.undo')}

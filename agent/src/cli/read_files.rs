@@ -1,0 +1,16 @@
+//! `icecore read-files`, the process that the keeper starts to read an untrusted file system. No person calls it.
+
+use agent::files::confined::child;
+
+/// Options of `read-files`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Length of the disk at the other end of the pipes
+    disk_bytes: u64,
+}
+
+/// Gives up all that it does not need, then answers.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    child::confine()?;
+    child::serve(args.disk_bytes)
+}

@@ -1,0 +1,277 @@
+//! The process that understands a file system and can do nothing else.
+//!
+//! It has two pipes and no other file, no privileges, and limits of memory and processor time. [`confine`] gives up what it does not
+//! need before the first byte of the disk is looked at, and fails rather than to go on with more than it should have.
+
+use super::frame::{Answer, FromChild, MAX_BYTES, Question, ToChild};
+use crate::files::{
+    self, DirEntry, FileId, FileKind, FileSystem, FilesError, escape_name, listing, lookup_path, unescape_name,
+};
+use crate::read_at::ReadAt;
+use anyhow::{Context as _, Result};
+use nix::libc;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use std::collections::HashMap;
+use std::io::{self, BufReader, BufWriter, Stdin, Stdout};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Memory for what it makes itself. A directory of a million names fits.
+const MEMORY_BYTES: u64 = 512 << 20;
+/// Processor time of its whole life; whoever looks at files for longer gets another child.
+const PROCESSOR_S: u64 = 300;
+/// Who it is where it began as root: nobody.
+const NOBODY: u32 = 65534;
+/// Bytes of the disk are fetched and kept in blocks of this size.
+const BLOCK_BYTES: u64 = 64 << 10;
+/// So many of them are kept.
+const MOST_BLOCKS: usize = 512;
+/// A page of a directory ends before it is longer than this.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// Gives up everything but the pipes, memory and time.
+pub fn confine() -> Result<()> {
+    prctl::set_no_new_privs().context("cannot give up gaining privileges")?;
+    prctl::set_dumpable(false).context("cannot keep others out of its memory")?;
+    for (limit, most) in [
+        (Resource::RLIMIT_DATA, MEMORY_BYTES),
+        (Resource::RLIMIT_CPU, PROCESSOR_S),
+        (Resource::RLIMIT_FSIZE, 0),
+        (Resource::RLIMIT_NOFILE, 3),
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_MEMLOCK, 0),
+    ] {
+        setrlimit(limit, most, most).with_context(|| format!("cannot set the limit {limit:?}"))?;
+    }
+    if Uid::effective().is_root() {
+        let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        setgroups(&[]).context("cannot leave root's groups")?;
+        setresgid(group, group, group).context("cannot become nobody's group")?;
+        setresuid(user, user, user).context("cannot become nobody")?;
+    }
+    // After the change of user: root may have more processes than it may begin.
+    setrlimit(Resource::RLIMIT_NPROC, 0, 0).context("cannot give up starting processes")?;
+    only_pipes_and_memory()
+}
+
+/// What it may ask of the kernel from now on; anything else ends it at once.
+const CALLS: [i64; 22] = [
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_close,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    libc::SYS_sched_yield,
+    libc::SYS_gettid,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+fn only_pipes_and_memory() -> Result<()> {
+    let rules = CALLS.into_iter().map(|call| (call, Vec::new())).collect();
+    let machine = std::env::consts::ARCH.try_into().context("this kind of processor has no such filter")?;
+    let filter = SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, machine)?;
+    let program: BpfProgram = filter.try_into().context("the filter of system calls cannot be made")?;
+    seccompiler::apply_filter(&program).context("cannot give up system calls")
+}
+
+/// Answers the parent's questions about the file system on a disk of this size until the parent has no more.
+pub fn serve(disk_bytes: u64) -> Result<()> {
+    let disk = Arc::new(PipeDisk::new(disk_bytes));
+    let mut opened = Opened { disk: disk.clone(), fs: None, directory: None };
+    loop {
+        let question = match disk.question() {
+            Ok(question) => question,
+            // The parent has gone or wants no more.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let (answer, bytes) = opened.answer(&question).unwrap_or_else(|error| (refusal(&error), Vec::new()));
+        disk.answer(answer, bytes)?;
+    }
+}
+
+fn refusal(error: &FilesError) -> Answer {
+    let is_missing = matches!(error, FilesError::NotFound { .. } | FilesError::NotADirectory { .. });
+    Answer::Refused { is_missing, what: error.to_string() }
+}
+
+/// The file system, opened at the first question, and the directory that was listed last.
+struct Opened {
+    disk: Arc<PipeDisk>,
+    fs: Option<Box<dyn FileSystem>>,
+    directory: Option<(String, Vec<DirEntry>)>,
+}
+
+impl Opened {
+    fn answer(&mut self, question: &Question) -> files::Result<(Answer, Vec<u8>)> {
+        let fs = match self.fs.take() {
+            Some(fs) => fs,
+            None => files::open(self.disk.clone())?,
+        };
+        let answered = self.answer_by(&*fs, question);
+        self.fs = Some(fs);
+        answered
+    }
+
+    fn answer_by(&mut self, fs: &dyn FileSystem, question: &Question) -> files::Result<(Answer, Vec<u8>)> {
+        match question {
+            Question::List { path, behind, limit } => {
+                self.list(fs, path, (behind.as_deref(), *limit)).map(|answer| (answer, Vec::new()))
+            }
+            Question::Look { path } => {
+                let entry = files::stat(fs, &bytes_of(path)?)?;
+                Ok((Answer::Look(Box::new(entry)), Vec::new()))
+            }
+            Question::Read { path, offset_bytes, length_bytes } => {
+                let file = fs.open_file(lookup_path(fs, &bytes_of(path)?)?)?;
+                let mut bytes = vec![0; (*length_bytes).min(MAX_BYTES) as usize];
+                file.read_exact_at(&mut bytes, *offset_bytes)?;
+                Ok((Answer::Piece, bytes))
+            }
+        }
+    }
+
+    fn list(
+        &mut self,
+        fs: &dyn FileSystem,
+        path: &str,
+        (behind, limit): (Option<&str>, usize),
+    ) -> files::Result<Answer> {
+        let directory = self.directory(fs, path)?;
+        let behind = behind.map(bytes_of).transpose()?;
+        let first = behind.map_or(0, |behind| directory.partition_point(|entry| entry.name <= behind));
+        let (mut entries, mut length) = (Vec::new(), 0);
+        for entry in directory.iter().skip(first).take(limit) {
+            let described = listing::describe(fs, &entry.name, entry.id);
+            length += described.name.len() + described.link_target.as_ref().map_or(0, String::len) + 300;
+            if length > PAGE_BYTES && !entries.is_empty() {
+                break;
+            }
+            entries.push(described);
+        }
+        let more = first + entries.len() < directory.len();
+        Ok(Answer::List {
+            file_system: fs.name().into(),
+            notes: fs.notes().iter().take(50).cloned().collect(),
+            count: directory.len() as u64,
+            entries,
+            more,
+        })
+    }
+
+    /// The entries in the order of their names; kept, because pages of one directory follow each other.
+    fn directory(&mut self, fs: &dyn FileSystem, path: &str) -> files::Result<&[DirEntry]> {
+        if self.directory.as_ref().is_none_or(|(known, _)| known != path) {
+            let bytes = bytes_of(path)?;
+            let id: FileId = lookup_path(fs, &bytes)?;
+            if fs.metadata(id)?.kind != FileKind::Directory {
+                return Err(FilesError::NotADirectory { path: escape_name(&bytes), hint: String::new() });
+            }
+            let mut entries = fs.read_dir(id)?;
+            entries.sort_by(|a, b| a.name.cmp(&b.name));
+            self.directory = Some((path.to_owned(), entries));
+        }
+        Ok(self.directory.as_ref().map_or(&[], |(_, entries)| entries))
+    }
+}
+
+fn bytes_of(path: &str) -> files::Result<Vec<u8>> {
+    unescape_name(path).ok_or_else(|| FilesError::NotFound { path: path.to_owned() })
+}
+
+/// The disk at the other end of the pipes.
+struct PipeDisk {
+    size_bytes: u64,
+    pipes: Mutex<Pipes>,
+}
+
+struct Pipes {
+    from: BufReader<Stdin>,
+    to: BufWriter<Stdout>,
+    blocks: HashMap<u64, Arc<[u8]>>,
+}
+
+impl PipeDisk {
+    fn new(size_bytes: u64) -> Self {
+        let (from, to) = (BufReader::new(io::stdin()), BufWriter::new(io::stdout()));
+        Self { size_bytes, pipes: Mutex::new(Pipes { from, to, blocks: HashMap::new() }) }
+    }
+
+    fn question(&self) -> io::Result<Question> {
+        let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
+        match ToChild::read(&mut pipes.from)? {
+            ToChild::Ask(question) => Ok(question),
+            ToChild::Bytes(_) | ToChild::Unreadable(_) => Err(io::Error::other("bytes that nobody wanted")),
+        }
+    }
+
+    fn answer(&self, answer: Answer, bytes: Vec<u8>) -> io::Result<()> {
+        let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
+        FromChild::Answer(answer, bytes).write(&mut pipes.to)
+    }
+}
+
+impl Pipes {
+    fn block(&mut self, number: u64, size_bytes: u64) -> io::Result<Arc<[u8]>> {
+        if let Some(block) = self.blocks.get(&number) {
+            return Ok(block.clone());
+        }
+        let offset_bytes = number * BLOCK_BYTES;
+        let length = BLOCK_BYTES.min(size_bytes - offset_bytes);
+        let length_bytes = u32::try_from(length).map_err(io::Error::other)?;
+        FromChild::Wants { offset_bytes, length_bytes }.write(&mut self.to)?;
+        let block: Arc<[u8]> = match ToChild::read(&mut self.from)? {
+            ToChild::Bytes(bytes) if bytes.len() as u64 == length => bytes.into(),
+            ToChild::Unreadable(why) => return Err(io::Error::other(why)),
+            ToChild::Bytes(_) | ToChild::Ask(_) => {
+                return Err(io::Error::other("the disk did not answer as it was asked"));
+            }
+        };
+        if self.blocks.len() >= MOST_BLOCKS {
+            self.blocks.clear();
+        }
+        self.blocks.insert(number, block.clone());
+        Ok(block)
+    }
+}
+
+impl ReadAt for PipeDisk {
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset_bytes: u64) -> io::Result<()> {
+        let end = offset_bytes.checked_add(buf.len() as u64).filter(|end| *end <= self.size_bytes);
+        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut at = offset_bytes;
+        let mut rest = buf;
+        while at < end {
+            let number = at / BLOCK_BYTES;
+            let block = pipes.block(number, self.size_bytes)?;
+            let from = crate::lengths::in_memory(at - number * BLOCK_BYTES);
+            let length = rest.len().min(block.len() - from);
+            let (piece, left) = rest.split_at_mut(length);
+            piece.copy_from_slice(&block[from..from + length]);
+            rest = left;
+            at += length as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,285 @@
+//! Questions about files, answered while somebody waits for it: the keeper comes for them as it comes for jobs.
+//!
+//! One desk answers one question at a time. What it opened for one (repository, index, the lease that keeps prune away, the process that
+//! reads the file system) stays open while more come about the same point, and for half a minute after.
+
+use crate::daemon::work::{OpenRepository, index};
+use crate::daemon::{Asked, Link, Pauses, wait};
+use crate::facts::content::ContentKind;
+use crate::files::confined::{Confined, Failed, Listing};
+use crate::files::{FileKind, ListEntry};
+use crate::point_disk::PointDisk;
+use crate::progress::Report;
+use crate::read_at::Slice;
+use crate::volumes;
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+use repo_format::manifest::{Disk, Manifest};
+use repo_format::reader::Reader;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use web_api::file::{
+    AskedQuestion, FileAnswer, FileEntry, FilePage, FileQuestion, FileRefusal, MAX_PIECE_BYTES, PointVolume,
+    PointVolumes, Volume,
+};
+use web_api::unit::ByteCount;
+
+/// How long one request for a question waits at the server. Short, because a signal waits as long.
+const WAIT_S: u32 = 5;
+/// What was opened is closed when nobody asks about it for so long.
+const IDLE: Duration = Duration::from_secs(30);
+/// Most disks and partitions of an answer.
+const MAX_VOLUMES: usize = 256;
+
+/// A place where questions are answered, one at a time.
+pub struct Desk<'k> {
+    /// To the server.
+    pub link: Link,
+    /// Opens the repository.
+    pub open: &'k OpenRepository<'k>,
+    /// Where the index is.
+    pub index_dir: Option<PathBuf>,
+    /// This program, which reads file systems in a process of its own.
+    pub program: PathBuf,
+    /// The time.
+    pub clock: &'k (dyn Fn() -> Timestamp + Sync),
+    /// Set when the service ends.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// The point that is looked into.
+struct Open<'o> {
+    reader: &'o Reader<'o>,
+    manifest: &'o Manifest,
+}
+
+impl Desk<'_> {
+    /// Answers until the service ends, or the server does not want this agent; its lanes say so.
+    pub fn serve(&self) {
+        let mut pauses = Pauses::default();
+        let mut next = None;
+        while !self.stop.load(Ordering::Relaxed) {
+            let question = match next.take() {
+                Some(question) => question,
+                None => match self.link.ask_question(WAIT_S) {
+                    Ok(Some(question)) => question,
+                    Ok(None) => {
+                        pauses.reset();
+                        continue;
+                    }
+                    Err(Asked::Refused(_)) => return,
+                    Err(Asked::Away(why)) => {
+                        tracing::debug!(why, "the server gives no questions");
+                        wait(pauses.another(), &self.stop);
+                        continue;
+                    }
+                },
+            };
+            let asked = question.clone();
+            next = self.point(question).unwrap_or_else(|error| {
+                tracing::warn!(
+                    point = asked.point,
+                    error = format!("{error:#}"),
+                    "a question about files was not answered"
+                );
+                self.refuse(&asked, false, format!("{error:#}"));
+                None
+            });
+        }
+    }
+
+    /// Answers about one point; returns a question about another one.
+    fn point(&self, first: AskedQuestion) -> Result<Option<AskedQuestion>> {
+        let (report, cancel) = (Report::default(), self.stop.clone());
+        let repo = (self.open)(&cancel)?;
+        let index = index(self.index_dir.as_deref(), &repo, &report, &cancel)?;
+        let all = repo.points()?;
+        let Some(at) = all.iter().find(|at| at.manifest.to_string() == first.point) else {
+            self.refuse(&first, true, format!("there is no recovery point {} in the repository", first.point));
+            return Ok(None);
+        };
+        let (stored, manifest) = repo.open_point_unverified(*at)?;
+        let warn = |line: &str| tracing::warn!("{line}");
+        crate::open::reading(&repo, &[(&stored, &manifest)], (self.clock, &warn), || {
+            let reader = Reader::new(&repo, &index);
+            let open = Open { reader: &reader, manifest: &manifest };
+            let mut question = first;
+            loop {
+                let next = match question.question.volume() {
+                    None => {
+                        self.say(&question, &FileAnswer::Volumes(volumes_of(open.manifest)));
+                        self.next()
+                    }
+                    Some(volume) => self.volume(&open, volume, question.clone()).unwrap_or_else(|error| {
+                        self.refuse(&question, false, format!("{error:#}"));
+                        self.next()
+                    }),
+                };
+                match next {
+                    Some(next) if next.point == question.point => question = next,
+                    other => return Ok(other),
+                }
+            }
+        })
+    }
+
+    /// Answers about one file system; returns a question about something else.
+    fn volume(&self, open: &Open<'_>, volume: Volume, first: AskedQuestion) -> Result<Option<AskedQuestion>> {
+        let disk = PointDisk::new(open.reader, open.manifest, volume.disk.as_deref())?;
+        let (offset_bytes, length_bytes) = place_of(&disk, volume.partition)?;
+        let slice = Slice::new(&disk, offset_bytes, length_bytes)?;
+        let mut files = Confined::start(&self.program, &slice)?;
+        let mut question = first;
+        loop {
+            match answer(&mut files, &question.question) {
+                Ok(Answer::Words(answer)) => self.say(&question, &answer),
+                Ok(Answer::Piece(bytes)) => self.tell(self.link.bring_piece(question.id, bytes)),
+                Err(Failed::Refused(is_missing, what)) => self.refuse(&question, is_missing, what),
+                // Another child may fare better with another question.
+                Err(Failed::Broken(error)) => {
+                    tracing::warn!(
+                        point = question.point,
+                        error = format!("{error:#}"),
+                        "the process that reads files failed"
+                    );
+                    self.refuse(&question, false, format!("{error:#}"));
+                    return Ok(self.next());
+                }
+            }
+            match self.next() {
+                Some(next) if next.point == question.point && next.question.volume().as_ref() == Some(&volume) => {
+                    question = next
+                }
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// The next question, if one comes soon.
+    fn next(&self) -> Option<AskedQuestion> {
+        let until = Instant::now() + IDLE;
+        while !self.stop.load(Ordering::Relaxed) && Instant::now() < until {
+            match self.link.ask_question(WAIT_S) {
+                Ok(Some(question)) => return Some(question),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
+    fn say(&self, question: &AskedQuestion, answer: &FileAnswer) {
+        self.tell(self.link.answer(question.id, answer));
+    }
+
+    fn refuse(&self, question: &AskedQuestion, is_missing: bool, what: String) {
+        self.say(question, &FileAnswer::Refused(FileRefusal { is_missing, what }));
+    }
+
+    /// Who asked gives up after a while, so nothing is tried again.
+    fn tell(&self, told: Result<(), Asked>) {
+        if let Err(error) = told {
+            tracing::warn!(?error, "the server did not take an answer about files");
+        }
+    }
+}
+
+enum Answer {
+    Words(FileAnswer),
+    Piece(Vec<u8>),
+}
+
+fn answer(files: &mut Confined<'_>, question: &FileQuestion) -> Result<Answer, Failed> {
+    Ok(match question {
+        FileQuestion::Volumes => Answer::Words(FileAnswer::Volumes(Vec::new())),
+        FileQuestion::List { path, behind, limit, .. } => {
+            let Listing { file_system, notes, count, entries, more } =
+                files.list(path, behind.as_deref(), *limit as usize)?;
+            let items = entries.into_iter().map(entry).collect();
+            Answer::Words(FileAnswer::List(FilePage { file_system, notes, count, items, more }))
+        }
+        FileQuestion::Look { path, .. } => Answer::Words(FileAnswer::Look(entry(files.look(path)?))),
+        FileQuestion::Read { path, offset_bytes, length_bytes, .. } => {
+            Answer::Piece(files.read(path, *offset_bytes, (*length_bytes).min(MAX_PIECE_BYTES))?)
+        }
+    })
+}
+
+fn entry(of: ListEntry) -> FileEntry {
+    FileEntry {
+        name: of.name,
+        kind: of.kind.map(|kind| kind_name(kind).to_owned()),
+        mode: of.mode,
+        uid: of.uid,
+        gid: of.gid,
+        size_bytes: ByteCount(of.size_bytes),
+        modified_at: of.modified_at,
+        link_target: of.link_target,
+        error: of.error,
+    }
+}
+
+fn kind_name(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Regular => "regular",
+        FileKind::Directory => "directory",
+        FileKind::Symlink => "symlink",
+        FileKind::CharDevice => "char_device",
+        FileKind::BlockDevice => "block_device",
+        FileKind::Fifo => "fifo",
+        FileKind::Socket => "socket",
+    }
+}
+
+/// Where a partition lies, or the whole of a disk without partitions.
+fn place_of(disk: &PointDisk<'_>, partition: Option<u32>) -> Result<(u64, u64)> {
+    let facts = volumes::facts(disk)?;
+    let mut known = volumes::partitions(&facts, disk.disk());
+    let Some(number) = partition else {
+        return match known.next() {
+            None => Ok((0, disk.disk().size_bytes)),
+            Some(_) => bail!("disk {} has partitions; say which one", disk.disk().name),
+        };
+    };
+    let found = known.find(|partition| partition.number == number);
+    let found = found.with_context(|| format!("disk {} has no partition {number}", disk.disk().name))?;
+    Ok((found.offset_bytes, found.length_bytes))
+}
+
+/// What the manifest says, which is signed and needs no look at the disk.
+fn volumes_of(manifest: &Manifest) -> Vec<PointVolumes> {
+    let mut left = MAX_VOLUMES;
+    let mut found = Vec::new();
+    for disk in &manifest.disks {
+        let volumes: Vec<PointVolume> = volumes_on(disk).into_iter().take(left.saturating_sub(1)).collect();
+        left = left.saturating_sub(1 + volumes.len());
+        if left == 0 {
+            break;
+        }
+        found.push(PointVolumes { disk: disk.name.clone(), size_bytes: ByteCount(disk.size_bytes), volumes });
+    }
+    found
+}
+
+fn volumes_on(disk: &Disk) -> Vec<PointVolume> {
+    let facts = volumes::recorded_facts(disk).unwrap_or_default();
+    let volume = |partition: Option<u32>,
+                  name: Option<String>,
+                  size_bytes: u64,
+                  content: Option<&crate::facts::content::Content>| {
+        let kind = content.map(|content| content.kind);
+        let holds = kind.and_then(|kind| serde_json::to_value(kind).ok()?.as_str().map(str::to_owned));
+        let readable = matches!(kind, Some(ContentKind::Ext2 | ContentKind::Ext3 | ContentKind::Ext4));
+        let label = content.and_then(|content| content.label.clone());
+        PointVolume { partition, name, size_bytes: ByteCount(size_bytes), holds, label, readable }
+    };
+    let partitions: Vec<PointVolume> = volumes::partitions(&facts, disk)
+        .map(|one| volume(Some(one.number), one.name.clone(), one.length_bytes, one.content.as_ref()))
+        .collect();
+    match partitions.is_empty() {
+        true => vec![volume(None, None, disk.size_bytes, facts.content.as_ref())],
+        false => partitions,
+    }
+}

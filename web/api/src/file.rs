@@ -1,0 +1,255 @@
+//! The files inside a recovery point, as people look at them through the server.
+//!
+//! The server holds no key. It passes each question on to the keeper of the repository, which asks for questions as it asks for jobs and
+//! answers within seconds. Names and paths travel escaped: control characters, backslashes and bytes that are no UTF-8 as `\n`, `\t`,
+//! `\\` and `\xNN`.
+
+use crate::id::QuestionId;
+use crate::unit::ByteCount;
+use serde::{Deserialize, Serialize};
+
+/// Most entries of a directory in one page.
+pub const MAX_FILES: u32 = 500;
+/// Most bytes of a file in one piece.
+pub const MAX_PIECE_BYTES: u32 = 1 << 20;
+/// Longest path, in bytes of its escaped form.
+pub const MAX_PATH_BYTES: usize = 4 * 4096;
+
+/// Where a file system lies in a recovery point.
+#[derive(Clone, Default, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Volume {
+    /// The disk; none: the point's only one.
+    pub disk: Option<String>,
+    /// The partition; none: the disk has no partitions.
+    pub partition: Option<u32>,
+}
+
+/// What somebody wants to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FileQuestion {
+    /// The point's disks with their partitions.
+    Volumes,
+    /// Entries of a directory in the order of their names, behind one of them.
+    List {
+        /// Name of the disk.
+        disk: Option<String>,
+        /// Number of the partition.
+        partition: Option<u32>,
+        /// The directory.
+        path: String,
+        /// The entry before the first that is wanted.
+        behind: Option<String>,
+        /// Most entries wanted.
+        limit: u32,
+    },
+    /// One file or directory.
+    Look {
+        /// Name of the disk.
+        disk: Option<String>,
+        /// Number of the partition.
+        partition: Option<u32>,
+        /// The file.
+        path: String,
+    },
+    /// A piece of a file. The answer is its bytes.
+    Read {
+        /// Name of the disk.
+        disk: Option<String>,
+        /// Number of the partition.
+        partition: Option<u32>,
+        /// The file.
+        path: String,
+        /// Where the piece begins.
+        offset_bytes: u64,
+        /// Its length; within the file.
+        length_bytes: u32,
+    },
+}
+
+impl FileQuestion {
+    /// The file system that it is about.
+    pub fn volume(&self) -> Option<Volume> {
+        match self {
+            Self::Volumes => None,
+            Self::List { disk, partition, .. }
+            | Self::Look { disk, partition, .. }
+            | Self::Read { disk, partition, .. } => Some(Volume { disk: disk.clone(), partition: *partition }),
+        }
+    }
+}
+
+/// A question with the point that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AskedQuestion {
+    /// Names it in the answer.
+    pub id: QuestionId,
+    /// The recovery point.
+    pub point: String,
+    /// What is wanted.
+    pub question: FileQuestion,
+}
+
+/// A keeper asks for a question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AskQuestion {
+    /// How long the answer may wait for one; at most 20 seconds.
+    #[cfg_attr(feature = "openapi", schema(maximum = 20))]
+    pub wait_s: u32,
+}
+
+/// Answer to a keeper that asks for a question.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct GivenQuestion {
+    /// One, if there is one. Somebody waits for its answer.
+    pub question: Option<AskedQuestion>,
+}
+
+/// What a keeper answers; pieces of files come as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FileAnswer {
+    /// The point's disks.
+    Volumes(Vec<PointVolumes>),
+    /// Part of a directory.
+    List(FilePage),
+    /// One file.
+    Look(FileEntry),
+    /// There is no answer.
+    Refused(FileRefusal),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FileRefusal {
+    /// Whether what was asked for is not there.
+    pub is_missing: bool,
+    /// What could not be done, and what to do instead.
+    pub what: String,
+}
+
+/// A disk of a point, with what can be looked into.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PointVolumes {
+    /// Its name in the point.
+    pub disk: String,
+    /// Its size.
+    pub size_bytes: ByteCount,
+    /// Its partitions, or the disk itself where it has none; at most 256.
+    pub volumes: Vec<PointVolume>,
+}
+
+/// A partition, or a disk without partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PointVolume {
+    /// Its number; none for the disk itself.
+    pub partition: Option<u32>,
+    /// The name that the partition table gives it.
+    pub name: Option<String>,
+    /// Its size.
+    pub size_bytes: ByteCount,
+    /// What it holds, such as `ext4`, as far as its first bytes say.
+    pub holds: Option<String>,
+    /// The label of what it holds.
+    pub label: Option<String>,
+    /// Whether its files can be looked at here.
+    pub readable: bool,
+}
+
+/// A file, directory or link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FileEntry {
+    /// Its name, escaped.
+    pub name: String,
+    /// `regular`, `directory`, `symlink`, `char_device`, `block_device`, `fifo` or `socket`; none where it is damaged.
+    pub kind: Option<String>,
+    /// Like `drwxr-xr-x`.
+    pub mode: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Length of its content.
+    pub size_bytes: ByteCount,
+    /// When its content changed last, RFC 3339 in UTC.
+    pub modified_at: String,
+    /// Where a link leads, escaped.
+    pub link_target: Option<String>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+}
+
+/// Part of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FilePage {
+    /// What the file system is, such as `ext4`.
+    pub file_system: String,
+    /// What a person should know about the state that it is read in; at most 50.
+    pub notes: Vec<String>,
+    /// Entries of the whole directory.
+    pub count: u64,
+    /// These of them.
+    pub items: Vec<FileEntry>,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// Part of a directory, as people get it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ListedFiles {
+    /// What the file system is, such as `ext4`.
+    pub file_system: String,
+    /// What a person should know about the state that it is read in.
+    pub notes: Vec<String>,
+    /// Entries of the whole directory.
+    pub count: u64,
+    /// The entries, in the order of their names.
+    pub items: Vec<FileEntry>,
+    /// Where the next page begins; missing on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// Which file or directory is meant.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct FilePlace {
+    /// The disk, when the point has several.
+    pub disk: Option<String>,
+    /// The partition, when the disk has some.
+    pub partition: Option<u32>,
+    /// The path, escaped as in the listings; `/` is the root.
+    pub path: String,
+}
+
+/// Which part of a directory is wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct ListFiles {
+    /// The disk, when the point has several.
+    pub disk: Option<String>,
+    /// The partition, when the disk has some.
+    pub partition: Option<u32>,
+    /// The directory, escaped as in the listings; `/` is the root.
+    pub path: String,
+    /// Most entries wanted, 1 to 500.
+    #[cfg_attr(feature = "openapi", param(minimum = 1, maximum = 500, default = 500))]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before; nothing for the first page.
+    pub cursor: Option<String>,
+}

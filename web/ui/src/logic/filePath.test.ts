@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { asText, crumbs, imageType, isPlain, joined } from './filePath';
+
+test('paths are put together and taken apart', () => {
+  expect(joined('/', 'etc')).toBe('/etc');
+  expect(joined('/etc', 'ssh')).toBe('/etc/ssh');
+  expect(crumbs('/')).toEqual([]);
+  expect(crumbs('/etc/ssh')).toEqual([{ name: 'etc', path: '/etc' }, { name: 'ssh', path: '/etc/ssh' }]);
+  expect([isPlain('/a b/ä'), isPlain('/a\\n')]).toEqual([true, false]);
+});
+
+test('text is told from what is none, also when it is cut', () => {
+  const bytes = new TextEncoder().encode('Eis: ä');
+  expect(asText(bytes, true)).toBe('Eis: ä');
+  expect(asText(bytes.slice(0, -1), false)).toBe('Eis: ');
+  expect(asText(bytes.slice(0, -1), true)).toBeUndefined();
+  expect(asText(new Uint8Array([65, 0, 66]), true)).toBeUndefined();
+  expect(asText(new Uint8Array([0xff, 0xfe, 65]), true)).toBeUndefined();
+});
+
+test('pictures are known by their names, and nothing that runs scripts is one', () => {
+  expect([imageType('a.PNG'), imageType('b.jpeg'), imageType('c.svg'), imageType('d.html'), imageType('png')]).toEqual(['image/png', 'image/jpeg', undefined, undefined, undefined]);
+});

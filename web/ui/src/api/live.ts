@@ -1,6 +1,7 @@
 // Follows the server's events and marks what they concern as out of date, so that every screen shows what is, without asking in turns.
 import type { QueryClient } from '@tanstack/react-query';
 import { EventParser, pauseMs, type StreamEvent } from '../logic/eventStream';
+import { outdate } from '../logic/outdate';
 
 /** What the page knows of its connection: events come in; it is being made; the server cannot be reached. */
 export type Connection = 'live' | 'connecting' | 'lost';
@@ -51,11 +52,11 @@ export function follow(queries: QueryClient, tell: (connection: Connection) => v
     if (event.id) last = event.id;
     const keys = concerned(event);
     if (!keys) {
-      void queries.invalidateQueries();
+      outdate(queries);
     } else if (event.kind === 'job.progress') {
-      void queries.invalidateQueries({ queryKey: ['job', subject(event)] });
+      outdate(queries, { queryKey: ['job', subject(event)] });
     } else {
-      for (const key of keys) void queries.invalidateQueries({ queryKey: [key] });
+      for (const key of keys) outdate(queries, { queryKey: [key] });
     }
   }
 
@@ -70,7 +71,7 @@ export function follow(queries: QueryClient, tell: (connection: Connection) => v
       tell('live');
       // Without a number to go on from, nobody tells what happened before: a job that was shown as waiting may have failed while the
       // connection was being made.
-      if (!last) void queries.invalidateQueries();
+      if (!last) outdate(queries);
       failures = 0;
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       const parser = new EventParser();

@@ -9,6 +9,7 @@ mod report;
 mod spent;
 mod terminal;
 
+use repo_format::check::Phase;
 use std::ops::AddAssign;
 
 pub use lines::Lines;
@@ -76,6 +77,17 @@ pub enum Unit {
     Points,
     /// Small objects of the store.
     Objects,
+}
+
+/// Name and unit of a check's stage, the same wherever a check runs.
+pub fn stage_of_check(phase: Phase) -> (&'static str, Unit) {
+    match phase {
+        Phase::Records => ("records", Unit::Objects),
+        Phase::Packs => ("packs", Unit::Packs),
+        Phase::Trees => ("trees", Unit::Points),
+        Phase::Damage => ("damage", Unit::Points),
+        Phase::Proof => ("verify", Unit::Packs),
+    }
 }
 
 /// Takes reports of a job, from several threads at once. Every call is cheap enough for each few MiB of data.

@@ -4,8 +4,8 @@ use super::context::Context;
 use super::failure::{Code, Failure};
 use agent::open;
 use agent::output;
-use agent::progress::{Counts, Unit};
-use repo_format::check::{Depth, Options, Phase, Progress, Report, check};
+use agent::progress::{Counts, stage_of_check};
+use repo_format::check::{Depth, Options, Progress, Report, check};
 use repo_format::entropy::{SystemEntropy, random};
 use std::sync::Mutex;
 
@@ -49,7 +49,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let stage = Mutex::new((None, 0));
     let report = |now: Progress| {
         let mut stage = stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (name, unit) = stage_of(now.phase);
+        let (name, unit) = stage_of_check(now.phase);
         if stage.0 != Some(name) {
             *stage = (Some(name), 0);
             progress.begin_counted(name, unit, Some(now.total));
@@ -74,16 +74,6 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         count => Err(Failure::new(Code::Damaged, format!("the check found {count} errors"))
             .next("the findings say what is touched and what to do; points that none of them names are intact")
             .into()),
-    }
-}
-
-fn stage_of(phase: Phase) -> (&'static str, Unit) {
-    match phase {
-        Phase::Records => ("records", Unit::Objects),
-        Phase::Packs => ("packs", Unit::Packs),
-        Phase::Trees => ("trees", Unit::Points),
-        Phase::Damage => ("damage", Unit::Points),
-        Phase::Proof => ("verify", Unit::Packs),
     }
 }
 

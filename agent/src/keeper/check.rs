@@ -3,9 +3,9 @@
 use super::stages::Stages;
 use super::verify::damaged;
 use super::{At, THREADS};
-use crate::progress::{Counts, Unit};
+use crate::progress::{Counts, stage_of_check};
 use anyhow::Result;
-use repo_format::check::{Depth, Finding, Options, Phase, Progress, Report, Severity, check};
+use repo_format::check::{Depth, Finding, Options, Progress, Report, Severity, check};
 use repo_format::entropy::{SystemEntropy, random};
 use std::sync::atomic::{AtomicU64, Ordering};
 use web_api::keeping::{CheckFinding, CheckResult, CheckWork, MAX_FINDINGS};
@@ -20,7 +20,7 @@ pub(super) fn run(at: &At<'_>, work: CheckWork) -> Result<CheckResult> {
     let (stages, read) = (Stages::new(at.report), AtomicU64::new(0));
     let progress = |now: Progress| {
         let bytes_read = now.bytes_read.saturating_sub(read.swap(now.bytes_read, Ordering::Relaxed));
-        stages.at(stage_of(now.phase), (now.done, now.total), Counts { bytes_read, ..Counts::default() });
+        stages.at(stage_of_check(now.phase), (now.done, now.total), Counts { bytes_read, ..Counts::default() });
     };
     let options = Options {
         depth,
@@ -33,16 +33,6 @@ pub(super) fn run(at: &At<'_>, work: CheckWork) -> Result<CheckResult> {
     let found = at.reading(&[], || Ok(check(&at.repo, &at.index, &options)?));
     stages.end();
     Ok(result(&found?, at))
-}
-
-fn stage_of(phase: Phase) -> (&'static str, Unit) {
-    match phase {
-        Phase::Records => ("records", Unit::Objects),
-        Phase::Packs => ("packs", Unit::Packs),
-        Phase::Trees => ("trees", Unit::Points),
-        Phase::Damage => ("damage", Unit::Points),
-        Phase::Proof => ("verify", Unit::Packs),
-    }
 }
 
 fn result(report: &Report, at: &At<'_>) -> CheckResult {

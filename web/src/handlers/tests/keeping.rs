@@ -1,6 +1,7 @@
 //! Keepers between the server and an operator: who becomes one, what it is given, and what its word changes. The repository is real, the keeper
 //! is played.
 
+use super::backup_result;
 use crate::db::{self, Write, job::NewJob};
 use crate::scheduler::care;
 use crate::test_app::{Answer, Login, TestApp, new_repository};
@@ -12,9 +13,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use uuid::Uuid;
 use web_api::id::{AgentId, JobId, PlanId, RepositoryId};
-use web_api::job::{BackupResult, JobCause, JobResult, JobState};
+use web_api::job::{JobCause, JobResult, JobState};
 use web_api::role::Role;
-use web_api::unit::ByteCount;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -101,7 +101,13 @@ impl Story {
             let (id, run_key) = (JobId::generate(), number.to_string());
             let new = NewJob { id, cause: JobCause::Calendar, plan_id, run_key: &run_key, due_at: now };
             db::job::insert(write, &new, now)?;
-            db::lease::end(write, id, JobState::Succeeded, Some(&JobResult::Backup(backup(number))), now)
+            db::lease::end(
+                write,
+                id,
+                JobState::Succeeded,
+                Some(&JobResult::Backup(backup_result(point(number), number))),
+                now,
+            )
         };
         self.app.app.database.write(write).await.unwrap();
     }
@@ -124,23 +130,6 @@ impl Story {
     async fn alerts(&self) -> Vec<String> {
         let alerts = self.get("/api/v1/alerts?lasting=true").await;
         alerts["items"].as_array().unwrap().iter().map(|alert| alert["subject"].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-fn backup(number: u64) -> BackupResult {
-    let none = ByteCount(0);
-    BackupResult {
-        point: point(number),
-        point_name: "web".into(),
-        sequence: number,
-        full_read_reason: None,
-        provider: "direct".into(),
-        source_bytes: none,
-        changed_bytes: none,
-        read_bytes: none,
-        stored_bytes: none,
-        took_ms: 0,
-        warnings: Vec::new(),
     }
 }
 

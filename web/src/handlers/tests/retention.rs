@@ -1,5 +1,6 @@
 //! What a plan's rules say of points that came in, with a real repository.
 
+use super::backup_result;
 use crate::db::{self, job::NewJob};
 use crate::test_app::{Login, TestApp, new_repository};
 use repo_format::manifest::PointKey;
@@ -9,9 +10,9 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tempfile::TempDir;
 use web_api::id::{AgentId, JobId, PlanId, RepositoryId};
-use web_api::job::{BackupResult, JobCause, JobResult, JobState};
+use web_api::job::{JobCause, JobResult, JobState};
 use web_api::role::Role;
-use web_api::unit::{ByteCount, Time};
+use web_api::unit::Time;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -30,23 +31,6 @@ fn id<T: std::str::FromStr>(value: &Value) -> T {
 
 fn manifest(number: u64) -> String {
     format!("{number:064x}")
-}
-
-fn result(point: String, sequence: u64) -> JobResult {
-    let none = ByteCount(0);
-    JobResult::Backup(BackupResult {
-        point,
-        point_name: "web".into(),
-        sequence,
-        full_read_reason: None,
-        provider: "direct".into(),
-        source_bytes: none,
-        changed_bytes: none,
-        read_bytes: none,
-        stored_bytes: none,
-        took_ms: 0,
-        warnings: Vec::new(),
-    })
 }
 
 impl Story {
@@ -90,7 +74,13 @@ impl Story {
                 &NewJob { id, cause: JobCause::Calendar, plan_id, run_key: &run_key, due_at: now },
                 now,
             )?;
-            db::lease::end(write, id, JobState::Succeeded, Some(&result(manifest(number), number)), now)
+            db::lease::end(
+                write,
+                id,
+                JobState::Succeeded,
+                Some(&JobResult::Backup(backup_result(manifest(number), number))),
+                now,
+            )
         };
         self.app.app.database.write(run).await.unwrap();
     }

@@ -2,7 +2,7 @@
 import { Button, Modal, TextInput } from '@mantine/core';
 import { useState, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
-import { asFailure, type Failure } from '../api/failure';
+import { useAct } from './act';
 import { FailureNote } from './states';
 
 interface ConfirmProps {
@@ -18,21 +18,11 @@ interface ConfirmProps {
 export function Confirm({ title, children, action, word, close, act }: ConfirmProps) {
   const { t } = useTranslation();
   const [typed, setTyped] = useState('');
-  const [isBusy, setBusy] = useState(false);
-  const [failure, setFailure] = useState<Failure>();
+  const deed = useAct(act);
   const fits = word === undefined || typed.trim() === word;
-  async function go() {
-    setBusy(true);
-    setFailure(undefined);
-    try {
-      await act();
-      close();
-    } catch (error) {
-      setFailure(asFailure(error));
-    } finally {
-      setBusy(false);
-    }
-  }
+  const go = async () => {
+    if (await deed.run()) close();
+  };
   return (
     <Modal opened onClose={close} title={title} closeButtonProps={{ 'aria-label': t('state.close') }}>
       <form
@@ -46,9 +36,9 @@ export function Confirm({ title, children, action, word, close, act }: ConfirmPr
         {word !== undefined && (
           <TextInput label={t('confirm.type', { word })} value={typed} onChange={(event) => setTyped(event.currentTarget.value)} autoComplete="off" data-autofocus />
         )}
-        {failure && <FailureNote failure={failure} />}
+        {deed.failure && <FailureNote failure={deed.failure} />}
         <div className="row">
-          <Button type="submit" color="red.8" disabled={!fits} loading={isBusy}>
+          <Button type="submit" color="red.8" disabled={!fits} loading={deed.isBusy}>
             {action}
           </Button>
           <Button variant="default" onClick={close}>

@@ -11,8 +11,8 @@ import { useAct } from '../parts/act';
 import { AlertList } from '../parts/AlertList';
 import { Commands } from '../parts/Commands';
 import { Confirm } from '../parts/Confirm';
-import { CopyLine } from '../parts/CopyLine';
 import { Screen, Sheet } from '../parts/Screen';
+import { Secret } from '../parts/Secret';
 import { State } from '../parts/State';
 import { Empty, FailureNote, Read } from '../parts/states';
 import { When } from '../parts/When';
@@ -179,11 +179,7 @@ function Add({ close }: { close: () => void }) {
   return (
     <Modal opened onClose={close} size="lg" title={t('channels.add')} closeButtonProps={{ 'aria-label': t('state.close') }}>
       {made ? (
-        <div className="stack">
-          <p>{t('channels.secret')}</p>
-          <CopyLine text={made.secret ?? ''} label={t('channels.secretLabel')} />
-          <Button onClick={close}>{t('state.done')}</Button>
-        </div>
+        <Secret lead={t('channels.secret')} secret={made.secret ?? ''} label={t('channels.secretLabel')} close={close} />
       ) : (
         <form
           className="stack"

@@ -1,14 +1,12 @@
 // A one-time link: sets a password and logs in. The link of the very first start makes the first account.
 import { Button, PasswordInput, Progress, TextInput } from '@mantine/core';
-import { useQueryClient } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useNavigate } from 'react-router';
 import { api, ask } from '../api/client';
-import { asFailure, type Failure } from '../api/failure';
-import { session } from '../api/queries';
 import { SHORTEST, strength } from '../logic/password';
 import { Door } from '../parts/Door';
+import { useEnter } from '../parts/enter';
 import { FailureNote } from '../parts/states';
 
 /** The secret behind the `#`. It is taken out of the address line at once, so that nobody reads it there and no history keeps it. */
@@ -21,33 +19,17 @@ function useSecret(): string {
 
 export default function LogInLink({ isFirst }: { isFirst?: boolean }) {
   const { t } = useTranslation();
-  const queries = useQueryClient();
   const go = useNavigate();
   const secret = useSecret();
   const [name, setName] = useState('');
   const [password, setPassword] = useState('');
   const [again, setAgain] = useState('');
-  const [code, setCode] = useState('');
-  const [needsCode, setNeedsCode] = useState(false);
-  const [isBusy, setBusy] = useState(false);
-  const [failure, setFailure] = useState<Failure>();
+  const { code, setCode, needsCode, isBusy, failure, run } = useEnter(
+    (code) => ask(api.POST('/api/v1/log-in-links/redeem', { body: { secret, password, ...(isFirst ? { name: name.trim() } : {}), ...code } })),
+    () => go('/', { replace: true }),
+  );
   const differs = again !== '' && again !== password;
   const force = strength(password);
-  async function redeem() {
-    setBusy(true);
-    setFailure(undefined);
-    try {
-      const body = { secret, password, ...(isFirst ? { name: name.trim() } : {}), ...(needsCode ? { code: code.trim() } : {}) };
-      queries.setQueryData(session.queryKey, await ask(api.POST('/api/v1/log-in-links/redeem', { body })));
-      await go('/', { replace: true });
-    } catch (error) {
-      const failed = asFailure(error);
-      if (failed.code === 'code_needed') setNeedsCode(true);
-      else setFailure(failed);
-    } finally {
-      setBusy(false);
-    }
-  }
   if (!secret.startsWith('icl_')) {
     return (
       <Door title={t('link.noneTitle')}>
@@ -66,7 +48,7 @@ export default function LogInLink({ isFirst }: { isFirst?: boolean }) {
         className="stack"
         onSubmit={(event) => {
           event.preventDefault();
-          if (password === again) void redeem();
+          if (password === again) void run();
         }}
       >
         <p className="soft">{isFirst ? t('link.firstLead') : t('link.lead')}</p>

@@ -1,5 +1,5 @@
 // One recovery point: what it is, what is proved of it, what can be done with it.
-import { Button, Modal, TextInput } from '@mantine/core';
+import { Button, TextInput } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -11,6 +11,7 @@ import { pointState, short } from '../logic/pointState';
 import { bytes } from '../logic/units';
 import { useAct } from '../parts/act';
 import { Commands } from '../parts/Commands';
+import { Confirm } from '../parts/Confirm';
 import { CopyLine } from '../parts/CopyLine';
 import { Note } from '../parts/Note';
 import { usePointName } from '../parts/PointLink';
@@ -271,31 +272,16 @@ function GiveUp({ point, close }: { point: RecoveryPoint; close: () => void }) {
   const go = useNavigate();
   const name = usePointName();
   const [reason, setReason] = useState('');
-  const give = useAct(async () => {
+  const give = async () => {
     const job = await ask(api.POST('/api/v1/recovery-points/{id}/forget', { params: { path: { id: point.id } }, body: { reason: reason.trim() } }));
     await go(`/jobs/${job.id}`);
-  });
+  };
   return (
-    <Modal opened onClose={close} title={t('points.forgetTitle', { name: name(point) })} closeButtonProps={{ 'aria-label': t('state.close') }}>
-      <form
-        className="stack"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void give.run();
-        }}
-      >
+    <Confirm title={t('points.forgetTitle', { name: name(point) })} action={t('points.forget')} close={close} act={give}>
+      <div className="stack">
         <p>{t('points.forgetMore')}</p>
         <TextInput label={t('points.reason')} value={reason} onChange={(event) => setReason(event.currentTarget.value)} maxLength={200} data-autofocus />
-        {give.failure && <FailureNote failure={give.failure} />}
-        <div className="row">
-          <Button type="submit" color="red.8" loading={give.isBusy}>
-            {t('points.forget')}
-          </Button>
-          <Button variant="default" onClick={close}>
-            {t('confirm.no')}
-          </Button>
-        </div>
-      </form>
-    </Modal>
+      </div>
+    </Confirm>
   );
 }

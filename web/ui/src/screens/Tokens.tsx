@@ -8,9 +8,9 @@ import { tokens as tokensQuery, type Right } from '../api/queries';
 import { useSession } from '../app/session';
 import { useAct } from '../parts/act';
 import { Commands } from '../parts/Commands';
-import { CopyLine } from '../parts/CopyLine';
 import { Rows } from '../parts/Rows';
 import { Sheet } from '../parts/Screen';
+import { Secret } from '../parts/Secret';
 import { Empty, FailureNote, Read } from '../parts/states';
 import { When } from '../parts/When';
 
@@ -87,11 +87,7 @@ function Add({ close }: { close: () => void }) {
   return (
     <Modal opened onClose={close} title={t('tokens.add')} closeButtonProps={{ 'aria-label': t('state.close') }}>
       {secret !== undefined ? (
-        <div className="stack">
-          <p>{t('tokens.once')}</p>
-          <CopyLine text={secret} label={t('tokens.secret')} />
-          <Button onClick={close}>{t('state.done')}</Button>
-        </div>
+        <Secret lead={t('tokens.once')} secret={secret} label={t('tokens.secret')} close={close} />
       ) : (
         <form
           className="stack"

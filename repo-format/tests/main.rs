@@ -17,6 +17,7 @@ mod index_rebuild;
 mod proofs;
 mod properties;
 mod prune;
+mod prune_beside;
 mod prune_leases;
 mod reference;
 mod repacked;

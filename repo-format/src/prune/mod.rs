@@ -3,6 +3,7 @@
 //! What is dead is first *condemned*; a later run deletes it, after the grace, when every session that lived at the condemnation has
 //! ended and a second mark still finds it dead. FORMAT.md, "Delete order", is the rule this file follows step by step.
 
+mod look;
 mod mark;
 mod pins;
 mod repack;
@@ -21,8 +22,8 @@ use crate::reconcile::{self, Reconciled, reconcile};
 use crate::repository::Repository;
 use crate::suspects;
 use jiff::{SignedDuration, Timestamp};
+use look::Marked;
 use mark::Mark;
-use pins::Pins;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -127,10 +128,8 @@ impl Run<'_> {
         let eligible = self.eligible_lists()?;
         outcome.points_deleted =
             forget::execute(self.repo, self.now, &|| self.go_on())?.iter().map(|at| at.manifest).collect();
-        let reader = Reader::new(self.repo, self.index);
         self.persist_absences()?;
-        let leases = self.other_leases()?;
-        let (mark, pins) = self.mark(&reader, &leases, &HashSet::new())?;
+        let Marked { reader, mark, pins, leases } = self.mark(&HashSet::new())?;
         outcome.left.extend(pins.left);
         if pins.is_unsure {
             return Ok(outcome);
@@ -151,9 +150,7 @@ impl Run<'_> {
             .filter(|(exists, stone)| *exists && stone.delete_after <= self.now)
             .map(|(_, stone)| stone.manifest)
             .collect();
-        let reader = Reader::new(self.repo, self.index);
-        let leases = self.other_leases()?;
-        let (mark, pins) = self.mark(&reader, &leases, &due)?;
+        let Marked { reader, mark, pins, .. } = self.mark(&due)?;
         outcome.left.extend(pins.left);
         outcome.points_deleted = due.into_iter().collect();
         outcome.points_deleted.sort_unstable();
@@ -240,24 +237,6 @@ impl Run<'_> {
             }
         }
         Ok(eligible)
-    }
-
-    /// Marks what every manifest needs and what leases pin; the manifests are listed after the leases.
-    fn mark<'r>(
-        &self,
-        reader: &'r Reader<'r>,
-        leases: &[LeaseBody],
-        without: &HashSet<ManifestId>,
-    ) -> Result<(Mark, Pins)> {
-        let mut mark = Mark::new(reader)?;
-        let points = self.repo.points()?;
-        for (done, at) in points.iter().enumerate().filter(|(_, at)| !without.contains(&at.manifest)) {
-            self.go_on()?;
-            (self.options.progress)(Step::Marking(done as u64, points.len() as u64));
-            mark.point(reader, *at, &|| self.go_on())?;
-        }
-        let pins = self.mark_pins(reader, &mut mark, leases)?;
-        Ok((mark, pins))
     }
 
     /// Deletes what earlier runs condemned and this mark confirms to be dead.

@@ -1,4 +1,4 @@
-//! A store that is asked before each read: to fail it, to let time pass, to count.
+//! A store that is asked before each read, or before each listing: to fail it, to let time pass or things happen, to count.
 
 use repo_format::error::Result;
 use repo_format::store::Store;
@@ -7,10 +7,14 @@ use std::sync::Arc;
 /// Key, offset in bytes and length of a read that is about to happen; an error takes its place.
 type BeforeRead = dyn Fn(&str, u64, usize) -> Result<()> + Send + Sync;
 
+/// Prefix of a listing that is about to happen.
+type BeforeList = dyn Fn(&str) + Send + Sync;
+
 /// Passes everything on to the store below.
 pub struct Watched {
     below: Arc<dyn Store>,
     before_read: Box<BeforeRead>,
+    before_list: Box<BeforeList>,
 }
 
 impl Watched {
@@ -19,7 +23,12 @@ impl Watched {
         below: Arc<dyn Store>,
         before_read: impl Fn(&str, u64, usize) -> Result<()> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { below, before_read: Box::new(before_read) })
+        Arc::new(Self { below, before_read: Box::new(before_read), before_list: Box::new(|_| {}) })
+    }
+
+    /// `before_list` runs before each listing, in the thread that lists.
+    pub fn listed(below: Arc<dyn Store>, before_list: impl Fn(&str) + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { below, before_read: Box::new(|_, _, _| Ok(())), before_list: Box::new(before_list) })
     }
 }
 
@@ -35,6 +44,7 @@ impl Store for Watched {
         self.below.size(key)
     }
     fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()> {
+        (self.before_list)(prefix);
         self.below.list(prefix, each)
     }
     fn delete(&self, key: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use e2e::appliance::Appliance;
 use jiff::{SignedDuration, Timestamp};
 use repo_format::index::Index;
 use repo_format::repository::Repository;
-use repo_format::{Error, forget, prune, reconcile};
+use repo_format::{forget, prune, reconcile};
 use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,12 +100,7 @@ fn prune_until(owner: &Repository, over: &AtomicBool, points: &Points) -> Result
             clock: &Timestamp::now,
             cancel: &never,
         };
-        // A point that came between its look at the packs and its look at the points ends a run before it deletes anything.
-        match prune::prune(owner, &index, &options, Timestamp::now()) {
-            Ok(outcome) => deleted += outcome.packs_deleted,
-            Err(Error::Missing { .. }) if !is_over => {}
-            Err(error) => return Err(error.into()),
-        }
+        deleted += prune::prune(owner, &index, &options, Timestamp::now())?.packs_deleted;
         std::thread::sleep(Duration::from_millis(50));
     }
     Ok(deleted)

@@ -108,7 +108,7 @@ impl Encoder {
     }
 
     /// Encodes `plain` behind what is in `out` and proves that it decodes to the same bytes again.
-    pub fn encode(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<Kind> {
+    pub fn encode_behind(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<Kind> {
         let start = out.len();
         if !looks_random(plain)
             && let Some(kind) = self.compress(plain, out)?
@@ -254,7 +254,7 @@ mod tests {
 
     fn round_trip(plain: &[u8]) -> (Kind, usize) {
         let mut out = Vec::new();
-        let kind = Encoder::new(1).unwrap().encode(plain, &mut out).unwrap();
+        let kind = Encoder::new(1).unwrap().encode_behind(plain, &mut out).unwrap();
         let mut again = vec![0xFF; plain.len()];
         Decoder::new().unwrap().decode(kind, &out, &mut again).unwrap();
         assert_eq!(again, plain);
@@ -279,7 +279,7 @@ mod tests {
         assert!(decoder.decode(Kind::Raw, b"abc", &mut [0; 2]).is_err());
         assert!(decoder.decode(Kind::Zstd, b"garbage", &mut [0; 2]).is_err());
         let mut out = Vec::new();
-        assert_eq!(Encoder::new(1).unwrap().encode(&[7; 1000], &mut out).unwrap(), Kind::Zstd);
+        assert_eq!(Encoder::new(1).unwrap().encode_behind(&[7; 1000], &mut out).unwrap(), Kind::Zstd);
         assert!(decoder.decode(Kind::Zstd, &out, &mut [0; 999]).is_err());
         assert!(decoder.decode(Kind::Zstd, &out, &mut [0; 1001]).is_err());
     }
@@ -295,7 +295,7 @@ mod tests {
         let mut pieces = Vec::new();
         for chunk in &chunks {
             let mut out = Vec::new();
-            pieces.push((encoder.encode(chunk, &mut out).unwrap(), out));
+            pieces.push((encoder.encode_behind(chunk, &mut out).unwrap(), out));
         }
         let frame = usize::try_from(FRAME_BYTES).unwrap() / 65536;
         for (number, (kind, _)) in pieces.iter().enumerate() {
@@ -323,7 +323,7 @@ mod tests {
             // Around the blocks of zstd (128 KiB) and the limits of a frame. A piece that did not decode would be an error here.
             for length in [131_072, 131_071, 131_073, 262_144, 1, 65_536, 524_288, 524_289, 1 << 20, 4096, 4095, 100] {
                 let mut out = Vec::new();
-                assert!(encoder.encode(&long[..length], &mut out).is_ok(), "{level} {length}");
+                assert!(encoder.encode_behind(&long[..length], &mut out).is_ok(), "{level} {length}");
                 assert!(out.len() <= length);
             }
         }
@@ -335,10 +335,10 @@ mod tests {
         let mut random = vec![0; 65536];
         SeededEntropy::new(5).fill(&mut random);
         let kinds = [&text(1), &text(2), &random, &text(3), &text(4)]
-            .map(|chunk| encoder.encode(chunk, &mut Vec::new()).unwrap());
+            .map(|chunk| encoder.encode_behind(chunk, &mut Vec::new()).unwrap());
         assert_eq!(kinds, [Kind::Zstd, Kind::Continued, Kind::Raw, Kind::Zstd, Kind::Continued]);
         encoder.end_frame();
-        assert_eq!(encoder.encode(&text(5), &mut Vec::new()).unwrap(), Kind::Zstd);
+        assert_eq!(encoder.encode_behind(&text(5), &mut Vec::new()).unwrap(), Kind::Zstd);
     }
 
     #[test]

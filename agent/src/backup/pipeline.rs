@@ -454,7 +454,7 @@ impl<'a> Worker<'a> {
                 continue;
             }
             let start = done.payloads.len();
-            let kind = self.encoder.encode(plain, &mut done.payloads)?;
+            let kind = self.encoder.encode_behind(plain, &mut done.payloads)?;
             watch.add_to(&mut done.spent.compress_us);
             let (plain_bytes, payload_bytes) = (u32::try_from(plain.len())?, done.payloads.len() - start);
             done.chunks.push((position, Stored::New { chunk, kind, plain_bytes, payload_bytes }));

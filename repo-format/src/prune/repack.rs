@@ -98,7 +98,7 @@ impl<'a> Repacker<'a> {
                 self.add(owner, row, kind, payload)?;
             } else {
                 anew.clear();
-                let kind = self.encoder.encode(&plain, &mut anew)?;
+                let kind = self.encoder.encode_behind(&plain, &mut anew)?;
                 self.add(owner, row, kind, &anew)?;
             }
             // Only now: what could not be copied must be copied from another pack that has it.

@@ -451,7 +451,7 @@ fn store_chunks(
         let chunk = repo.keys().ids().chunk(plain);
         if claims.claim(&chunk.into(), PackKind::Data, &mut hint)? {
             let mut payload = Vec::new();
-            let kind = encoder.encode(plain, &mut payload)?;
+            let kind = encoder.encode_behind(plain, &mut payload)?;
             new.push((chunk, kind, u32::try_from(plain.len()).unwrap(), payload));
         }
         ids.push(Some(chunk));

@@ -209,7 +209,7 @@ fn store_chunks(
     for (plain, chunk) in content.chunks(CHUNK).zip(&ids) {
         if claims.claim(&(*chunk).into(), PackKind::Data, &mut hint)? {
             let mut payload = Vec::new();
-            let kind = encoder.encode(plain, &mut payload)?;
+            let kind = encoder.encode_behind(plain, &mut payload)?;
             encoder.end_frame();
             let plain_bytes = u32::try_from(plain.len()).expect("64 KiB");
             session.add_chunks([NewChunk { chunk: *chunk, kind, plain_bytes, payload: &payload }])?;

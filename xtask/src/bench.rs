@@ -43,11 +43,11 @@ pub fn run(options: &Options) -> Result<()> {
         return kernel::run(options.kernel_dir.as_deref(), options.only.as_deref(), options.setup);
     }
     setup::install(setup::Purpose::Bench, options.setup)?;
-    let icecore = workspace::build("agent", "icecore", true)?;
-    let bench = workspace::build("bench", "bench", true)?;
+    let icecore = workspace::build("icecore", true)?;
+    let bench = workspace::build("bench", true)?;
     let mut command = std::process::Command::new(&bench);
     if options.remote {
-        command.arg("--remote").env("ICECORE_BIN_SERVER", workspace::build("web", "icecore-server", true)?);
+        command.arg("--remote").env("ICECORE_BIN_SERVER", workspace::build("icecore-server", true)?);
     }
     let switches =
         [(options.quick, "--quick"), (options.without_rustic, "--without-rustic"), (options.prepare, "--prepare")];

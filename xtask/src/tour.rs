@@ -50,7 +50,7 @@ pub fn run(options: &Options) -> Result<()> {
     }
     setup::install(setup::Purpose::Tour, options.setup)?;
     eprintln!("Building icecore in release (some minutes the first time)");
-    let program = workspace::build("agent", "icecore", true)?;
+    let program = workspace::build("icecore", true)?;
     // The disk, its copies, the repository, what is restored.
     let dir = work_dir("tour", 5 * options.size_gib * GIB)?;
     let mut tour = Tour { icecore: Icecore::with_program(program, dir), days: Vec::new() };

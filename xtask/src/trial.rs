@@ -39,8 +39,8 @@ pub fn run(options: &Options, consent: setup::Consent) -> Result<()> {
     page::build_or_go_on();
     eprintln!("Building icecore and icecore-server in release (some minutes the first time)");
     let trial = Trial {
-        icecore: workspace::build("agent", "icecore", true)?,
-        server: workspace::build("web", "icecore-server", true)?,
+        icecore: workspace::build("icecore", true)?,
+        server: workspace::build("icecore-server", true)?,
         directory: directory()?,
         port: options.port,
     };

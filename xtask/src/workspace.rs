@@ -34,9 +34,12 @@ pub fn cache_dir() -> Result<PathBuf> {
 }
 
 /// Builds one program and returns its path; compiler messages go to standard error as they come.
-pub fn build(package: &str, program: &str, release: bool) -> Result<PathBuf> {
+///
+/// Of the whole workspace, so that all programs and tests share what their dependencies were compiled to: chosen by its
+/// package, a program would get other features of them, and much would be compiled twice.
+pub fn build(program: &str, release: bool) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--package", package, "--bin", program, "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--workspace", "--bin", program, "--message-format", "json-render-diagnostics"]);
     if release {
         command.arg("--release");
     }

@@ -103,7 +103,7 @@ fn add_program(archive: &mut Archive, name: &str, path: &Path) -> Result<()> {
 pub fn icecore() -> Result<PathBuf> {
     let built = match std::env::var_os("ICECORE_BIN") {
         Some(path) => PathBuf::from(path),
-        None => workspace::build("agent", "icecore", false)?,
+        None => workspace::build("icecore", false)?,
     };
     let stripped = workspace::root().join("target/guest/icecore");
     let mut strip = Command::new("strip");

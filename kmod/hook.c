@@ -140,9 +140,10 @@ static int begin(struct ftrace_ops *ops, const char *function, int error)
 	else
 		error = register_ftrace_function(ops);
 	if (error == -EBUSY)
-		pr_err("%s is already hooked by another module or a live patch; unload that first\n", function);
+		pr_err("%s cannot be hooked: unload the other module or live patch that has it, or set kernel.ftrace_enabled to 1 if it is 0\n",
+		       function);
 	else if (error)
-		pr_err("%s cannot be hooked (%d); is /proc/sys/kernel/ftrace_enabled 1?\n", function, error);
+		pr_err("%s cannot be hooked (%d): see the messages of the kernel before this one\n", function, error);
 	if (error)
 		ftrace_free_filter(ops);
 	return error;

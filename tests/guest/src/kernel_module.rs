@@ -5,8 +5,10 @@ use std::ffi::CString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags};
+
+use crate::tool;
 
 const DIRECTORY: &str = "/modules";
 
@@ -33,6 +35,26 @@ pub fn remove(name: &str) -> nix::Result<()> {
 /// Whether the kernel has it loaded (not: built in).
 pub fn is_loaded(name: &str) -> bool {
     Path::new("/sys/module").join(name.replace('-', "_")).join("initstate").exists()
+}
+
+/// The module is out, and comes back as it was when this is dropped.
+pub struct Unloaded;
+
+impl Unloaded {
+    /// Removes it with what only it needs.
+    pub fn new() -> Result<Self> {
+        tool::run("modprobe", &["--remove", "blksnap"])?;
+        ensure!(!is_loaded("blksnap"), "the module stays loaded");
+        ensure!(!Path::new(kmod_logic::uapi::CONTROL_PATH).exists(), "the control device stays");
+        Ok(Self)
+    }
+}
+
+impl Drop for Unloaded {
+    fn drop(&mut self) {
+        let _ = remove("blksnap");
+        let _ = load("blksnap", "");
+    }
 }
 
 fn file_of(name: &str) -> PathBuf {

@@ -6,12 +6,13 @@ use anyhow::{Context, Result, ensure};
 
 use crate::disk::Disk;
 use crate::filter::Tracked;
+use crate::kernel_module::Unloaded;
 use crate::registry::Scenario;
 use crate::snapshot::{AMPLE_SECTORS, Snapshot};
 use crate::store::StoreDirectory;
 use crate::storm::Area;
 use crate::trial::Trial;
-use crate::{kernel_module, snapshot, tool};
+use crate::{snapshot, tool};
 
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
@@ -20,25 +21,6 @@ pub const SCENARIOS: &[Scenario] = &[
         .within_s(120),
     Scenario::new("loading/parameters", "parameters on modprobe's line are in force", parameters).with_module(),
 ];
-
-/// The module is out, and comes back as it was when this is dropped.
-struct Unloaded;
-
-impl Unloaded {
-    fn new() -> Result<Self> {
-        tool::run("modprobe", &["--remove", "blksnap"])?;
-        ensure!(!kernel_module::is_loaded("blksnap"), "the module stays loaded");
-        ensure!(!Path::new(kmod_logic::uapi::CONTROL_PATH).exists(), "the control device stays");
-        Ok(Self)
-    }
-}
-
-impl Drop for Unloaded {
-    fn drop(&mut self) {
-        let _ = kernel_module::remove("blksnap");
-        let _ = kernel_module::load("blksnap", "");
-    }
-}
 
 fn parameter(name: &str) -> Result<u64> {
     let path = Path::new("/sys/module/blksnap/parameters").join(name);

@@ -1,13 +1,16 @@
 //! Devices on which a snapshot or a tracker would be wrong are refused with an errno that says so.
 
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use kmod_logic::uapi::FILTER_NAME;
 use nix::errno::Errno;
 
-use crate::disk::MemoryDisks;
+use crate::disk::{Disk, MemoryDisks};
 use crate::filter::{self, Tracked};
+use crate::kernel_module::Unloaded;
 use crate::pace::Deadline;
 use crate::registry::Scenario;
 use crate::snapshot::{AMPLE_SECTORS, Snapshot};
@@ -20,6 +23,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("refuse/dax", "ATTACH refuses a disk that can be written past the block layer", dax)
         .with_module()
         .in_own_boot(),
+    Scenario::new(
+        "refuse/another_owner",
+        "ATTACH refuses while another module has the hook, and says so",
+        another_owner,
+    )
+    .with_module(),
 ];
 
 /// Attaches and adds; the first refusal counts.
@@ -84,4 +93,42 @@ fn dax() -> Result<()> {
     kernel_module::load("nd_pmem", "")?;
     kernel_module::load("nd_e820", "")?;
     ensure_not_attached(&wait_for(|_, name| name.starts_with("pmem"))?)
+}
+
+/// What the kernel logs from now on.
+struct KernelLog(std::fs::File);
+
+impl KernelLog {
+    fn from_now() -> Result<Self> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut log = options.read(true).custom_flags(nix::libc::O_NONBLOCK).open("/dev/kmsg")?;
+        log.seek(SeekFrom::End(0))?;
+        Ok(Self(log))
+    }
+
+    /// Fails unless a line contains `words`.
+    fn ensure_says(mut self, words: &str) -> Result<()> {
+        let mut seen = String::new();
+        let mut record = [0; 8192];
+        // Each read gives one record, and EAGAIN behind the last one.
+        while let Ok(length) = self.0.read(&mut record) {
+            seen += &String::from_utf8_lossy(&record[..length]);
+        }
+        ensure!(seen.contains(words), "the kernel's log does not say \"{words}\", but: {seen}");
+        Ok(())
+    }
+}
+
+fn another_owner() -> Result<()> {
+    const TAKE_HOOK: &str = "blksnap_take_hook";
+    let node = Disk::First.node()?;
+    // It keeps the hook for some seconds behind the last DETACH; loaded anew, it has none.
+    drop(Unloaded::new()?);
+    kernel_module::load(TAKE_HOOK, "")?;
+    let log = KernelLog::from_now()?;
+    let attached = ioctl::attach(&filter::open(&node)?, FILTER_NAME);
+    kernel_module::remove(TAKE_HOOK)?;
+    ensure!(attached == Err(Errno::EBUSY), "ATTACH gives {attached:?}");
+    log.ensure_says("submit_bio_noacct cannot be hooked: unload the other module")?;
+    Tracked::attach(&node).context("when the other module is gone")?.detach()
 }

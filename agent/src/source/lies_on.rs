@@ -15,22 +15,31 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Overlays on overlays end here; loop devices end because each device is visited once.
+/// No way down is longer; it would end anyway, because each device and each mount is visited once.
 const MAX_DEPTH: usize = 64;
 
 /// The steps from `path` down to the source, in words for an error message; `None` when it does not lie there.
 /// `path` need not exist yet.
 pub fn is_on(sys: &SysRoot, path: &Path, source: &Location) -> io::Result<Option<Vec<String>>> {
     let absolute = std::path::absolute(path)?;
-    let mut descent = Descent { sys, mounts: sys.mounts()?, source, visited: BTreeSet::new(), chain: Vec::new() };
+    let mut descent = Descent { sys, mounts: sys.mounts()?, source, visited: Visited::default(), chain: Vec::new() };
     Ok(descent.path(&absolute)?.then_some(descent.chain))
+}
+
+/// What need not be looked below again.
+#[derive(Default)]
+struct Visited {
+    devices: BTreeSet<DeviceNumber>,
+    /// By where they are mounted. A container's root may be an overlay whose layers have names outside of it: within,
+    /// all of them lead to the overlay again, in as many ways as there are layers, each time.
+    mounts: BTreeSet<PathBuf>,
 }
 
 struct Descent<'a> {
     sys: &'a SysRoot,
     mounts: Vec<Mount>,
     source: &'a Location,
-    visited: BTreeSet<DeviceNumber>,
+    visited: Visited,
     /// The way to where we are; complete when the source is found.
     chain: Vec<String>,
 }
@@ -57,14 +66,16 @@ impl Descent<'_> {
     }
 
     fn below_mount(&mut self, path: &Path, mount: &Mount) -> io::Result<bool> {
-        for device in self.sys.devices_of(mount) {
-            if self.device(device)? {
-                return Ok(true);
+        if self.visited.mounts.insert(mount.mountpoint.clone()) {
+            for device in self.sys.devices_of(mount) {
+                if self.device(device)? {
+                    return Ok(true);
+                }
             }
-        }
-        for layer in overlay_layers(mount) {
-            if self.path(&layer)? {
-                return Ok(true);
+            for layer in overlay_layers(mount) {
+                if self.path(&layer)? {
+                    return Ok(true);
+                }
             }
         }
         // The kernel's word for the path itself: right even where a later mount hides the one found by its name.
@@ -78,7 +89,7 @@ impl Descent<'_> {
     }
 
     fn device(&mut self, device: DeviceNumber) -> io::Result<bool> {
-        if !self.visited.insert(device) {
+        if !self.visited.devices.insert(device) {
             return Ok(false);
         }
         let shown = self.sys.describe(device);

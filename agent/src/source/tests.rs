@@ -324,6 +324,14 @@ fn an_overlay_lies_where_its_layers_lie_and_loops_over_each_other_end() {
     assert_eq!(machine.on("/o/repo", &device("8:0")), None);
 }
 
+/// As in a container, where the layers have names that only the host knows. This went through 2^64 ways.
+#[test]
+fn an_overlay_whose_layers_cannot_be_seen_ends() {
+    let machine = FakeMachine::new();
+    machine.mounts("0:50 / overlay overlay rw,lowerdir=/layers/1:/layers/2,upperdir=/layers/3");
+    assert_eq!(machine.on("/srv/repo", &device("8:0")), None);
+}
+
 #[test]
 fn a_device_is_read_directly_and_is_whole() {
     if !is_root() {

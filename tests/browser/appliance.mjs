@@ -9,6 +9,8 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
+/** What has not happened after this time does not happen. */
+export const PATIENCE_MS = 60_000;
 const PASSPHRASE = 'correct horse';
 /** A picture of one pixel. */
 const DOT = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');
@@ -146,6 +148,17 @@ export class Appliance {
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
     return text ? JSON.parse(text) : undefined;
+  }
+
+  /** Waits until a job has succeeded; one that failed is no reason to wait. */
+  async succeeded(id) {
+    const deadline = Date.now() + PATIENCE_MS;
+    for (;;) {
+      const { state } = await this.api('GET', `/api/v1/jobs/${id}`);
+      if (state === 'succeeded') return;
+      if (['failed', 'cancelled'].includes(state) || Date.now() > deadline) throw new Error(`job ${id} is ${state}`);
+      await new Promise((wake) => setTimeout(wake, 50));
+    }
   }
 
   async end() {

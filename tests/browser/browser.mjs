@@ -4,11 +4,10 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import AxeBuilder from '@axe-core/playwright';
 import { chromium } from 'playwright-core';
+import { PATIENCE_MS } from './appliance.mjs';
 
 const PROGRAM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => existsSync(path));
 const PICTURES = process.env.ICECORE_SCREENSHOTS ?? new URL('../../target/screenshots', import.meta.url).pathname;
-/** What has not happened after this time does not happen. */
-const PATIENCE_MS = 60_000;
 
 export const WIDE = { width: 1440, height: 900 };
 export const NARROW = { width: 390, height: 844 };
@@ -52,6 +51,18 @@ export async function settled(page) {
 export async function picture(page, name) {
   await page.evaluate(() => window.scrollTo(0, 0));
   await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true, animations: 'disabled' });
+}
+
+/** For whoever looks for the reason: the screen, where it is, and the jobs as the server knows them. */
+export async function pictureOfFailure({ page, appliance }, title) {
+  try {
+    const { items } = await appliance.api('GET', '/api/v1/jobs?limit=3');
+    const jobs = items.map((job) => `${job.id} ${job.kind} ${job.state} ${job.queued_at ?? ''} ${job.ended_at ?? ''}`).join('\n  ');
+    console.log(`at ${page?.url()}\n  complaints: ${JSON.stringify(page?.complaints)}\n  jobs:\n  ${jobs}`);
+    await picture(page, `failed-${title.replaceAll(/\W+/g, '-')}`);
+  } catch (error) {
+    console.log(`no picture of the failure: ${error}`);
+  }
 }
 
 /** No violation of the accessibility rules, contrast included. */

@@ -21,10 +21,7 @@ async function history({ appliance }) {
   const plan = plans.find((one) => one.name === 'laptop');
   for (let run = 0; run < 2; run += 1) {
     const job = await appliance.api('POST', `/api/v1/plans/${plan.id}/run`);
-    for (let wait = 0; wait < 400; wait += 1) {
-      if ((await appliance.api('GET', `/api/v1/jobs/${job.id}`)).state === 'succeeded') break;
-      await new Promise((wake) => setTimeout(wake, 50));
-    }
+    await appliance.succeeded(job.id);
   }
 }
 

@@ -4,6 +4,7 @@
 //! It does what the server's jobs say and believes the server little: what may be given up it works out again from its own proofs
 //! ([`giving_up`]), a restore goes only where its own command line allows ([`places`]), and what a copy of the database is it looks at itself.
 
+mod archive;
 mod check;
 mod copy;
 mod desk;

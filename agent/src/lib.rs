@@ -3,6 +3,7 @@
 //! It reads disks, restores them and shows what is stored. The chunk repository itself belongs to
 //! `repo-format`; this crate decides which bytes go in and where they come out.
 
+pub mod archive;
 pub mod backup;
 pub mod daemon;
 pub mod export;

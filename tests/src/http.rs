@@ -113,6 +113,8 @@ impl Response {
         if length.transpose()?.is_some_and(|length| length != body.len()) {
             bail!("the answer was cut off: {head}");
         }
+        let is_chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+        let body = if is_chunked { unchunked(&body)? } else { body };
         let (text, json) =
             (String::from_utf8_lossy(&body).into_owned(), serde_json::from_slice(&body).unwrap_or_default());
         Ok(Self { status: status.parse()?, headers, body: json, text, bytes: body })
@@ -134,5 +136,21 @@ impl Response {
     /// Code of an error; empty when it is none.
     pub fn code(&self) -> &str {
         self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+}
+
+/// A body of unknown length, which tells its end itself.
+fn unchunked(mut rest: &[u8]) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end =
+            rest.windows(2).position(|window| window == b"\r\n").context("the answer was cut off between pieces")?;
+        let length = usize::from_str_radix(std::str::from_utf8(&rest[..end])?, 16)?;
+        rest = &rest[end + 2..];
+        if length == 0 {
+            return Ok(body);
+        }
+        body.extend(rest.get(..length).context("the answer was cut off in a piece")?);
+        rest = rest.get(length + 2..).context("the answer was cut off behind a piece")?;
     }
 }

@@ -1,7 +1,7 @@
 //! Files of a recovery point over the server: a real ext4 file system, read by the keeper's confined process, and what a hostile one comes to.
 
 use std::fs;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,6 +34,7 @@ fn fill(directory: &Path) -> Result<()> {
     fs::write(directory.join("etc/odd\nname"), "odd")?;
     fs::write(directory.join("etc/empty"), "")?;
     fs::write(directory.join("large"), large())?;
+    fs::write(directory.join("etc/deep/noise"), large())?;
     std::os::unix::fs::symlink("/etc/hostname", directory.join("etc/link"))?;
     for number in 0..1200 {
         fs::write(directory.join(format!("many/{number:05}")), "")?;
@@ -130,6 +131,86 @@ fn files_of_a_point_are_listed_and_read_through_the_keeper() -> Result<()> {
     let entries = audit["items"].as_array().context("a list")?;
     let count = |action: &str| entries.iter().filter(|entry| entry["action"] == action).count();
     ensure!(count("recovery-point.look") == 1 && count("file.read") == 4, "{audit:#}");
+    Ok(())
+}
+
+#[test]
+fn a_directory_comes_as_tar_and_zip_that_other_programs_unpack() -> Result<()> {
+    let kept = Kept::new(|_| Ok(()))?;
+    let dir = kept.appliance.dir();
+    let get = |query: &str| kept.ask("archive", &format!("?partition=2&{query}"));
+    fs::write(dir.join("etc.tar"), get("path=/etc&format=tar")?.expect(200)?.bytes)?;
+    fs::create_dir(dir.join("tar"))?;
+    e2e::capture(
+        Command::new("tar").args(["--extract", "--file"]).arg(dir.join("etc.tar")).current_dir(dir.join("tar")),
+    )?;
+    let made = dir.join("content/etc");
+    for name in ["hostname", "odd\nname", "empty"] {
+        let (unpacked, made) = (dir.join("tar/etc").join(name), made.join(name));
+        ensure!(fs::read(&unpacked)? == fs::read(&made)?, "{name:?}");
+        let (unpacked, made) = (fs::metadata(unpacked)?, fs::metadata(made)?);
+        // The image was made with whole seconds.
+        ensure!(unpacked.permissions() == made.permissions() && unpacked.mtime() == made.mtime(), "{name:?}");
+    }
+    ensure!(
+        fs::read_link(dir.join("tar/etc/link"))? == Path::new("/etc/hostname") && dir.join("tar/etc/deep").is_dir()
+    );
+
+    // The root, with a file of several pieces and a directory of many names.
+    fs::write(dir.join("root.zip"), get("path=/&format=zip")?.expect(200)?.bytes)?;
+    let judge = "import zipfile
+z = zipfile.ZipFile('root.zip')
+assert z.testzip() is None
+names = z.namelist()
+assert len([n for n in names if n.startswith('many/')]) == 1201, len(names)
+assert z.read('etc/odd%0Aname') == b'odd' and z.read('etc/hostname') == b'iceberg\\n'
+open('large', 'wb').write(z.read('large'))
+";
+    e2e::capture(Command::new("python3").args(["-c", judge]).current_dir(dir))?;
+    ensure!(fs::read(dir.join("large"))? == large());
+
+    for (query, status) in [
+        ("path=/nowhere&format=tar", 404),
+        ("path=/etc/hostname&format=tar", 404),
+        ("path=etc&format=tar", 422),
+        ("path=/etc&format=rar", 400),
+    ] {
+        let answer = get(query)?;
+        ensure!(answer.status == status, "{query}: {} {}", answer.status, answer.body);
+    }
+    Ok(())
+}
+
+/// A download without its end must not look like one that has it: there is no length to compare with.
+#[test]
+fn an_archive_of_what_cannot_be_read_does_not_end_like_a_whole_one() -> Result<()> {
+    // The map of a file that stands behind others names a block that the partition does not have.
+    let kept = Kept::new(|image| {
+        let partition = image.partitions()[1];
+        let part = image.path().with_extension("part");
+        let mut bytes = vec![0; usize::try_from(partition.length_bytes)?];
+        fs::File::open(image.path())?.read_exact_at(&mut bytes, partition.offset_bytes)?;
+        fs::write(&part, &bytes)?;
+        let map = "set_inode_field /large block[0] 0";
+        e2e::capture(Command::new("debugfs").args(["-w", "-R", map]).arg(&part))?;
+        let harmed = fs::read(&part)?;
+        ensure!(harmed != bytes, "debugfs changed nothing");
+        fs::OpenOptions::new().write(true).open(image.path())?.write_all_at(&harmed, partition.offset_bytes)?;
+        Ok(())
+    })?;
+    for format in ["tar", "zip"] {
+        let told = kept.ask("archive", &format!("?partition=2&path=/&format={format}"));
+        match told {
+            // What stands before it was on its way already.
+            Err(error) => ensure!(format!("{error:#}").contains("cut off"), "{format}: {error:#}"),
+            // It compresses so well that nothing was on its way yet.
+            Ok(answer) => {
+                ensure!(answer.status == 409 && format == "zip", "the {format} looks whole: {}", answer.status)
+            }
+        }
+    }
+    // What is not damaged still comes.
+    kept.ask("archive", "?partition=2&path=/etc&format=tar")?.expect(200)?;
     Ok(())
 }
 

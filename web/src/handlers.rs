@@ -5,6 +5,7 @@ pub mod agent_work;
 pub mod agents;
 pub mod alert_channels;
 pub mod alerts;
+pub mod archives;
 pub mod audit;
 pub mod authority;
 pub mod document;

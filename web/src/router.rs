@@ -11,8 +11,8 @@ pub use document::openapi_json;
 
 use crate::auth::need::Need;
 use crate::handlers::{
-    account, agent_work, agents, alert_channels, alerts, audit, authority, document as document_handler, enrolments,
-    events, files, health, job_days, jobs, keeping, log_in, metrics,
+    account, agent_work, agents, alert_channels, alerts, archives, audit, authority, document as document_handler,
+    enrolments, events, files, health, job_days, jobs, keeping, log_in, metrics,
 };
 use crate::handlers::{
     objects, own_agent, own_token, plans, questions, recovery_kits, recovery_points, repositories, retention, sessions,
@@ -144,6 +144,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(RESTORE,  L::SMALL, routes!(files::volumes)),
         endpoint(RESTORE,  L::SMALL, routes!(files::list)),
         endpoint(RESTORE,  L::SMALL, routes!(files::content)),
+        endpoint(RESTORE,  L::SMALL, routes!(archives::archive)),
         // What agents are given and report.
         endpoint(Agent,    L::REPORT, routes!(agent_work::heartbeat)),
         endpoint(Agent,    L::SMALL, routes!(agent_work::lease)),

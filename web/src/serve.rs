@@ -9,7 +9,7 @@ use crate::jobs::Bell;
 use crate::patience::{Patience, Punctual};
 use crate::repositories::Repositories;
 use crate::scheduler::{care, clockwork};
-use crate::state::{Announcer, App, MAX_DOWNLOADS, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
+use crate::state::{Announcer, App, MAX_ARCHIVES, MAX_DOWNLOADS, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
 use crate::{alerts, auth, housekeeping, promises, router, systemd, tls};
 use anyhow::Context as _;
 use axum_server::Handle;
@@ -127,6 +127,7 @@ fn assemble(
         in_memory: Semaphore::new(MAX_IN_MEMORY),
         questions: Default::default(),
         downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+        archives: Arc::new(Semaphore::new(MAX_ARCHIVES)),
         copies: Copies::of(config),
         base_url: config.base_url(address),
         secure: config.is_secure(),

@@ -59,6 +59,8 @@ pub struct Parts {
     pub questions: Questions,
     /// Files that are downloaded at the same time.
     pub downloads: Arc<Semaphore>,
+    /// Directories that are downloaded at the same time.
+    pub archives: Arc<Semaphore>,
     /// Copies of the database.
     pub copies: Copies,
     /// Where people reach the server, for links.
@@ -78,6 +80,9 @@ pub const MAX_IN_MEMORY: usize = 16;
 
 /// As [`Parts::downloads`]: each has two pieces of a file in memory, and more than a few would keep the keeper from all else.
 pub const MAX_DOWNLOADS: usize = 4;
+
+/// As [`Parts::archives`]: a keeper makes two at the same time.
+pub const MAX_ARCHIVES: usize = 2;
 
 /// The server's parts. Cheap to clone.
 #[derive(Clone)]

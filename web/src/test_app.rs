@@ -10,7 +10,7 @@ use crate::db::session::StoredSession;
 use crate::db::{self, Database, user};
 use crate::repositories::Repositories;
 use crate::router;
-use crate::state::{Announcer, App, MAX_DOWNLOADS, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
+use crate::state::{Announcer, App, MAX_ARCHIVES, MAX_DOWNLOADS, MAX_IN_MEMORY, MAX_UPLOADS, Parts};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -119,6 +119,7 @@ impl TestApp {
             in_memory: Semaphore::new(MAX_IN_MEMORY),
             questions: Default::default(),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+            archives: Arc::new(Semaphore::new(MAX_ARCHIVES)),
             copies: Copies::of(&Config { data_dir: dir.path().to_owned(), ..Config::default() }),
             base_url: "https://ice.example".into(),
             secure: true,

@@ -117,9 +117,9 @@ impl Link {
         self.post(&["points"], report, |_| Ok(())).map_err(asked)
     }
 
-    /// Asks for a question about files, and waits for one a while.
-    pub fn ask_question(&self, wait_s: u32) -> Result<Option<AskedQuestion>, Asked> {
-        let given = self.post(&["questions", "next"], &AskQuestion { wait_s }, read::<GivenQuestion>);
+    /// Asks for a question about files, or for one for an archive, and waits for one a while.
+    pub fn ask_question(&self, wait_s: u32, archives: bool) -> Result<Option<AskedQuestion>, Asked> {
+        let given = self.post(&["questions", "next"], &AskQuestion { wait_s, archives }, read::<GivenQuestion>);
         given.map(|given| given.question).map_err(asked)
     }
 

@@ -11,7 +11,7 @@ pub mod frame;
 use crate::files::ListEntry;
 use crate::read_at::ReadAt;
 use anyhow::{Context as _, Result, bail, ensure};
-use frame::{Answer, FromChild, Question, ToChild};
+use frame::{Answer, FromChild, Question, ToChild, Visited};
 use std::io::{BufReader, BufWriter};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -21,6 +21,15 @@ use std::time::{Duration, Instant};
 pub const VERB: &str = "read-files";
 /// A question that takes longer ends the child.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// For what a child is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Single questions.
+    Short,
+    /// Whole directories, which may take the processor for hours. Each answer has its time limit all the same.
+    Long,
+}
 
 /// A child that has one file system open, and the disk that it reads.
 pub struct Confined<'d> {
@@ -42,9 +51,9 @@ pub enum Failed {
 
 impl<'d> Confined<'d> {
     /// Starts a child of this program for a file system that begins at the disk's first byte.
-    pub fn start(program: &std::path::Path, disk: &'d dyn ReadAt) -> Result<Self> {
+    pub fn start(program: &std::path::Path, disk: &'d dyn ReadAt, life: Life) -> Result<Self> {
         let mut command = Command::new(program);
-        command.arg(VERB).arg(disk.size_bytes().to_string());
+        command.arg(VERB).arg(disk.size_bytes().to_string()).args((life == Life::Long).then_some("--long"));
         command.env_clear().current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start the process that reads files")?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
@@ -75,6 +84,30 @@ impl<'d> Confined<'d> {
     /// A piece of a file, which must lie within it.
     pub fn read(&mut self, path: &str, offset_bytes: u64, length_bytes: u32) -> Result<Vec<u8>, Failed> {
         match self.ask(&Question::Read { path: path.into(), offset_bytes, length_bytes })? {
+            (Answer::Piece, bytes) if bytes.len() == length_bytes as usize => Ok(bytes),
+            _ => Err(odd()),
+        }
+    }
+
+    /// Begins a walk through a directory; one at a time.
+    pub fn walk(&mut self, path: &str) -> Result<(), Failed> {
+        match self.ask(&Question::Walk { path: path.into() })? {
+            (Answer::Walking, _) => Ok(()),
+            _ => Err(odd()),
+        }
+    }
+
+    /// The next file of the walk, if there is one. What is damaged is refused.
+    pub fn step(&mut self) -> Result<Option<Visited>, Failed> {
+        match self.ask(&Question::Step)? {
+            (Answer::Step(visited), _) => Ok(visited.map(|visited| *visited)),
+            _ => Err(odd()),
+        }
+    }
+
+    /// A piece of a file that a step came to, which must lie within it.
+    pub fn read_visited(&mut self, inode: u64, offset_bytes: u64, length_bytes: u32) -> Result<Vec<u8>, Failed> {
+        match self.ask(&Question::ReadVisited { inode, offset_bytes, length_bytes })? {
             (Answer::Piece, bytes) if bytes.len() == length_bytes as usize => Ok(bytes),
             _ => Err(odd()),
         }
@@ -184,7 +217,7 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let disk = vec![7_u8; 4096];
-        let mut files = Confined::start(&program, &disk).unwrap();
+        let mut files = Confined::start(&program, &disk, Life::Short).unwrap();
         files.answer_within = Duration::from_millis(1500);
         match files.look("/etc") {
             Err(Failed::Broken(error)) => format!("{error:#}"),

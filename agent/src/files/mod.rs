@@ -18,7 +18,7 @@ pub use error::{FilesError, Result};
 pub use escape::{escape_name, unescape_name};
 pub use listing::{ListEntry, list, stat};
 pub use path::{lookup_path, split_path};
-pub use walk::{MAX_DEPTH, WalkEntry, walk};
+pub use walk::{MAX_DEPTH, Visit, Walk, WalkEntry, walk};
 
 use std::sync::Arc;
 

@@ -22,38 +22,64 @@ pub struct WalkEntry<'a> {
 /// Damage is handed to `visit` and the walk goes on; an error from `visit` ends it. A directory is entered once only,
 /// so that loops end.
 pub fn walk(fs: &dyn FileSystem, start: FileId, mut visit: impl FnMut(WalkEntry<'_>) -> Result<()>) -> Result<()> {
-    let mut entered = HashSet::new();
-    let mut pending = vec![(Vec::new(), start, 0_usize)];
-    while let Some((path, id, depth)) = pending.pop() {
-        let metadata = fs.metadata(id);
-        let is_directory = matches!(&metadata, Ok(found) if found.kind == FileKind::Directory);
-        visit(WalkEntry { path: &path, metadata, id })?;
-        if !is_directory {
-            continue;
-        }
-        match enter(fs, id, depth, &path, &mut entered) {
-            Ok(children) => {
-                let joined = |name: &[u8]| if path.is_empty() { name.to_vec() } else { [&path, name].join(&b'/') };
-                pending.extend(children.into_iter().rev().map(|child| (joined(&child.name), child.id, depth + 1)));
-            }
-            Err(error) => visit(WalkEntry { path: &path, metadata: Err(error), id })?,
-        }
+    let mut walk = Walk::new(start);
+    while let Some(seen) = walk.step(fs) {
+        visit(WalkEntry { path: &seen.path, metadata: seen.metadata, id: seen.id })?;
     }
     Ok(())
 }
 
-fn enter(
-    fs: &dyn FileSystem,
-    id: FileId,
-    depth: usize,
-    path: &[u8],
-    entered: &mut HashSet<FileId>,
-) -> Result<Vec<super::DirEntry>> {
-    if depth >= MAX_DEPTH {
-        return Err(FilesError::Limit { what: "depth of directories", limit: MAX_DEPTH as u64 });
+/// A visited file, on its own.
+pub struct Visit {
+    /// As [`WalkEntry::path`].
+    pub path: Vec<u8>,
+    /// As [`WalkEntry::metadata`].
+    pub metadata: Result<Metadata>,
+    /// The file.
+    pub id: FileId,
+}
+
+/// A walk that is taken step by step: parents before children, the names of a directory in the order of their bytes.
+pub struct Walk {
+    pending: Vec<(Vec<u8>, FileId, usize)>,
+    entered: HashSet<FileId>,
+    /// A directory that was visited and could not be listed.
+    damaged: Option<Visit>,
+}
+
+impl Walk {
+    /// Begins at `start`, which is visited first.
+    pub fn new(start: FileId) -> Self {
+        Self { pending: vec![(Vec::new(), start, 0)], entered: HashSet::new(), damaged: None }
     }
-    if !entered.insert(id) {
-        return Err(FilesError::corrupt(format!("directory {} appears in two places", escape_name(path))));
+
+    /// The next file, if there is one.
+    pub fn step(&mut self, fs: &dyn FileSystem) -> Option<Visit> {
+        if let Some(damaged) = self.damaged.take() {
+            return Some(damaged);
+        }
+        let (path, id, depth) = self.pending.pop()?;
+        let metadata = fs.metadata(id);
+        if matches!(&metadata, Ok(found) if found.kind == FileKind::Directory) {
+            match self.enter(fs, id, depth, &path) {
+                Ok(mut children) => {
+                    children.sort_by(|a, b| b.name.cmp(&a.name));
+                    let joined = |name: &[u8]| if path.is_empty() { name.to_vec() } else { [&path, name].join(&b'/') };
+                    self.pending.extend(children.into_iter().map(|child| (joined(&child.name), child.id, depth + 1)));
+                }
+                Err(error) => self.damaged = Some(Visit { path: path.clone(), metadata: Err(error), id }),
+            }
+        }
+        Some(Visit { path, metadata, id })
     }
-    fs.read_dir(id)
+
+    fn enter(&mut self, fs: &dyn FileSystem, id: FileId, depth: usize, path: &[u8]) -> Result<Vec<super::DirEntry>> {
+        if depth >= MAX_DEPTH {
+            return Err(FilesError::Limit { what: "depth of directories", limit: MAX_DEPTH as u64 });
+        }
+        if !self.entered.insert(id) {
+            return Err(FilesError::corrupt(format!("directory {} appears in two places", escape_name(path))));
+        }
+        fs.read_dir(id)
+    }
 }

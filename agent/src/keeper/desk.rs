@@ -1,12 +1,15 @@
 //! Questions about files, answered while somebody waits for it: the keeper comes for them as it comes for jobs.
 //!
+//! Archives take long and have desks of their own ([`super::archive`]), so that nobody who looks at a directory waits for one.
+//!
 //! One desk answers one question at a time. What it opened for one (repository, index, the lease that keeps prune away, the process that
 //! reads the file system) stays open while more come about the same point, and for half a minute after.
 
+use super::archive::{self, Carrier};
 use crate::daemon::work::{OpenRepository, index};
 use crate::daemon::{Asked, Link, Pauses, wait};
 use crate::facts::content::ContentKind;
-use crate::files::confined::{Confined, Failed, Listing};
+use crate::files::confined::{Confined, Failed, Life, Listing};
 use crate::files::{FileKind, ListEntry};
 use crate::point_disk::PointDisk;
 use crate::progress::Report;
@@ -45,6 +48,8 @@ pub struct Desk<'k> {
     pub program: PathBuf,
     /// The time.
     pub clock: &'k (dyn Fn() -> Timestamp + Sync),
+    /// Whether it makes archives, and answers nothing else.
+    pub archives: bool,
     /// Set when the service ends.
     pub stop: Arc<AtomicBool>,
 }
@@ -63,7 +68,7 @@ impl Desk<'_> {
         while !self.stop.load(Ordering::Relaxed) {
             let question = match next.take() {
                 Some(question) => question,
-                None => match self.link.ask_question(WAIT_S) {
+                None => match self.link.ask_question(WAIT_S, self.archives) {
                     Ok(Some(question)) => question,
                     Ok(None) => {
                         pauses.reset();
@@ -130,10 +135,11 @@ impl Desk<'_> {
         let disk = PointDisk::new(open.reader, open.manifest, volume.disk.as_deref())?;
         let (offset_bytes, length_bytes) = place_of(&disk, volume.partition)?;
         let slice = Slice::new(&disk, offset_bytes, length_bytes)?;
-        let mut files = Confined::start(&self.program, &slice)?;
+        let life = if self.archives { Life::Long } else { Life::Short };
+        let mut files = Confined::start(&self.program, &slice, life)?;
         let mut question = first;
         loop {
-            match answer(&mut files, &question.question) {
+            match self.answer(&mut files, &question) {
                 Ok(Answer::Words(answer)) => self.say(&question, &answer),
                 Ok(Answer::Piece(bytes)) => self.tell(self.link.bring_piece(question.id, bytes)),
                 Err(Failed::Refused(is_missing, what)) => self.refuse(&question, is_missing, what),
@@ -157,11 +163,21 @@ impl Desk<'_> {
         }
     }
 
+    fn answer(&self, files: &mut Confined<'_>, asked: &AskedQuestion) -> Result<Answer, Failed> {
+        match &asked.question {
+            FileQuestion::Archive { path, format, .. } if self.archives => {
+                archive::send(files, (path, *format), &Carrier::new(&self.link, asked.id))?;
+                Ok(Answer::Words(FileAnswer::Whole))
+            }
+            question => answer(files, question),
+        }
+    }
+
     /// The next question, if one comes soon.
     fn next(&self) -> Option<AskedQuestion> {
         let until = Instant::now() + IDLE;
         while !self.stop.load(Ordering::Relaxed) && Instant::now() < until {
-            match self.link.ask_question(WAIT_S) {
+            match self.link.ask_question(WAIT_S, self.archives) {
                 Ok(Some(question)) => return Some(question),
                 Ok(None) => {}
                 Err(_) => return None,
@@ -193,6 +209,10 @@ enum Answer {
 
 fn answer(files: &mut Confined<'_>, question: &FileQuestion) -> Result<Answer, Failed> {
     Ok(match question {
+        FileQuestion::Archive { .. } => {
+            let what = "archives are made by another desk";
+            return Err(Failed::Refused(false, what.into()));
+        }
         FileQuestion::Volumes => Answer::Words(FileAnswer::Volumes(Vec::new())),
         FileQuestion::List { path, behind, limit, .. } => {
             let Listing { file_system, notes, count, entries, more } =

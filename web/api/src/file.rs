@@ -53,6 +53,17 @@ pub enum FileQuestion {
         /// The file.
         path: String,
     },
+    /// A directory as one archive. The answer is many pieces, then words: [`FileAnswer::Whole`], or why it is not whole.
+    Archive {
+        /// Name of the disk.
+        disk: Option<String>,
+        /// Number of the partition.
+        partition: Option<u32>,
+        /// The directory.
+        path: String,
+        /// What it is written in.
+        format: ArchiveFormat,
+    },
     /// A piece of a file. The answer is its bytes.
     Read {
         /// Name of the disk.
@@ -75,7 +86,29 @@ impl FileQuestion {
             Self::Volumes => None,
             Self::List { disk, partition, .. }
             | Self::Look { disk, partition, .. }
+            | Self::Archive { disk, partition, .. }
             | Self::Read { disk, partition, .. } => Some(Volume { disk: disk.clone(), partition: *partition }),
+        }
+    }
+}
+
+/// In what a directory is downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ArchiveFormat {
+    /// Keeps owners, modes, times, links, and names of any bytes.
+    Tar,
+    /// For programs that know nothing else.
+    Zip,
+}
+
+impl ArchiveFormat {
+    /// As it ends names of files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Tar => "tar",
+            Self::Zip => "zip",
         }
     }
 }
@@ -99,6 +132,9 @@ pub struct AskQuestion {
     /// How long the answer may wait for one; at most 20 seconds.
     #[cfg_attr(feature = "openapi", schema(maximum = 20))]
     pub wait_s: u32,
+    /// Whether one for an archive is wanted, and no other; those take long.
+    #[serde(default)]
+    pub archives: bool,
 }
 
 /// Answer to a keeper that asks for a question.
@@ -120,7 +156,9 @@ pub enum FileAnswer {
     List(FilePage),
     /// One file.
     Look(FileEntry),
-    /// There is no answer.
+    /// An archive has come to its end, and nothing is missing in it.
+    Whole,
+    /// There is no answer, or no end of an archive.
     Refused(FileRefusal),
 }
 
@@ -233,6 +271,23 @@ pub struct FilePlace {
     pub partition: Option<u32>,
     /// The path, escaped as in the listings; `/` is the root.
     pub path: String,
+}
+
+/// Which directory is wanted as an archive.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct ArchivePlace {
+    /// The disk, when the point has several.
+    pub disk: Option<String>,
+    /// The partition, when the disk has some.
+    pub partition: Option<u32>,
+    /// The directory, escaped as in the listings; `/` is the root.
+    pub path: String,
+    /// What it is written in.
+    #[cfg_attr(feature = "openapi", param(inline))]
+    pub format: ArchiveFormat,
 }
 
 /// Which part of a directory is wanted.

@@ -25,17 +25,17 @@ use web_api::file::{
 use web_api::id::RepositoryId;
 
 /// Pieces of a download that lie in memory beside the one on its way.
-const AHEAD: usize = 1;
+pub(super) const AHEAD: usize = 1;
 
 /// A point whose files somebody looks at.
-struct Looked {
-    repository: RepositoryId,
-    name: String,
-    point: String,
+pub(super) struct Looked {
+    pub(super) repository: RepositoryId,
+    pub(super) name: String,
+    pub(super) point: String,
 }
 
 /// The point, if it is there. That a person begins to look into it is noted.
-async fn looked(app: &App, acting: &Acting, point: &str) -> ApiResult<Looked> {
+pub(super) async fn looked(app: &App, acting: &Acting, point: &str) -> ApiResult<Looked> {
     let id = point.to_ascii_lowercase();
     let wanted = id.clone();
     let found = app
@@ -55,7 +55,7 @@ async fn looked(app: &App, acting: &Acting, point: &str) -> ApiResult<Looked> {
     Ok(Looked { repository, name: point.repository, point: id })
 }
 
-async fn note(app: &App, acting: &Acting, (action, subject): (&str, &str), detail: String) {
+pub(super) async fn note(app: &App, acting: &Acting, (action, subject): (&str, &str), detail: String) {
     let record = Record {
         at: acting.now,
         actor: acting.caller.actor(),
@@ -84,7 +84,7 @@ impl Looked {
     }
 }
 
-fn check(path: &str) -> ApiResult<()> {
+pub(super) fn check(path: &str) -> ApiResult<()> {
     if path.starts_with('/') && path.len() <= MAX_PATH_BYTES {
         return Ok(());
     }
@@ -92,7 +92,7 @@ fn check(path: &str) -> ApiResult<()> {
 }
 
 /// A keeper of another version, or one that was taken over.
-fn odd_answer() -> ApiError {
+pub(super) fn odd_answer() -> ApiError {
     ApiError::new(ErrorCode::Unavailable, "the keeper gave an answer to another question")
         .next("look whether keeper and server are of the same version")
 }
@@ -175,11 +175,17 @@ pub async fn content(
 }
 
 fn headers(entry: &FileEntry) -> ApiResult<[(header::HeaderName, HeaderValue); 3]> {
+    let length = HeaderValue::from(entry.size_bytes.0);
+    let [kind, disposition] = as_download(&entry.name)?;
+    Ok([kind, (header::CONTENT_LENGTH, length), disposition])
+}
+
+/// What makes a browser save it under this name, and never show it.
+pub(super) fn as_download(name: &str) -> ApiResult<[(header::HeaderName, HeaderValue); 2]> {
     // By the letters and digits that every browser takes; the real name in the form of RFC 5987.
     let plain: String =
-        entry.name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
-    let encoded: String = entry
-        .name
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    let encoded: String = name
         .bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => char::from(byte).to_string(),
@@ -187,12 +193,9 @@ fn headers(entry: &FileEntry) -> ApiResult<[(header::HeaderName, HeaderValue); 3
         })
         .collect();
     let disposition = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}");
-    let value = |text: String| HeaderValue::try_from(text).map_err(|error| ApiError::internal(&error));
-    Ok([
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
-        (header::CONTENT_LENGTH, value(entry.size_bytes.0.to_string())?),
-        (header::CONTENT_DISPOSITION, value(disposition)?),
-    ])
+    let disposition = HeaderValue::try_from(disposition).map_err(|error| ApiError::internal(&error))?;
+    let kind = HeaderValue::from_static("application/octet-stream");
+    Ok([(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, disposition)])
 }
 
 /// Asks for one piece after the other until all came, one was refused, or nobody takes them any more.
@@ -227,7 +230,7 @@ async fn send(
 }
 
 /// The receiving end as a body; cut off by an error, which no client takes for the end.
-struct Pieces(mpsc::Receiver<io::Result<Bytes>>);
+pub(super) struct Pieces(pub(super) mpsc::Receiver<io::Result<Bytes>>);
 
 impl futures_core::Stream for Pieces {
     type Item = io::Result<Bytes>;

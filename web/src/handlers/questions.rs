@@ -39,7 +39,7 @@ pub async fn next_question(
     let wait = Duration::from_secs(asked.wait_s.min(MAX_WAIT_S).into());
     let mut stopping = app.stopping.clone();
     let question = tokio::select! {
-        question = app.questions.next(agent.repository_id, wait) => question,
+        question = app.questions.next(agent.repository_id, asked.archives, wait) => question,
         _ = stopping.wait_for(|stopping| *stopping) => None,
     };
     Ok(Json(GivenQuestion { question }))
@@ -61,7 +61,7 @@ pub async fn answer_question(
     let fits = match &answer {
         FileAnswer::List(page) => page.items.len() <= MAX_FILES as usize && page.notes.len() <= 50,
         FileAnswer::Volumes(disks) => disks.iter().map(|disk| disk.volumes.len() + 1).sum::<usize>() <= MAX_VOLUMES,
-        FileAnswer::Look(_) | FileAnswer::Refused(_) => true,
+        FileAnswer::Look(_) | FileAnswer::Refused(_) | FileAnswer::Whole => true,
     };
     if !fits {
         return Err(ApiError::new(
@@ -69,10 +69,10 @@ pub async fn answer_question(
             "an answer has at most 500 files and 50 notes, or 256 disks and partitions",
         ));
     }
-    Ok(passed_on(app.questions.answer(agent.repository_id, id, Answered::Said(answer))))
+    passed_on(app.questions.answer(agent.repository_id, id, Answered::Said(answer)).await)
 }
 
-/// A piece of a file, at most 1 MiB.
+/// A piece of a file or of an archive, at most 1 MiB; an empty one of an archive says that it goes on.
 #[utoipa::path(post, path = "/api/v1/agent/questions/{id}/piece", tag = "agent",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     params(("id" = QuestionId, Path, description = "question"),
@@ -88,10 +88,13 @@ pub async fn bring_piece(
     check_keeps(&agent)?;
     let piece = to_bytes(body, MAX_PIECE_BYTES as usize).await;
     let piece = piece.map_err(|_| ApiError::new(ErrorCode::TooLarge, "a piece of a file has at most 1 MiB"))?;
-    Ok(passed_on(app.questions.answer(agent.repository_id, id, Answered::Piece(piece))))
+    passed_on(app.questions.answer(agent.repository_id, id, Answered::Piece(piece)).await)
 }
 
-/// That nobody waits any more is nothing to the keeper.
-fn passed_on(_somebody_waits: bool) -> StatusCode {
-    StatusCode::NO_CONTENT
+/// Who makes an archive of many pieces has to hear that nobody waits for it any more.
+fn passed_on(somebody_waits: bool) -> ApiResult<StatusCode> {
+    match somebody_waits {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::not_found("question that somebody waits for")),
+    }
 }

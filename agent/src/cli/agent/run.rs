@@ -36,6 +36,8 @@ ICECORE_AGENT_DIR). Without one they are named:
 
 /// So many people look at files at the same time; more take turns.
 const DESKS: usize = 2;
+/// So many archives are made at the same time; the server asks for no more.
+const ARCHIVE_DESKS: usize = 2;
 
 /// Options of `agent run`.
 #[derive(clap::Args)]
@@ -111,11 +113,13 @@ fn keep(args: &Args, context: &Context, (enrolled, directory): (&Enrolled, &Path
     let lane = Lane { link: Link::new(&server)?, only: keeper::QUICK.to_vec() };
     let others = vec![Lane { link: Link::new(&server)?, only: keeper::SLOW.to_vec() }];
     let stop = context.cancel()?;
-    let desk = || {
+    let desk = |archives: bool| {
         let (link, index_dir, stop) = (Link::new(&server)?, context.index_place()?, stop.clone());
-        anyhow::Ok(Desk { link, open: &open, index_dir, program: "/proc/self/exe".into(), clock: &clock, stop })
+        let program = PathBuf::from("/proc/self/exe");
+        anyhow::Ok(Desk { link, open: &open, index_dir, program, clock: &clock, archives, stop })
     };
-    let desks = (0..if args.show_files { DESKS } else { 0 }).map(|_| desk()).collect::<anyhow::Result<Vec<_>>>()?;
+    let all = if args.show_files { DESKS + ARCHIVE_DESKS } else { 0 };
+    let desks = (0..all).map(|at| desk(at >= DESKS)).collect::<anyhow::Result<Vec<_>>>()?;
     let daemon = Daemon { lane, others, worker: &worker, host, sys: SysRoot::host(), stop: stop.clone() };
     std::thread::scope(|scope| {
         desks.iter().for_each(|desk| drop(scope.spawn(|| desk.serve())));

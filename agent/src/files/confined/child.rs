@@ -3,9 +3,11 @@
 //! It has two pipes and no other file, no privileges, and limits of memory and processor time. [`confine`] gives up what it does not
 //! need before the first byte of the disk is looked at, and fails rather than to go on with more than it should have.
 
-use super::frame::{Answer, FromChild, MAX_BYTES, Question, ToChild};
+use super::Life;
+use super::frame::{Answer, FromChild, MAX_BYTES, Question, ToChild, Visited};
 use crate::files::{
-    self, DirEntry, FileId, FileKind, FileSystem, FilesError, escape_name, listing, lookup_path, unescape_name,
+    self, DirEntry, FileId, FileKind, FileSystem, FilesError, Visit, Walk, escape_name, listing, lookup_path,
+    unescape_name,
 };
 use crate::read_at::ReadAt;
 use anyhow::{Context as _, Result};
@@ -22,6 +24,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const MEMORY_BYTES: u64 = 512 << 20;
 /// Processor time of its whole life; whoever looks at files for longer gets another child.
 const PROCESSOR_S: u64 = 300;
+/// Processor time of a child that goes through whole directories; its parent ends it when one answer takes too long.
+const LONG_PROCESSOR_S: u64 = 24 * 3600;
 /// Who it is where it began as root: nobody.
 const NOBODY: u32 = 65534;
 /// Bytes of the disk are fetched and kept in blocks of this size.
@@ -32,12 +36,13 @@ const MOST_BLOCKS: usize = 512;
 const PAGE_BYTES: usize = 256 << 10;
 
 /// Gives up everything but the pipes, memory and time.
-pub fn confine() -> Result<()> {
+pub fn confine(life: Life) -> Result<()> {
+    let processor_s = if life == Life::Long { LONG_PROCESSOR_S } else { PROCESSOR_S };
     prctl::set_no_new_privs().context("cannot give up gaining privileges")?;
     prctl::set_dumpable(false).context("cannot keep others out of its memory")?;
     for (limit, most) in [
         (Resource::RLIMIT_DATA, MEMORY_BYTES),
-        (Resource::RLIMIT_CPU, PROCESSOR_S),
+        (Resource::RLIMIT_CPU, processor_s),
         (Resource::RLIMIT_FSIZE, 0),
         (Resource::RLIMIT_NOFILE, 3),
         (Resource::RLIMIT_CORE, 0),
@@ -93,7 +98,7 @@ fn only_pipes_and_memory() -> Result<()> {
 /// Answers the parent's questions about the file system on a disk of this size until the parent has no more.
 pub fn serve(disk_bytes: u64) -> Result<()> {
     let disk = Arc::new(PipeDisk::new(disk_bytes));
-    let mut opened = Opened { disk: disk.clone(), fs: None, directory: None };
+    let mut opened = Opened { disk: disk.clone(), fs: None, directory: None, walk: None };
     loop {
         let question = match disk.question() {
             Ok(question) => question,
@@ -111,11 +116,12 @@ fn refusal(error: &FilesError) -> Answer {
     Answer::Refused { is_missing, what: error.to_string() }
 }
 
-/// The file system, opened at the first question, and the directory that was listed last.
+/// The file system, opened at the first question, the directory that was listed last, and the walk under way.
 struct Opened {
     disk: Arc<PipeDisk>,
     fs: Option<Box<dyn FileSystem>>,
     directory: Option<(String, Vec<DirEntry>)>,
+    walk: Option<Walk>,
 }
 
 impl Opened {
@@ -139,10 +145,25 @@ impl Opened {
                 Ok((Answer::Look(Box::new(entry)), Vec::new()))
             }
             Question::Read { path, offset_bytes, length_bytes } => {
-                let file = fs.open_file(lookup_path(fs, &bytes_of(path)?)?)?;
-                let mut bytes = vec![0; (*length_bytes).min(MAX_BYTES) as usize];
-                file.read_exact_at(&mut bytes, *offset_bytes)?;
-                Ok((Answer::Piece, bytes))
+                let file = lookup_path(fs, &bytes_of(path)?)?;
+                read(fs, file, *offset_bytes, *length_bytes)
+            }
+            Question::Walk { path } => {
+                let bytes = bytes_of(path)?;
+                let start = lookup_path(fs, &bytes)?;
+                if fs.metadata(start)?.kind != FileKind::Directory {
+                    return Err(FilesError::NotADirectory { path: escape_name(&bytes), hint: String::new() });
+                }
+                self.walk = Some(Walk::new(start));
+                Ok((Answer::Walking, Vec::new()))
+            }
+            Question::Step => {
+                let visit = self.walk.as_mut().and_then(|walk| walk.step(fs));
+                let visited = visit.map(|visit| visited(fs, visit)).transpose()?;
+                Ok((Answer::Step(visited.map(Box::new)), Vec::new()))
+            }
+            Question::ReadVisited { inode, offset_bytes, length_bytes } => {
+                read(fs, FileId(*inode), *offset_bytes, *length_bytes)
             }
         }
     }
@@ -189,6 +210,37 @@ impl Opened {
         }
         Ok(self.directory.as_ref().map_or(&[], |(_, entries)| entries))
     }
+}
+
+fn read(fs: &dyn FileSystem, file: FileId, offset_bytes: u64, length_bytes: u32) -> files::Result<(Answer, Vec<u8>)> {
+    let file = fs.open_file(file)?;
+    let mut bytes = vec![0; length_bytes.min(MAX_BYTES) as usize];
+    file.read_exact_at(&mut bytes, offset_bytes)?;
+    Ok((Answer::Piece, bytes))
+}
+
+/// What is damaged comes back as an error that names it.
+fn visited(fs: &dyn FileSystem, visit: Visit) -> files::Result<Visited> {
+    let path = escape_name(&visit.path);
+    let named = |error: FilesError| FilesError::corrupt(format!("/{path}: {error}"));
+    let metadata = visit.metadata.map_err(named)?;
+    let link_target = match metadata.kind {
+        FileKind::Symlink => Some(escape_name(&fs.read_link(visit.id).map_err(named)?)),
+        _ => None,
+    };
+    Ok(Visited {
+        inode: visit.id.0,
+        kind: metadata.kind,
+        permissions: metadata.permissions,
+        uid: metadata.uid,
+        gid: metadata.gid,
+        links: metadata.links,
+        size_bytes: metadata.size_bytes,
+        modified: (metadata.modified.seconds, metadata.modified.nanoseconds),
+        device: metadata.device,
+        link_target,
+        path,
+    })
 }
 
 fn bytes_of(path: &str) -> files::Result<Vec<u8>> {

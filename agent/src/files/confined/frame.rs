@@ -1,7 +1,7 @@
 //! What parent and child say to each other: a byte for the kind, a length, and so many bytes. Neither believes a length that is
 //! beyond its limit.
 
-use crate::files::ListEntry;
+use crate::files::{DeviceNumber, FileKind, ListEntry};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -15,9 +15,57 @@ const MAX_JSON_BYTES: u32 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "they are what `Confined` is asked for")]
 pub enum Question {
-    List { path: String, behind: Option<String>, limit: usize },
-    Look { path: String },
-    Read { path: String, offset_bytes: u64, length_bytes: u32 },
+    List {
+        path: String,
+        behind: Option<String>,
+        limit: usize,
+    },
+    Look {
+        path: String,
+    },
+    Read {
+        path: String,
+        offset_bytes: u64,
+        length_bytes: u32,
+    },
+    /// Begins a walk through a directory; [`Question::Step`] takes it on.
+    Walk {
+        path: String,
+    },
+    Step,
+    /// A piece of a file that a step came to.
+    ReadVisited {
+        inode: u64,
+        offset_bytes: u64,
+        length_bytes: u32,
+    },
+}
+
+/// What a step of a walk came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visited {
+    /// Its path below the directory that is walked through, escaped; empty for that itself.
+    pub path: String,
+    /// Number of the inode.
+    pub inode: u64,
+    /// Its kind.
+    pub kind: FileKind,
+    /// The lower twelve bits of the mode.
+    pub permissions: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Names of this file.
+    pub links: u32,
+    /// Length of the content.
+    pub size_bytes: u64,
+    /// Last change of the content: seconds since 1970, and nanoseconds forward from there.
+    pub modified: (i64, u32),
+    /// For device files.
+    pub device: Option<DeviceNumber>,
+    /// Where a symbolic link leads, escaped.
+    pub link_target: Option<String>,
 }
 
 /// What the child answers.
@@ -34,6 +82,10 @@ pub enum Answer {
     Look(Box<ListEntry>),
     /// The bytes stand behind it.
     Piece,
+    /// The walk begins.
+    Walking,
+    /// Where a step led to; nothing at the end.
+    Step(Option<Box<Visited>>),
     Refused {
         is_missing: bool,
         what: String,

@@ -117,7 +117,7 @@ export const en = {
   },
   files: {
     title: 'Files', volume: 'File system', choose: 'Choose one', unknown: 'unknown', mayNot: 'You may not look into backups', notYet: 'Files cannot be looked at here yet ({{held}})', notYetMore: 'This page reads ext2, ext3 and ext4. The kernel reads any file system of a mounted point; whole disks, partitions and images restore whatever they hold.', mount: 'Mount it', restore: 'Restore this directory', state: 'State of this {{name}}',
-    empty: 'An empty directory', modified: 'Modified', owner: 'Owner', mode: 'Mode', count_one: 'One entry', count_other: '{{text}} entries', damaged: 'damaged', path: 'Path', root: 'Root', download: 'Download', noPreview: 'There is no preview of this kind of file.', emptyFile: 'The file is empty.', cut: 'Only the first {{size}} are shown.',
+    empty: 'An empty directory', modified: 'Modified', owner: 'Owner', mode: 'Mode', count_one: 'One entry', count_other: '{{text}} entries', damaged: 'damaged', path: 'Path', root: 'Root', download: 'Download', downloadAs: 'Download as {{format}}', downloadAll: 'Download this directory', noPreview: 'There is no preview of this kind of file.', emptyFile: 'The file is empty.', cut: 'Only the first {{size}} are shown.',
   },
   restored: {
     length: 'Length', written: 'Data written', zeroed: 'Zeroes written', unchanged: 'Right already', wouldWrite: 'Data to be written', wouldZero: 'Zeroes to be written', files: 'Files and directories', trialDone: 'It would work', onlyLooked: 'It only looked: nothing was written.', same: 'Identical', sameMore: 'Every byte at the target is the point’s.', differs: 'Differs', differsMore: '{{size}} differ from the point.',

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { asText, crumbs, imageType, isPlain, joined } from './filePath';
+import { archiveUrl, asText, crumbs, imageType, isPlain, joined } from './filePath';
 
 test('paths are put together and taken apart', () => {
   expect(joined('/', 'etc')).toBe('/etc');
@@ -7,6 +7,11 @@ test('paths are put together and taken apart', () => {
   expect(crumbs('/')).toEqual([]);
   expect(crumbs('/etc/ssh')).toEqual([{ name: 'etc', path: '/etc' }, { name: 'ssh', path: '/etc/ssh' }]);
   expect([isPlain('/a b/ä'), isPlain('/a\\n')]).toEqual([true, false]);
+});
+
+test('an archive is asked for by where its directory lies', () => {
+  expect(archiveUrl({ point: 'ab', disk: 'sda', partition: 2 }, '/a b\\n', 'zip')).toBe('/api/v1/recovery-points/ab/archive?path=%2Fa+b%5Cn&format=zip&disk=sda&partition=2');
+  expect(archiveUrl({ point: 'ab' }, '/', 'tar')).toBe('/api/v1/recovery-points/ab/archive?path=%2F&format=tar');
 });
 
 test('text is told from what is none, also when it is cut', () => {

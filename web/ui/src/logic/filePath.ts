@@ -5,6 +5,12 @@ export function joined(path: string, name: string): string {
   return path === '/' ? `/${name}` : `${path}/${name}`;
 }
 
+/** Where a directory is downloaded with everything below it. */
+export function archiveUrl(place: { point: string; disk?: string | undefined; partition?: number | undefined }, path: string, format: 'zip' | 'tar'): string {
+  const query = new URLSearchParams({ path, format, ...(place.disk ? { disk: place.disk } : {}), ...(place.partition ? { partition: String(place.partition) } : {}) });
+  return `/api/v1/recovery-points/${place.point}/archive?${query}`;
+}
+
 export interface Crumb {
   name: string;
   path: string;

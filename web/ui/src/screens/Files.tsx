@@ -1,7 +1,7 @@
 // The files inside a recovery point: which file system, which directory and which file is in the URL.
 import { Anchor, Button, Select } from '@mantine/core';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
-import { IconFile, IconFolder, IconLink } from '@tabler/icons-react';
+import { IconDownload, IconFile, IconFolder, IconLink } from '@tabler/icons-react';
 import { lazy, Suspense, useCallback } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams, useSearchParams } from 'react-router';
@@ -9,7 +9,7 @@ import { api, ask, type Schemas } from '../api/client';
 import { asFailure } from '../api/failure';
 import { point as pointQuery } from '../api/queries';
 import { useMay } from '../app/session';
-import { crumbs, isPlain, joined } from '../logic/filePath';
+import { archiveUrl, crumbs, isPlain, joined } from '../logic/filePath';
 import { short } from '../logic/pointState';
 import { quoted } from '../logic/commands';
 import { bytes, moment, number } from '../logic/units';
@@ -125,6 +125,7 @@ function Directory({ place }: { place: Place }) {
       <div className="row apart">
         <Crumbs path={path} to={(at) => to({ path: at })} />
         <span className="row tight">
+          <Archives place={place} path={path} />
           {isPlain(path) && (
             <Button component={Link} variant="default" size="xs" to={`/restore?${new URLSearchParams({ point: place.point, what: 'files', file: path, ...(place.partition ? { partition: String(place.partition) } : {}) })}`}>
               {t('files.restore')}
@@ -175,6 +176,23 @@ function Directory({ place }: { place: Place }) {
         )}
       </div>
       {first && <p className="faint" role="status">{t('files.count', { count: first.count, text: number(first.count, i18n.language) })}</p>}
+    </>
+  );
+}
+
+/** The directory with everything below it, in either form. */
+function Archives({ place, path }: { place: Place; path: string }) {
+  const { t } = useTranslation();
+  const partition = place.partition ? ` --partition ${place.partition}` : '';
+  const url = (format: 'zip' | 'tar') => archiveUrl(place, path, format);
+  return (
+    <>
+      {(['zip', 'tar'] as const).map((format) => (
+        <Button key={format} component="a" href={url(format)} download variant="default" size="xs" leftSection={<IconDownload size={15} aria-hidden="true" />}>
+          {t('files.downloadAs', { format })}
+        </Button>
+      ))}
+      <Commands of={t('files.downloadAll')} cli={`icecore restore ${short(place.point)}${partition} --files ${quoted(path)} --to ./restored`} call={{ method: 'GET', path: url('tar') }} />
     </>
   );
 }

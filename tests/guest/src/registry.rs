@@ -16,6 +16,7 @@ pub struct Scenario {
     needs_module: bool,
     needs_faults: bool,
     needs_databases: bool,
+    needs_stock_kernel: bool,
     own_boot: bool,
     over_restarts: bool,
     needs_debian: bool,
@@ -61,6 +62,7 @@ impl Scenario {
             needs_module: false,
             needs_faults: false,
             needs_databases: false,
+            needs_stock_kernel: false,
             own_boot: false,
             over_restarts: false,
             needs_debian: false,
@@ -88,6 +90,13 @@ impl Scenario {
     pub const fn with_databases(mut self) -> Self {
         self.needs_module = true;
         self.needs_databases = true;
+        self
+    }
+
+    /// It proves something about the agent, and needs what a distribution's kernel has and the sanitizer kernel, made small, lacks: sockets, thin
+    /// volumes.
+    pub const fn with_stock_kernel(mut self) -> Self {
+        self.needs_stock_kernel = true;
         self
     }
 
@@ -175,6 +184,8 @@ pub fn print() {
         let needs = match scenario {
             Scenario { needs_faults: true, .. } => "module+faults",
             Scenario { needs_databases: true, .. } => "module+databases",
+            Scenario { needs_stock_kernel: true, needs_module: true, .. } => "module+stock",
+            Scenario { needs_stock_kernel: true, .. } => "stock",
             Scenario { needs_module: true, .. } => "module",
             _ => "-",
         };

@@ -22,6 +22,7 @@ pub const SCENARIOS: &[Scenario] = &[Scenario::new(
     udev,
 )
 .with_module()
+.with_stock_kernel()
 .in_own_boot()
 .within_s(240)];
 

@@ -21,9 +21,11 @@ use crate::tool;
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("live_grow/ext4", "an unclean ext4 grows on restore and loses nothing", || unclean(&EXT4, 96))
         .with_module()
+        .with_stock_kernel()
         .within_s(300),
     Scenario::new("live_grow/xfs", "an unclean xfs grows on restore and loses nothing", || unclean(&XFS, 320))
         .with_module()
+        .with_stock_kernel()
         .within_s(300),
 ];
 

@@ -16,6 +16,7 @@ use crate::tool;
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("lvm/thin", "a thin volume's incremental reads what changed, and falls back where it must", thin)
+        .with_stock_kernel()
         .in_own_boot()
         .within_s(300),
     Scenario::new(
@@ -23,6 +24,7 @@ pub const SCENARIOS: &[Scenario] = &[
         "a classic volume is backed up whole from a snapshot that goes, or overflows in words",
         classic,
     )
+    .with_stock_kernel()
     .in_own_boot()
     .within_s(240),
 ];

@@ -17,6 +17,7 @@ use crate::tool;
 /// The area's scenarios.
 pub const SCENARIOS: &[Scenario] =
     &[Scenario::new("readme/first_backup", "the README's commands back up a mounted logical volume", first_backup)
+        .with_stock_kernel()
         .within_s(300)];
 
 const README: &str = include_str!("../../../../README.md");

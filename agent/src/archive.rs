@@ -9,7 +9,7 @@ mod order;
 mod tar;
 mod zip;
 
-use crate::files::{DeviceNumber, FileKind, Timestamp, escape_name};
+use crate::files::{FileId, FileKind, Metadata, escape_name};
 use anyhow::{Context as _, Result, ensure};
 use content::Content;
 use order::Order;
@@ -22,24 +22,8 @@ use web_api::file::ArchiveFormat;
 pub struct Member {
     /// Its path below the directory that is archived; empty for that itself.
     pub path: Vec<u8>,
-    /// Names it when its content is read.
-    pub inode: u64,
-    /// Its kind.
-    pub kind: FileKind,
-    /// The lower twelve bits of the mode.
-    pub permissions: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Names of this file.
-    pub links: u32,
-    /// Length of the content.
-    pub size_bytes: u64,
-    /// Last change of the content.
-    pub modified: Timestamp,
-    /// For device files.
-    pub device: Option<DeviceNumber>,
+    /// What its file system says of it.
+    pub metadata: Metadata,
     /// Where a symbolic link leads.
     pub link_target: Option<Vec<u8>>,
 }
@@ -50,7 +34,7 @@ pub trait Members {
     fn next(&mut self) -> Result<Option<Member>>;
 
     /// A piece of the content of a member, exactly as long as wanted.
-    fn read(&mut self, inode: u64, offset_bytes: u64, length_bytes: u32) -> Result<Vec<u8>>;
+    fn read(&mut self, id: FileId, offset_bytes: u64, length_bytes: u32) -> Result<Vec<u8>>;
 }
 
 /// What an archive is written in.
@@ -85,7 +69,7 @@ pub fn write(format: ArchiveFormat, top: &[u8], members: &mut dyn Members, to: i
 fn fill(pack: &mut dyn Pack, top: &[u8], members: &mut dyn Members) -> Result<()> {
     let mut order = Order::below(top)?;
     while let Some(mut member) = members.next()? {
-        order.check(&member.path, member.kind == FileKind::Directory)?;
+        order.check(&member.path, member.metadata.kind == FileKind::Directory)?;
         member.path = match (top.is_empty(), member.path.is_empty()) {
             (true, true) => continue,
             (true, false) => member.path,

@@ -1,7 +1,7 @@
 //! The content of one member as a stream that has exactly the length that was announced.
 
 use super::{Member, Members};
-use crate::files::FileKind;
+use crate::files::{FileId, FileKind};
 use std::io::{self, Read};
 
 /// So much is fetched at once.
@@ -10,7 +10,7 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// The content of a member; empty for what is no regular file.
 pub(super) struct Content<'m> {
     members: &'m mut dyn Members,
-    inode: u64,
+    id: FileId,
     size_bytes: u64,
     fetched_bytes: u64,
     piece: Vec<u8>,
@@ -19,14 +19,14 @@ pub(super) struct Content<'m> {
 
 impl<'m> Content<'m> {
     pub(super) fn new(members: &'m mut dyn Members, of: &Member) -> Self {
-        let size_bytes = if of.kind == FileKind::Regular { of.size_bytes } else { 0 };
-        Self { members, inode: of.inode, size_bytes, fetched_bytes: 0, piece: Vec::new(), taken: 0 }
+        let size_bytes = if of.metadata.kind == FileKind::Regular { of.metadata.size_bytes } else { 0 };
+        Self { members, id: of.metadata.id, size_bytes, fetched_bytes: 0, piece: Vec::new(), taken: 0 }
     }
 
     fn fetch(&mut self) -> io::Result<()> {
         let length = PIECE_BYTES.min(self.size_bytes - self.fetched_bytes);
         let length_bytes = u32::try_from(length).map_err(io::Error::other)?;
-        let piece = self.members.read(self.inode, self.fetched_bytes, length_bytes);
+        let piece = self.members.read(self.id, self.fetched_bytes, length_bytes);
         self.piece = piece.map_err(|error| io::Error::other(format!("{error:#}")))?;
         if self.piece.len() as u64 != length {
             return Err(io::Error::other("a piece of the file has another length than wanted"));

@@ -3,7 +3,7 @@
 //! Extended attributes and ACLs are left out, and sockets, which no archive holds.
 
 use super::{Content, Member, Pack};
-use crate::files::{FileKind, Timestamp, escape_name};
+use crate::files::{FileId, FileKind, Timestamp, escape_name};
 use anyhow::{Result, ensure};
 use std::collections::HashMap;
 use std::io::{Read as _, Write};
@@ -19,7 +19,7 @@ const MAX_DEVICE: u32 = 0o7_777_777;
 pub(super) struct Tar<W: Write> {
     builder: Builder<W>,
     /// The first name of files that have several.
-    linked: HashMap<u64, Vec<u8>>,
+    linked: HashMap<FileId, Vec<u8>>,
 }
 
 impl<W: Write> Tar<W> {
@@ -29,12 +29,12 @@ impl<W: Write> Tar<W> {
 
     /// The first name, when this is another name of a file that is in the archive.
     fn first_name(&mut self, member: &Member) -> Option<Vec<u8>> {
-        if member.kind != FileKind::Regular || member.links < 2 {
+        if member.metadata.kind != FileKind::Regular || member.metadata.links < 2 {
             return None;
         }
-        let first = self.linked.get(&member.inode).cloned();
+        let first = self.linked.get(&member.metadata.id).cloned();
         if first.is_none() && self.linked.len() < MAX_LINKED {
-            self.linked.insert(member.inode, member.path.clone());
+            self.linked.insert(member.metadata.id, member.path.clone());
         }
         first
     }
@@ -66,7 +66,7 @@ impl<W: Write> Pack for Tar<W> {
     fn add(&mut self, member: &Member, content: &mut Content<'_>) -> Result<()> {
         let first_name = self.first_name(member);
         let mut header = Header::new_gnu();
-        let kind = match member.kind {
+        let kind = match member.metadata.kind {
             FileKind::Regular if first_name.is_some() => EntryType::Link,
             FileKind::Regular => EntryType::Regular,
             FileKind::Directory => EntryType::Directory,
@@ -77,12 +77,12 @@ impl<W: Write> Pack for Tar<W> {
             FileKind::Socket => return Ok(()),
         };
         header.set_entry_type(kind);
-        header.set_mode(member.permissions);
-        header.set_uid(member.uid.into());
-        header.set_gid(member.gid.into());
-        header.set_size(if kind == EntryType::Regular { member.size_bytes } else { 0 });
-        header.set_mtime(u64::try_from(member.modified.seconds).unwrap_or(0));
-        if let Some(device) = member.device {
+        header.set_mode(member.metadata.permissions);
+        header.set_uid(member.metadata.uid.into());
+        header.set_gid(member.metadata.gid.into());
+        header.set_size(if kind == EntryType::Regular { member.metadata.size_bytes } else { 0 });
+        header.set_mtime(u64::try_from(member.metadata.modified.seconds).unwrap_or(0));
+        if let Some(device) = member.metadata.device {
             let shown = escape_name(&member.path);
             ensure!(device.major.max(device.minor) <= MAX_DEVICE, "{shown} has a device number that no tar holds");
             header.set_device_major(device.major)?;
@@ -93,7 +93,7 @@ impl<W: Write> Pack for Tar<W> {
             path.push(b'/');
         }
         let target = first_name.or_else(|| member.link_target.clone()).unwrap_or_default();
-        self.exact_time(member.modified)?;
+        self.exact_time(member.metadata.modified)?;
         self.long(EntryType::GNULongLink, &target)?;
         self.long(EntryType::GNULongName, &path)?;
         put(&mut header.as_old_mut().linkname, &target);

@@ -1,6 +1,6 @@
 //! An archive judged by a program that people unpack it with. More of that stands in `tests/tests/files.rs`, with a real file system.
 
-use super::{FileKind, Member, Members, write};
+use super::{FileId, FileKind, Member, Members, Metadata, write};
 use crate::files::Timestamp;
 use anyhow::Result;
 use std::fs;
@@ -18,25 +18,29 @@ impl Members for Made {
         Ok(self.members.next())
     }
 
-    fn read(&mut self, inode: u64, _: u64, length_bytes: u32) -> Result<Vec<u8>> {
-        Ok(vec![u8::try_from(inode & 0xff)?; length_bytes as usize])
+    fn read(&mut self, id: FileId, _: u64, length_bytes: u32) -> Result<Vec<u8>> {
+        Ok(vec![u8::try_from(id.0 & 0xff)?; length_bytes as usize])
     }
 }
 
-fn member(path: &[u8], kind: FileKind, inode: u64) -> Member {
-    Member {
-        path: path.to_vec(),
-        inode,
+fn member(path: &[u8], kind: FileKind, (inode, size_bytes): (u64, u64)) -> Member {
+    let time = Timestamp { seconds: 1_234_567_890, nanoseconds: 123_456_789 };
+    let metadata = Metadata {
+        id: FileId(inode),
         kind,
         permissions: 0o640,
         uid: 0,
         gid: 0,
         links: 1,
-        size_bytes: if kind == FileKind::Regular { 3_000_001 } else { 0 },
-        modified: Timestamp { seconds: 1_234_567_890, nanoseconds: 123_456_789 },
+        size_bytes,
+        allocated_bytes: size_bytes,
+        accessed: time,
+        modified: time,
+        changed: time,
+        created: None,
         device: None,
-        link_target: None,
-    }
+    };
+    Member { path: path.to_vec(), metadata, link_target: None }
 }
 
 #[test]
@@ -44,8 +48,9 @@ fn a_file_of_more_than_four_gibibytes_is_whole_in_a_zip() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.zip");
     let size_bytes = (1 << 32) + 5;
-    let large = Member { size_bytes, ..member(b"large", FileKind::Regular, 256) };
-    let members = vec![member(b"", FileKind::Directory, 2), large, member(b"small", FileKind::Regular, 1)];
+    let (large, small) =
+        (member(b"large", FileKind::Regular, (256, size_bytes)), member(b"small", FileKind::Regular, (1, 3_000_001)));
+    let members = vec![member(b"", FileKind::Directory, (2, 0)), large, small];
     let mut made = Made { members: members.into_iter() };
     write(ArchiveFormat::Zip, b"top", &mut made, BufWriter::new(fs::File::create(&path).unwrap())).unwrap();
     let judge = "import zipfile

@@ -34,7 +34,7 @@ impl<W: Write> Zip<W> {
 
 impl<W: Write> Pack for Zip<W> {
     fn add(&mut self, member: &Member, content: &mut Content<'_>) -> Result<()> {
-        let kind = member.kind;
+        let kind = member.metadata.kind;
         if !matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink) {
             return Ok(());
         }
@@ -73,11 +73,11 @@ fn options(member: &Member) -> Result<FullFileOptions<'static, 'static>> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
         .compression_level(Some(LEVEL))
-        .unix_permissions(member.permissions)
-        .last_modified_time(dos_time(member.modified))
-        .large_file(member.size_bytes >= LARGE_BYTES);
+        .unix_permissions(member.metadata.permissions)
+        .last_modified_time(dos_time(member.metadata.modified))
+        .large_file(member.metadata.size_bytes >= LARGE_BYTES);
     // The field that knows UTC; it ends in 2038 as a signed number.
-    Ok(match i32::try_from(member.modified.seconds) {
+    Ok(match i32::try_from(member.metadata.modified.seconds) {
         Ok(seconds) => options.with_extended_timestamp(Some(seconds.cast_unsigned()), None, None)?,
         Err(_) => options.into_full_options(),
     })

@@ -8,7 +8,7 @@
 pub mod child;
 pub mod frame;
 
-use crate::files::ListEntry;
+use crate::files::{FileId, ListEntry};
 use crate::read_at::ReadAt;
 use anyhow::{Context as _, Result, bail, ensure};
 use frame::{Answer, FromChild, Question, ToChild, Visited};
@@ -106,8 +106,8 @@ impl<'d> Confined<'d> {
     }
 
     /// A piece of a file that a step came to, which must lie within it.
-    pub fn read_visited(&mut self, inode: u64, offset_bytes: u64, length_bytes: u32) -> Result<Vec<u8>, Failed> {
-        match self.ask(&Question::ReadVisited { inode, offset_bytes, length_bytes })? {
+    pub fn read_visited(&mut self, id: FileId, offset_bytes: u64, length_bytes: u32) -> Result<Vec<u8>, Failed> {
+        match self.ask(&Question::ReadVisited { id, offset_bytes, length_bytes })? {
             (Answer::Piece, bytes) if bytes.len() == length_bytes as usize => Ok(bytes),
             _ => Err(odd()),
         }

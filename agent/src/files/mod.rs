@@ -25,7 +25,7 @@ use std::sync::Arc;
 use crate::read_at::ReadAt;
 
 /// Number of a file inside its file system (the inode number).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct FileId(pub u64);
 
 /// What a file is.
@@ -49,7 +49,7 @@ pub enum FileKind {
 }
 
 /// A point in time since 1970-01-01 UTC, negative before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Timestamp {
     /// Whole seconds.
     pub seconds: i64,
@@ -67,7 +67,7 @@ pub struct DeviceNumber {
 }
 
 /// Everything but name, content and extended attributes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub struct Metadata {
     /// The file.
     pub id: FileId,

@@ -4,7 +4,7 @@
 use crate::archive::{self, Member, Members};
 use crate::daemon::Link;
 use crate::files::confined::{Confined, Failed};
-use crate::files::{Timestamp, split_path, unescape_name};
+use crate::files::{FileId, split_path, unescape_name};
 use anyhow::{Context as _, Result, anyhow};
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -92,24 +92,17 @@ impl Members for Walked<'_, '_> {
         self.carrier.is_alive()?;
         let Some(found) = self.files.step().map_err(told)? else { return Ok(None) };
         let bytes = |text: &str| unescape_name(text).context("a name is escaped in another way");
-        Ok(Some(Member {
-            path: bytes(&found.path)?,
-            inode: found.inode,
-            kind: found.kind,
-            permissions: found.permissions & 0o7777,
-            uid: found.uid,
-            gid: found.gid,
-            links: found.links,
-            size_bytes: found.size_bytes,
-            modified: Timestamp { seconds: found.modified.0, nanoseconds: found.modified.1.min(999_999_999) },
-            device: found.device,
-            link_target: found.link_target.as_deref().map(bytes).transpose()?,
-        }))
+        let mut metadata = found.metadata;
+        // Said by a process that reads an untrusted file system.
+        metadata.permissions &= 0o7777;
+        metadata.modified.nanoseconds = metadata.modified.nanoseconds.min(999_999_999);
+        let link_target = found.link_target.as_deref().map(bytes).transpose()?;
+        Ok(Some(Member { path: bytes(&found.path)?, metadata, link_target }))
     }
 
-    fn read(&mut self, inode: u64, offset_bytes: u64, length_bytes: u32) -> Result<Vec<u8>> {
+    fn read(&mut self, id: FileId, offset_bytes: u64, length_bytes: u32) -> Result<Vec<u8>> {
         self.carrier.is_alive()?;
-        self.files.read_visited(inode, offset_bytes, length_bytes).map_err(told)
+        self.files.read_visited(id, offset_bytes, length_bytes).map_err(told)
     }
 }
 

@@ -6,8 +6,8 @@
 use super::Life;
 use super::frame::{Answer, FromChild, MAX_BYTES, Question, ToChild, Visited};
 use crate::files::{
-    self, DirEntry, FileId, FileKind, FileSystem, FilesError, Visit, Walk, escape_name, listing, lookup_path,
-    unescape_name,
+    self, DirEntry, FileContent, FileId, FileKind, FileSystem, FilesError, Visit, Walk, escape_name, listing,
+    lookup_path, unescape_name,
 };
 use crate::read_at::ReadAt;
 use anyhow::{Context as _, Result};
@@ -98,7 +98,7 @@ fn only_pipes_and_memory() -> Result<()> {
 /// Answers the parent's questions about the file system on a disk of this size until the parent has no more.
 pub fn serve(disk_bytes: u64) -> Result<()> {
     let disk = Arc::new(PipeDisk::new(disk_bytes));
-    let mut opened = Opened { disk: disk.clone(), fs: None, directory: None, walk: None };
+    let mut opened = Opened { disk: disk.clone(), fs: None, directory: None, walk: None, file: None };
     loop {
         let question = match disk.question() {
             Ok(question) => question,
@@ -116,26 +116,29 @@ fn refusal(error: &FilesError) -> Answer {
     Answer::Refused { is_missing, what: error.to_string() }
 }
 
-/// The file system, opened at the first question, the directory that was listed last, and the walk under way.
+/// The file system, opened at the first question, the directory that was listed last, the walk under way, and the file that was read last.
 struct Opened {
     disk: Arc<PipeDisk>,
-    fs: Option<Box<dyn FileSystem>>,
+    /// Lives as long as the process, which reads no other.
+    fs: Option<&'static dyn FileSystem>,
     directory: Option<(String, Vec<DirEntry>)>,
     walk: Option<Walk>,
+    /// Kept, because pieces of one file follow each other, and the map of a large one is long.
+    file: Option<(FileId, Box<dyn FileContent>)>,
 }
 
 impl Opened {
-    fn answer(&mut self, question: &Question) -> files::Result<(Answer, Vec<u8>)> {
-        let fs = match self.fs.take() {
-            Some(fs) => fs,
-            None => files::open(self.disk.clone())?,
-        };
-        let answered = self.answer_by(&*fs, question);
+    fn fs(&mut self) -> files::Result<&'static dyn FileSystem> {
+        if let Some(fs) = self.fs {
+            return Ok(fs);
+        }
+        let fs: &'static dyn FileSystem = Box::leak(files::open(self.disk.clone())?);
         self.fs = Some(fs);
-        answered
+        Ok(fs)
     }
 
-    fn answer_by(&mut self, fs: &dyn FileSystem, question: &Question) -> files::Result<(Answer, Vec<u8>)> {
+    fn answer(&mut self, question: &Question) -> files::Result<(Answer, Vec<u8>)> {
+        let fs = self.fs()?;
         match question {
             Question::List { path, behind, limit } => {
                 self.list(fs, path, (behind.as_deref(), *limit)).map(|answer| (answer, Vec::new()))
@@ -146,7 +149,7 @@ impl Opened {
             }
             Question::Read { path, offset_bytes, length_bytes } => {
                 let file = lookup_path(fs, &bytes_of(path)?)?;
-                read(fs, file, *offset_bytes, *length_bytes)
+                self.read(fs, file, (*offset_bytes, *length_bytes))
             }
             Question::Walk { path } => {
                 let bytes = bytes_of(path)?;
@@ -162,10 +165,27 @@ impl Opened {
                 let visited = visit.map(|visit| visited(fs, visit)).transpose()?;
                 Ok((Answer::Step(visited.map(Box::new)), Vec::new()))
             }
-            Question::ReadVisited { inode, offset_bytes, length_bytes } => {
-                read(fs, FileId(*inode), *offset_bytes, *length_bytes)
+            Question::ReadVisited { id, offset_bytes, length_bytes } => {
+                self.read(fs, *id, (*offset_bytes, *length_bytes))
             }
         }
+    }
+
+    fn read(
+        &mut self,
+        fs: &'static dyn FileSystem,
+        id: FileId,
+        (offset_bytes, length_bytes): (u64, u32),
+    ) -> files::Result<(Answer, Vec<u8>)> {
+        // The one before goes first: its map takes memory.
+        let kept = self.file.take().filter(|(kept, _)| *kept == id);
+        let (_, file) = self.file.insert(match kept {
+            Some(file) => file,
+            None => (id, fs.open_file(id)?),
+        });
+        let mut bytes = vec![0; length_bytes.min(MAX_BYTES) as usize];
+        file.read_exact_at(&mut bytes, offset_bytes)?;
+        Ok((Answer::Piece, bytes))
     }
 
     fn list(
@@ -212,13 +232,6 @@ impl Opened {
     }
 }
 
-fn read(fs: &dyn FileSystem, file: FileId, offset_bytes: u64, length_bytes: u32) -> files::Result<(Answer, Vec<u8>)> {
-    let file = fs.open_file(file)?;
-    let mut bytes = vec![0; length_bytes.min(MAX_BYTES) as usize];
-    file.read_exact_at(&mut bytes, offset_bytes)?;
-    Ok((Answer::Piece, bytes))
-}
-
 /// What is damaged comes back as an error that names it.
 fn visited(fs: &dyn FileSystem, visit: Visit) -> files::Result<Visited> {
     let path = escape_name(&visit.path);
@@ -228,19 +241,7 @@ fn visited(fs: &dyn FileSystem, visit: Visit) -> files::Result<Visited> {
         FileKind::Symlink => Some(escape_name(&fs.read_link(visit.id).map_err(named)?)),
         _ => None,
     };
-    Ok(Visited {
-        inode: visit.id.0,
-        kind: metadata.kind,
-        permissions: metadata.permissions,
-        uid: metadata.uid,
-        gid: metadata.gid,
-        links: metadata.links,
-        size_bytes: metadata.size_bytes,
-        modified: (metadata.modified.seconds, metadata.modified.nanoseconds),
-        device: metadata.device,
-        link_target,
-        path,
-    })
+    Ok(Visited { path, metadata, link_target })
 }
 
 fn bytes_of(path: &str) -> files::Result<Vec<u8>> {

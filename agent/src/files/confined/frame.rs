@@ -1,7 +1,7 @@
 //! What parent and child say to each other: a byte for the kind, a length, and so many bytes. Neither believes a length that is
 //! beyond its limit.
 
-use crate::files::{DeviceNumber, FileKind, ListEntry};
+use crate::files::{FileId, ListEntry, Metadata};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -35,35 +35,19 @@ pub enum Question {
     Step,
     /// A piece of a file that a step came to.
     ReadVisited {
-        inode: u64,
+        id: FileId,
         offset_bytes: u64,
         length_bytes: u32,
     },
 }
 
 /// What a step of a walk came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Visited {
     /// Its path below the directory that is walked through, escaped; empty for that itself.
     pub path: String,
-    /// Number of the inode.
-    pub inode: u64,
-    /// Its kind.
-    pub kind: FileKind,
-    /// The lower twelve bits of the mode.
-    pub permissions: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Names of this file.
-    pub links: u32,
-    /// Length of the content.
-    pub size_bytes: u64,
-    /// Last change of the content: seconds since 1970, and nanoseconds forward from there.
-    pub modified: (i64, u32),
-    /// For device files.
-    pub device: Option<DeviceNumber>,
+    /// What the file system says of it.
+    pub metadata: Metadata,
     /// Where a symbolic link leads, escaped.
     pub link_target: Option<String>,
 }

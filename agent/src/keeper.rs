@@ -2,7 +2,7 @@
 //! carries out what needs one. The server that faces the network holds no key and opens no chunk.
 //!
 //! It does what the server's jobs say and believes the server little: what may be given up it works out again from its own proofs
-//! ([`giving_up`]), a restore goes only where its own command line allows ([`places`]), and what a copy of the database is it looks at itself.
+//! ([`giving_up`]), a restore goes only where its own command line allows ([`Places`]), a disk only to machines that this names ([`passing`]), and what a copy of the database is it looks at itself.
 
 mod archive;
 mod check;
@@ -10,7 +10,7 @@ mod copy;
 mod desk;
 mod forget;
 mod giving_up;
-mod places;
+mod passing;
 mod prune;
 mod restore;
 mod stages;
@@ -18,13 +18,13 @@ mod survey;
 mod verify;
 
 pub use desk::Desk;
-pub use places::Places;
 pub use restore::OpenFileSystem;
 pub use survey::Survey;
 
 use crate::daemon::work::{Backups, index};
 use crate::daemon::{Link, Worker};
 use crate::progress::{Progress as _, Report};
+use crate::restore::Places;
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 use repo_format::Error;

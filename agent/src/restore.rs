@@ -4,10 +4,13 @@
 //! zeroes where the point has holes. With `delta` the target is read first and only what differs is fetched and written.
 
 mod grow;
+pub mod passed;
+mod places;
 mod span;
 mod target;
 
 pub use grow::{GrowOutcome, GrowRequest};
+pub use places::Places;
 pub use target::Refusal;
 
 use crate::point_disk::PointDisk;

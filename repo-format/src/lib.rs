@@ -30,6 +30,7 @@ pub mod lease;
 pub mod manifest;
 pub mod pack;
 pub mod pack_cache;
+pub mod passage;
 pub mod place_set;
 pub mod proofs;
 pub mod prune;

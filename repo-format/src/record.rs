@@ -50,6 +50,11 @@ pub const DAMAGED: Magic = Magic(b"ICEDAMA1");
 /// Points that may lack changes.
 pub const SUSPECTS: Magic = Magic(b"ICESUSP1");
 
+/// Order of a machine that wants a disk passed to it. Never stored.
+pub const PASSAGE_ORDER: Magic = Magic(b"ICEPORD1");
+/// Part of a disk on its way to a machine. Never stored.
+pub const PASSAGE_PART: Magic = Magic(b"ICEPPRT1");
+
 /// A record whose frame and checksum are right. Its signature is checked by [`Record::verified`].
 #[derive(Debug)]
 pub struct Record<'b> {

@@ -148,7 +148,27 @@ impl PrivateKey {
     }
 }
 
+impl PrivateKey {
+    /// Opens what [`PublicKey::seal`] sealed; `None` when it was sealed to another key, or for something else.
+    pub(crate) fn open(&self, info: &[u8], aad: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (encapsulated, ciphertext) = sealed.split_at_checked(ENCAPSULATED_BYTES)?;
+        let encapsulated = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).ok()?;
+        hpke::single_shot_open::<Aead, Kdf, Kem>(&OpModeR::Base, &self.0, &encapsulated, info, ciphertext, aad)
+            .ok()
+            .map(Zeroizing::new)
+    }
+}
+
 impl PublicKey {
+    /// Seals for the private key's holder: encapsulated key and ciphertext. It says nothing of who sealed it.
+    pub(crate) fn seal(&self, info: &[u8], aad: &[u8], plain: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>> {
+        let mode = OpModeS::Base;
+        let (encapsulated, ciphertext) =
+            hpke::single_shot_seal_with_rng::<Aead, Kdf, Kem>(&mode, &self.0, info, plain, aad, &mut Draw(entropy))
+                .map_err(|_| Error::SelfCheck("sealing to a machine"))?;
+        Ok([encapsulated.to_bytes().as_slice(), &ciphertext].concat())
+    }
+
     /// Seals for the private key's holder who shares the code: encapsulated key and ciphertext.
     pub(crate) fn seal_with(
         &self,

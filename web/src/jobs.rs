@@ -129,9 +129,9 @@ pub fn give(
     }))
 }
 
-/// The job of a report, in the hands of whoever reports.
-fn in_hand(write: &Write<'_>, agent: AgentId, id: JobId, lease: LeaseId) -> ApiResult<Held> {
-    let job = db::lease::get(write, id)?.filter(|job| job.agent_id == agent);
+/// The job of a report or a question, in the hands of whoever comes with it.
+pub fn in_hand(connection: &rusqlite::Connection, agent: AgentId, id: JobId, lease: LeaseId) -> ApiResult<Held> {
+    let job = db::lease::get(connection, id)?.filter(|job| job.agent_id == agent);
     let job = job.ok_or_else(|| ApiError::not_found("job"))?;
     if job.lease != Some(lease) {
         return Err(lost("another attempt of it began, or a person retried it"));

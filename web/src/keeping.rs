@@ -22,7 +22,7 @@ use web_api::id::{AgentId, JobId, RepositoryId};
 use web_api::job::{JobCause, JobKind, JobResult};
 use web_api::keeping::{
     Care, CheckResult, CheckWork, CopyWork, DamagedPack, GiveUp, KeeperWork, MAX_POINTS, PruneResult, PruneWork,
-    VerifyResult, VerifyWork,
+    RestoreWork, VerifyResult, VerifyWork,
 };
 use web_api::plan::Retries;
 use web_api::unit::Time;
@@ -83,6 +83,8 @@ pub async fn prepare(app: &App, job: &Held) -> ApiResult<Option<KeeperWork>> {
         KeeperWork::Prune(work) => {
             KeeperWork::Prune(PruneWork { give_up: given_up(app, repository).await?, ..work.clone() })
         }
+        // Agents of the version before refuse what they do not know; who is given the job knows who it is.
+        KeeperWork::Restore(work) => KeeperWork::Restore(RestoreWork { agent_id: None, ..work.clone() }),
         KeeperWork::Copy(_) => KeeperWork::Copy(CopyWork { file: outgoing_copy(app).await? }),
         other => other.clone(),
     }))

@@ -118,8 +118,8 @@ impl Questions {
             let is_there = state.asked.get(&repository).is_some_and(|asked| asked.elapsed() < self.keeper_asks_within);
             if !is_there {
                 return Err(ApiError::new(ErrorCode::Unavailable, "the keeper of the repository shows no files")
-                    .why("files are read by it, where its own command line allows that: it has the key, and this server does not")
-                    .next("run the keeper with `icecore agent run --show-files`, in the same version as this server"));
+                    .why("files and disks are read by it, where its own command line allows that: it has the key, and this server does not")
+                    .next("run the keeper with `icecore agent run --show-files`, or with `--pass-to` for restores onto other machines, in the same version as this server"));
             }
             if state.open.values().filter(|open| open.repository == repository).count() >= MAX_OPEN {
                 return Err(ApiError::new(ErrorCode::Unavailable, "too many people look at files at the moment")

@@ -154,6 +154,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Agent,    L::SMALL, routes!(questions::next_question)),
         endpoint(Agent,    L::REPORT, routes!(questions::answer_question)),
         endpoint(Agent,    L::PIECE, routes!(questions::bring_piece)),
+        endpoint(Agent,    L::REPORT, routes!(questions::ask_part)),
         // What machines store, and people restore.
         endpoint(Objects,  L::LONG,  routes!(objects::list)),
         endpoint(Objects,  L::OBJECT, routes!(objects::read)),

@@ -15,7 +15,7 @@ use web_api::agent_work::{
     ReportProgress,
 };
 use web_api::error::ErrorCode;
-use web_api::file::{AskQuestion, AskedQuestion, FileAnswer, GivenQuestion};
+use web_api::file::{AskPart, AskQuestion, AskedQuestion, FileAnswer, GivenQuestion};
 use web_api::id::{JobId, QuestionId};
 use web_api::job::JobKind;
 use web_api::recovery_point::ReportPoints;
@@ -82,6 +82,11 @@ impl Link {
         Ok(Self { client, instance: Uuid::now_v7() })
     }
 
+    /// For the requests of one job: a server that is away is waited for, until the job is to end.
+    pub fn waiting(server: &Server, patience: Duration, cancel: Arc<AtomicBool>, tell: Tell) -> Result<Self> {
+        Ok(Self { client: server.client(patience, cancel, tell)?, instance: Uuid::now_v7() })
+    }
+
     /// Names this process to the server.
     pub fn instance(&self) -> Uuid {
         self.instance
@@ -137,6 +142,17 @@ impl Link {
             request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream").body(bytes.clone())
         };
         self.client.ask(&Method::POST, &url, finish, |_| Ok(())).map_err(asked)
+    }
+
+    /// Asks for a part of the disk that a restore job of this machine writes.
+    pub fn ask_part(&self, job: JobId, asked: &AskPart) -> Result<Vec<u8>, Problem> {
+        let take = |response: Response| {
+            let bytes = response.bytes();
+            bytes
+                .map(|bytes| bytes.to_vec())
+                .map_err(|error| Problem::Unreachable(format!("an answer was cut: {error}")))
+        };
+        self.post(&["jobs", &job.to_string(), "part"], asked, take)
     }
 
     /// Reports how far a job is.

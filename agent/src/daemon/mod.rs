@@ -12,6 +12,7 @@ mod link;
 mod pause;
 mod pulse;
 mod reporting;
+pub mod restores;
 mod service;
 mod stop;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Questions about files, answered while somebody waits for it: the keeper comes for them as it comes for jobs.
+//! Questions about files, and parts of disks for machines that restore them, answered while somebody waits for it: the keeper comes for them as it comes for jobs.
 //!
 //! Archives take long and have desks of their own ([`super::archive`]), so that nobody who looks at a directory waits for one.
 //!
@@ -6,6 +6,7 @@
 //! reads the file system) stays open while more come about the same point, and for half a minute after.
 
 use super::archive::{self, Carrier};
+use super::passing::Passing;
 use crate::daemon::work::{OpenRepository, index};
 use crate::daemon::{Asked, Link, Pauses, wait};
 use crate::facts::content::ContentKind;
@@ -17,14 +18,15 @@ use crate::read_at::Slice;
 use crate::volumes;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
-use repo_format::manifest::{Disk, Manifest};
+use repo_format::id::WriterId;
+use repo_format::manifest::{Disk, Manifest, PointKey};
 use repo_format::reader::Reader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use web_api::file::{
-    AskedQuestion, FileAnswer, FileEntry, FilePage, FileQuestion, FileRefusal, MAX_PIECE_BYTES, PointVolume,
+    AskedQuestion, FileAnswer, FileEntry, FilePage, FileQuestion, FileRefusal, MAX_PIECE_BYTES, PassDisk, PointVolume,
     PointVolumes, Volume,
 };
 use web_api::unit::ByteCount;
@@ -44,6 +46,10 @@ pub struct Desk<'k> {
     pub open: &'k OpenRepository<'k>,
     /// Where the index is.
     pub index_dir: Option<PathBuf>,
+    /// Whether people may look at files.
+    pub show_files: bool,
+    /// Writers of the machines that disks may be passed to.
+    pub pass_to: Vec<WriterId>,
     /// This program, which reads file systems in a process of its own.
     pub program: PathBuf,
     /// The time.
@@ -56,6 +62,7 @@ pub struct Desk<'k> {
 
 /// The point that is looked into.
 struct Open<'o> {
+    at: PointKey,
     reader: &'o Reader<'o>,
     manifest: &'o Manifest,
 }
@@ -109,25 +116,53 @@ impl Desk<'_> {
         let warn = |line: &str| tracing::warn!("{line}");
         crate::open::reading(&repo, &[(&stored, &manifest)], (self.clock, &warn), || {
             let reader = Reader::new(&repo, &index);
-            let open = Open { reader: &reader, manifest: &manifest };
+            let open = Open { at: *at, reader: &reader, manifest: &manifest };
             let mut question = first;
             loop {
-                let next = match question.question.volume() {
-                    None => {
-                        self.say(&question, &FileAnswer::Volumes(volumes_of(open.manifest)));
-                        self.next()
-                    }
-                    Some(volume) => self.volume(&open, volume, question.clone()).unwrap_or_else(|error| {
-                        self.refuse(&question, false, format!("{error:#}"));
-                        self.next()
-                    }),
-                };
+                let next = self.about(&open, &question).unwrap_or_else(|error| {
+                    self.refuse(&question, false, format!("{error:#}"));
+                    self.next()
+                });
                 match next {
                     Some(next) if next.point == question.point => question = next,
                     other => return Ok(other),
                 }
             }
         })
+    }
+
+    /// Answers about the point that is open; returns a question about something else.
+    fn about(&self, open: &Open<'_>, question: &AskedQuestion) -> Result<Option<AskedQuestion>> {
+        match (&question.question, question.question.volume()) {
+            (FileQuestion::Pass(wanted), _) => self.pass(open, wanted, question),
+            _ if !self.show_files => bail!("the keeper shows no files; it was started without --show-files"),
+            (_, Some(volume)) => self.volume(open, volume, question.clone()),
+            (_, None) => {
+                self.say(question, &FileAnswer::Volumes(volumes_of(open.manifest)));
+                Ok(self.next())
+            }
+        }
+    }
+
+    /// Passes a disk to a machine, for as long as its order is the next question.
+    fn pass(&self, open: &Open<'_>, wanted: &PassDisk, first: &AskedQuestion) -> Result<Option<AskedQuestion>> {
+        let passing = Passing::begin(open.reader, (open.at, open.manifest), &wanted.order, &self.pass_to)?;
+        tracing::info!(point = %open.at.manifest, writer = %passing.writer(), "a disk is passed to a machine");
+        let (mut question, mut offset_bytes) = (first.clone(), wanted.offset_bytes);
+        loop {
+            match passing.part(offset_bytes) {
+                Ok(sealed) => self.tell(self.link.bring_piece(question.id, sealed)),
+                Err(error) => self.refuse(&question, false, format!("{error:#}")),
+            }
+            question = match self.next() {
+                Some(next) if next.point == first.point => next,
+                other => return Ok(other),
+            };
+            offset_bytes = match &question.question {
+                FileQuestion::Pass(next) if next.order == wanted.order => next.offset_bytes,
+                _ => return Ok(Some(question)),
+            };
+        }
     }
 
     /// Answers about one file system; returns a question about something else.
@@ -213,7 +248,7 @@ fn answer(files: &mut Confined<'_>, question: &FileQuestion) -> Result<Answer, F
             let what = "archives are made by another desk";
             return Err(Failed::Refused(false, what.into()));
         }
-        FileQuestion::Volumes => Answer::Words(FileAnswer::Volumes(Vec::new())),
+        FileQuestion::Volumes | FileQuestion::Pass(_) => Answer::Words(FileAnswer::Volumes(Vec::new())),
         FileQuestion::List { path, behind, limit, .. } => {
             let Listing { file_system, notes, count, entries, more } =
                 files.list(path, behind.as_deref(), *limit as usize)?;

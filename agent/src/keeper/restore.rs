@@ -1,14 +1,13 @@
 //! Restore jobs: a disk, a partition or files of a point, written where this keeper's command line allows it.
 
 use super::At;
-use super::places::Places;
 use crate::export::{ExportFormat, export};
 use crate::extents::Extent;
 use crate::files::FileSystem;
 use crate::files::restore::{self as file_restore, RestoreOptions};
 use crate::point_disk::PointDisk;
 use crate::progress::{Counts, Progress as _};
-use crate::restore::{self, RestoreRequest};
+use crate::restore::{self, Places, RestoreRequest};
 use anyhow::{Result, bail, ensure};
 use repo_format::manifest::{Manifest, StoredManifest};
 use repo_format::reader::Reader;

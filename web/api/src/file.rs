@@ -4,7 +4,7 @@
 //! answers within seconds. Names and paths travel escaped: control characters, backslashes and bytes that are no UTF-8 as `\n`, `\t`,
 //! `\\` and `\xNN`.
 
-use crate::id::QuestionId;
+use crate::id::{LeaseId, QuestionId};
 use crate::unit::ByteCount;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_FILES: u32 = 500;
 /// Most bytes of a file in one piece.
 pub const MAX_PIECE_BYTES: u32 = 1 << 20;
+/// Longest order of a machine that a disk is passed to, in hexadecimal digits.
+pub const MAX_ORDER_DIGITS: usize = 8192;
 /// Longest path, in bytes of its escaped form.
 pub const MAX_PATH_BYTES: usize = 4 * 4096;
 
@@ -77,13 +79,39 @@ pub enum FileQuestion {
         /// Its length; within the file.
         length_bytes: u32,
     },
+    /// A part of a disk for a machine that restores it, sealed to that machine. The answer is bytes that the server cannot read.
+    Pass(PassDisk),
+}
+
+/// Which part of a disk a machine wants passed to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PassDisk {
+    /// The machine's signed order, in hexadecimal digits: it names the disk, and the key that parts are sealed to.
+    #[cfg_attr(feature = "openapi", schema(max_length = 8192))]
+    pub order: String,
+    /// Where the part begins; without it, what the disk is.
+    #[serde(default)]
+    pub offset_bytes: Option<u64>,
+}
+
+/// A machine asks for a part of the disk that it restores.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct AskPart {
+    /// The lease that came with the job.
+    pub lease: LeaseId,
+    /// What is wanted.
+    pub part: PassDisk,
 }
 
 impl FileQuestion {
     /// The file system that it is about.
     pub fn volume(&self) -> Option<Volume> {
         match self {
-            Self::Volumes => None,
+            Self::Volumes | Self::Pass(_) => None,
             Self::List { disk, partition, .. }
             | Self::Look { disk, partition, .. }
             | Self::Archive { disk, partition, .. }

@@ -3,6 +3,7 @@
 //!
 //! Points are named by their ids, 64 hexadecimal digits.
 
+use crate::id::AgentId;
 use crate::unit::{ByteCount, Time};
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +27,7 @@ pub enum KeeperWork {
     Forget(ForgetWork),
     /// Stores a copy of the server's database.
     Copy(CopyWork),
-    /// Writes a point back, on the keeper's machine.
+    /// Writes a point back, on the keeper's machine or another agent's.
     Restore(RestoreWork),
 }
 
@@ -135,8 +136,12 @@ pub struct RestoreWork {
     /// How a disk is written.
     #[serde(default)]
     pub format: RestoreFormat,
-    /// Absolute path on the keeper's machine: a device, an image file, or with `files` a directory. It has to lie where the keeper was
-    /// started to allow restores to (`--restore-to`).
+    /// The agent that writes it; without it the keeper of the repository. To another agent whole disks and partitions are passed, sealed
+    /// to it, where the keeper was started to allow that (`--pass-to`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<AgentId>,
+    /// Absolute path on the machine that writes: a device, an image file, or with `files` a directory. It has to lie where that machine's
+    /// agent was started to allow restores to (`--restore-to`).
     pub target: String,
     /// Read the target and write only what differs.
     #[serde(default)]

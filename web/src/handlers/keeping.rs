@@ -13,7 +13,7 @@ use axum::http::StatusCode;
 use repo_format::id::ManifestId;
 use serde::Serialize;
 use web_api::error::ErrorCode;
-use web_api::id::RepositoryId;
+use web_api::id::{AgentId, RepositoryId};
 use web_api::job::{Job, JobCause, JobKind};
 use web_api::keeping::{CheckWork, CopyWork, ForgetWork, KeeperWork, MAX_POINTS, PruneWork, RestoreWork, VerifyWork};
 use web_api::recovery_point::ForgetPoint;
@@ -46,10 +46,16 @@ async fn order(app: App, key: IdempotencyKey, acting: Acting, order: Order) -> A
 fn make(write: &mut Write<'_>, acting: &Acting, order: &Order) -> ApiResult<Job> {
     let repository = repositories::existing(write, &order.repository)?;
     let keeper = keeping::keeper(write, repository.id, &repository.name)?;
+    let agent = match &order.work {
+        KeeperWork::Restore(RestoreWork { agent_id: Some(agent), .. }) if *agent != keeper.id => {
+            receiver(write, &repository.name, *agent)?
+        }
+        _ => keeper.id,
+    };
     for point in points_of(&order.work) {
         check_is_in(write, repository.id, point)?;
     }
-    let by = (repository.id, keeper.id);
+    let by = (repository.id, agent);
     let id = keeping::make(write, by, (order.kind, JobCause::Person, &order.work), acting.now)?
         .ok_or_else(|| ApiError::internal(&"a job that a person asked for was not made"))?;
     event::append(write, acting.now, "job.queued", &id.to_string())?;
@@ -58,12 +64,28 @@ fn make(write: &mut Write<'_>, acting: &Acting, order: &Order) -> ApiResult<Job>
     super::jobs::existing(write, id)
 }
 
+/// The agent that a disk may be passed to: one that stores into the same repository, and so has a writer key that the keeper knows.
+fn receiver(write: &Write<'_>, repository: &str, agent: AgentId) -> ApiResult<AgentId> {
+    let found = db::agent::get(write, agent)?.filter(|agent| agent.repository == repository);
+    let found = found.ok_or_else(|| {
+        ApiError::new(ErrorCode::NotFound, "there is no such agent in the repository of the recovery point")
+            .next("GET /api/v1/agents lists them")
+    })?;
+    match found.revoked_at.is_some() || found.suspended_at.is_some() {
+        true => Err(ApiError::new(ErrorCode::Conflict, format!("agent {} was revoked or suspended", found.name))),
+        false => Ok(found.id),
+    }
+}
+
 /// What the audit log says beside the kind.
 fn told(work: &KeeperWork) -> String {
     match work {
         KeeperWork::Forget(work) if work.undo => format!(", undo of {}", work.points.join(" ")),
         KeeperWork::Forget(work) => format!(", {}", work.points.join(" ")),
-        KeeperWork::Restore(work) => format!(", point {} to {}, dry_run {}", work.point, work.target, work.dry_run),
+        KeeperWork::Restore(work) => {
+            let onto = work.agent_id.map(|agent| format!(" of agent {agent}")).unwrap_or_default();
+            format!(", point {} to {}{onto}, dry_run {}", work.point, work.target, work.dry_run)
+        }
         KeeperWork::Prune(work) => format!(", dry_run {}", work.dry_run),
         _ => String::new(),
     }
@@ -199,7 +221,7 @@ pub async fn undo(State(app): State<App>, Path(point): Path<String>, key: Idempo
     order(app, key, acting, Order { repository, kind: JobKind::Forget, work }).await
 }
 
-/// Writes a recovery point back on the machine that keeps its repository, where that allows it.
+/// Writes a recovery point back on the machine that keeps its repository, or a disk of it on another agent's, where these allow it.
 #[utoipa::path(post, path = "/api/v1/restores", tag = "restores", request_body = RestoreWork,
     responses((status = 201, body = Job)))]
 pub async fn restore(
@@ -217,10 +239,15 @@ pub async fn restore(
 fn check_restore(work: &RestoreWork) -> ApiResult<()> {
     let is_path = |path: &String| !path.is_empty() && path.len() <= MAX_PATH_BYTES && !path.contains('\0');
     if !work.target.starts_with('/') || !is_path(&work.target) {
-        return Err(invalid("target is an absolute path on the machine that keeps the repository"));
+        return Err(invalid("target is an absolute path on the machine that writes it"));
     }
     if work.files.len() > MAX_FILES || !work.files.iter().all(is_path) {
         return Err(invalid(format!("files are at most {MAX_FILES} paths")));
+    }
+    if work.agent_id.is_some() && (!work.files.is_empty() || work.format != web_api::keeping::RestoreFormat::Raw) {
+        return Err(invalid(
+            "to another agent disks and partitions are passed as they are, no files and no other formats",
+        ));
     }
     let is_export = work.format != web_api::keeping::RestoreFormat::Raw;
     if is_export && (work.delta || work.partition.is_some() || !work.files.is_empty()) {

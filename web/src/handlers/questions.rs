@@ -1,19 +1,27 @@
-//! What keepers are asked about files: they come for questions and bring answers.
+//! What keepers are asked about files and disks: they come for questions and bring answers.
 
 use super::agent_work::Protocol;
+use crate::db::lease::Work;
 use crate::http::body::Path;
 use crate::http::{AgentCaller, ApiError, ApiResult, Body as JsonBody};
+use crate::jobs;
 use crate::questions::Answered;
 use crate::state::App;
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use std::time::Duration;
 use web_api::agent_work::MAX_WAIT_S;
 use web_api::error::ErrorCode;
-use web_api::file::{AskQuestion, FileAnswer, GivenQuestion, MAX_FILES, MAX_PIECE_BYTES};
-use web_api::id::QuestionId;
+use web_api::file::{
+    AskPart, AskQuestion, FileAnswer, FileQuestion, FileRefusal, GivenQuestion, MAX_FILES, MAX_ORDER_DIGITS,
+    MAX_PIECE_BYTES,
+};
+use web_api::id::{JobId, QuestionId};
+use web_api::job::JobState;
+use web_api::keeping::KeeperWork;
 
 /// Most disks and partitions of an answer.
 const MAX_VOLUMES: usize = 256;
@@ -89,6 +97,51 @@ pub async fn bring_piece(
     let piece = to_bytes(body, MAX_PIECE_BYTES as usize).await;
     let piece = piece.map_err(|_| ApiError::new(ErrorCode::TooLarge, "a piece of a file has at most 1 MiB"))?;
     passed_on(app.questions.answer(agent.repository_id, id, Answered::Piece(piece)).await)
+}
+
+/// A part of the disk that a restore job of this machine writes: asked of the keeper, and sealed by it to this machine.
+#[utoipa::path(post, path = "/api/v1/agent/jobs/{id}/part", tag = "agent", request_body = AskPart,
+    params(("id" = JobId, Path, description = "job"),
+        ("icecore-agent-protocol" = u32, Header, description = "version of the conversation")),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream")))]
+pub async fn ask_part(
+    State(app): State<App>,
+    agent: AgentCaller,
+    _: Protocol,
+    Path(id): Path<JobId>,
+    JsonBody(asked): JsonBody<AskPart>,
+) -> ApiResult<Response> {
+    if asked.part.order.len() > MAX_ORDER_DIGITS {
+        return Err(ApiError::new(ErrorCode::Invalid, format!("an order has at most {MAX_ORDER_DIGITS} digits")));
+    }
+    let lease = asked.lease;
+    let (repository, point) = app
+        .database
+        .read(move |connection| {
+            let job = jobs::in_hand(connection, agent.id, id, lease)?;
+            match (job.state, job.work, job.repository) {
+                (JobState::Running, Work::Keeper(work), Some((repository, _))) => match *work {
+                    KeeperWork::Restore(work) if !agent.keeper => ApiResult::Ok((repository, work.point)),
+                    _ => Err(not_passed()),
+                },
+                _ => Err(not_passed()),
+            }
+        })
+        .await?;
+    match app.questions.ask(repository, &point, FileQuestion::Pass(asked.part)).await? {
+        Answered::Piece(bytes) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()),
+        Answered::Said(FileAnswer::Refused(FileRefusal { is_missing, what })) => {
+            Err(ApiError::new(if is_missing { ErrorCode::NotFound } else { ErrorCode::Conflict }, what))
+        }
+        Answered::Said(_) => {
+            Err(ApiError::new(ErrorCode::Unavailable, "the keeper gave an answer to another question")
+                .next("look whether keeper and server are of the same version"))
+        }
+    }
+}
+
+fn not_passed() -> ApiError {
+    ApiError::new(ErrorCode::Conflict, "disks are passed to a machine for a restore job that it has in hand")
 }
 
 /// Who makes an archive of many pieces has to hear that nobody waits for it any more.

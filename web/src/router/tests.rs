@@ -146,6 +146,7 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("POST /api/v1/agent/questions/next", agents()),
         ("POST /api/v1/agent/questions/{id}/answer", agents()),
         ("POST /api/v1/agent/questions/{id}/piece", agents()),
+        ("POST /api/v1/agent/jobs/{id}/part", agents()),
         ("POST /api/v1/agent/heartbeat", agents()),
         ("POST /api/v1/agent/jobs/lease", agents()),
         ("POST /api/v1/agent/jobs/{id}/progress", agents()),

@@ -4,16 +4,19 @@ use super::super::backup::{self, snapshot};
 use super::super::context::Context;
 use super::super::failure::{Code, Failure, Report};
 use agent::backup::Guarded;
+use agent::daemon::restores::{Machine, Restores};
 use agent::daemon::work::{Backups, OpenRepository};
 use agent::daemon::{Daemon, Lane, Link};
-use agent::keeper::{self, Desk, Keeper, OpenFileSystem, Places, Survey};
+use agent::keeper::{self, Desk, Keeper, OpenFileSystem, Survey};
 use agent::open::Opened;
 use agent::remote::Place;
 use agent::remote::enrolled::Enrolled;
+use agent::restore::Places;
 use agent::source::provider::lvm::LvmProvider;
 use agent::source::provider::module::ModuleProvider;
 use agent::source::sys::SysRoot;
 use anyhow::Context as _;
+use repo_format::id::WriterId;
 use repo_format::repository::Access;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,9 @@ SIGTERM ends it cleanly: a job under way goes back to the server and is begun ag
 
 On a machine that was enrolled with --keeps it is the keeper of that repository: it verifies, checks, prunes, copies the server's
 database and restores, as the server's jobs say and its own options allow. It runs as the user that the server runs as.
+
+With --restore-to any machine takes part in restores: disks of recovery points, its own or others', come from the keeper, where that
+was started with --pass-to for this machine's writer.
 
 Which server, which repository, the secret and the writer key follow from the machine's enrolment in /etc/icecore/agent (or
 ICECORE_AGENT_DIR). Without one they are named:
@@ -46,14 +52,23 @@ pub struct Args {
     /// Name of this machine in recovery points [default: its host name]
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
-    /// Of a keeper: let the server's people restore below this directory, or to this device; may be given several times [default: nowhere]
+    /// Let the server's people restore below this directory of this machine, or to this device; may be given several times [default: nowhere]
     #[arg(long, value_name = "DIR|DEVICE")]
     restore_to: Vec<PathBuf>,
     /// Of a keeper: let the server's people look at the files inside recovery points and download them. The server sees what is looked at
     #[arg(long)]
     show_files: bool,
+    /// Of a keeper: let the server's people restore disks of any recovery point onto the machine of this writer, which sees what it is
+    /// passed and the server does not; may be given several times
+    #[arg(long, value_name = "WRITER", value_parser = writer)]
+    pass_to: Vec<WriterId>,
     #[command(flatten)]
     snapshot: snapshot::Options,
+}
+
+fn writer(text: &str) -> Result<WriterId, String> {
+    text.parse()
+        .map_err(|_| "a writer is 32 hexadecimal digits, as `icecore key list` and GET /api/v1/agents show it".into())
 }
 
 /// Serves until a signal comes.
@@ -71,8 +86,8 @@ fn back_up(args: &Args, context: &Context, host: String) -> anyhow::Result<()> {
         let what = "an agent works for a server, and a directory was named";
         return Err(Failure::new(Code::Usage, what).next("give --repo https://SERVER/NAME").into());
     };
-    if !args.restore_to.is_empty() || args.show_files {
-        let what = "--restore-to and --show-files are for the keeper of a repository, and this machine keeps none";
+    if args.show_files || !args.pass_to.is_empty() {
+        let what = "--show-files and --pass-to are for the keeper of a repository, and this machine keeps none";
         return Err(Failure::new(Code::Usage, what).next("leave it out").into());
     }
     let (server, keys, patience) = (context.server(address)?, context.writer_keys()?, context.patience());
@@ -83,7 +98,10 @@ fn back_up(args: &Args, context: &Context, host: String) -> anyhow::Result<()> {
         repo.with_context(|| format!("cannot open the repository at {address}"))
     };
     let (module, lvm) = (|| args.snapshot.module(), |repository: &str, name: &str| args.snapshot.lvm(repository, name));
-    let worker = backups(args, context, (&open, &module, &lvm), host.clone(), Vec::new())?;
+    let restores =
+        Restores { server: server.clone(), patience, keys: keys.clone(), restore_to: Places::new(&args.restore_to)? };
+    let backups = backups(args, context, (&open, &module, &lvm), host.clone(), Vec::new())?;
+    let worker = Machine { backups, restores };
     let (lane, stop) = (Lane::for_all(Link::new(&server)?), context.cancel()?);
     serve(&Daemon { lane, others: Vec::new(), worker: &worker, host, sys: SysRoot::host(), stop })
 }
@@ -115,11 +133,12 @@ fn keep(args: &Args, context: &Context, (enrolled, directory): (&Enrolled, &Path
     let stop = context.cancel()?;
     let desk = |archives: bool| {
         let (link, index_dir, stop) = (Link::new(&server)?, context.index_place()?, stop.clone());
-        let program = PathBuf::from("/proc/self/exe");
-        anyhow::Ok(Desk { link, open: &open, index_dir, program, clock: &clock, archives, stop })
+        let (show_files, pass_to, program) = (args.show_files, args.pass_to.clone(), PathBuf::from("/proc/self/exe"));
+        anyhow::Ok(Desk { link, open: &open, index_dir, show_files, pass_to, program, clock: &clock, archives, stop })
     };
-    let all = if args.show_files { DESKS + ARCHIVE_DESKS } else { 0 };
-    let desks = (0..all).map(|at| desk(at >= DESKS)).collect::<anyhow::Result<Vec<_>>>()?;
+    let looks = if args.show_files || !args.pass_to.is_empty() { DESKS } else { 0 };
+    let all = looks + if args.show_files { ARCHIVE_DESKS } else { 0 };
+    let desks = (0..all).map(|at| desk(at >= looks)).collect::<anyhow::Result<Vec<_>>>()?;
     let daemon = Daemon { lane, others, worker: &worker, host, sys: SysRoot::host(), stop: stop.clone() };
     std::thread::scope(|scope| {
         desks.iter().for_each(|desk| drop(scope.spawn(|| desk.serve())));

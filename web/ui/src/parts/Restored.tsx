@@ -116,7 +116,7 @@ function Check({ work }: { work: Schemas['RestoreWork'] }) {
   const { t } = useTranslation();
   const go = useNavigate();
   const may = useMay('restore');
-  const body = { point: work.point, target: work.target, ...(work.disk ? { disk: work.disk } : {}), ...(work.partition ? { partition: work.partition } : {}), delta: true, dry_run: true };
+  const body = { point: work.point, target: work.target, ...(work.disk ? { disk: work.disk } : {}), ...(work.partition ? { partition: work.partition } : {}), ...(work.agent_id ? { agent_id: work.agent_id } : {}), delta: true, dry_run: true };
   const check = useAct(async () => {
     const job = await ask(api.POST('/api/v1/restores', { body }));
     await go(`/jobs/${job.id}`);

@@ -1,4 +1,4 @@
-//! Where a keeper may restore to: below directories, and to devices, that its own command line names. Nowhere unless one is named.
+//! Where restore jobs may write on this machine: below directories, and to devices, that its agent's own command line names. Nowhere unless one is.
 //!
 //! The server names the target, and it faces the network: without this rule it could write over any file of this machine.
 
@@ -49,7 +49,7 @@ impl Places {
             ),
         };
         Error::Refused(format!(
-            "{} is no place to restore to here: {allowed}; the keeper's --restore-to says where",
+            "{} is no place to restore to here: {allowed}; --restore-to of the agent on that machine says where",
             target.display()
         ))
         .into()

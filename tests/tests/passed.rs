@@ -161,5 +161,5 @@ fn parts_are_given_for_a_restore_job_in_hand_and_to_its_agent_alone() -> Result<
     ensure!(ask(&scene.spare.secret)?.status == 409, "{}", ask(&scene.spare.secret)?.body);
     ask(&scene.keeper.secret)?.expect(404)?;
     ensure!([401, 403].contains(&ask(&scene.appliance.admin)?.status), "a person has parts of a disk");
-    keeper.stop()
+    keeper.kill()
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::MIB;
 use crate::bytes::copy_sparse;
@@ -50,7 +50,7 @@ impl PartitionPlan {
         Self { file_system, size_bytes: None, content: None }
     }
 
-    /// Fills the file system with the files below `directory` (ext4 only).
+    /// Fills the file system with the files below `directory` (ext4 and FAT only).
     #[must_use]
     pub fn filled_from(mut self, directory: impl Into<PathBuf>) -> Self {
         self.content = Some(directory.into());
@@ -157,10 +157,18 @@ fn make_file_system(image: &Path, plan: &PartitionPlan, partition: &Partition) -
     scratch.as_file().set_len(partition.length_bytes)?;
     let mut command = mkfs(plan.file_system, partition.number);
     if let Some(content) = &plan.content {
-        ensure!(plan.file_system == FileSystem::Ext4, "only ext4 can be filled from a directory");
-        command.arg("-d").arg(content);
+        match plan.file_system {
+            FileSystem::Ext4 => drop(command.arg("-d").arg(content)),
+            FileSystem::Vfat => {}
+            other => bail!("{other:?} cannot be filled from a directory"),
+        }
     }
     capture(command.arg(scratch.path()))?;
+    if let (FileSystem::Vfat, Some(content)) = (plan.file_system, &plan.content) {
+        let entries: Vec<PathBuf> = content.read_dir()?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        let mut fill = Command::new("mcopy");
+        capture(fill.arg("-s").arg("-i").arg(scratch.path()).args(entries).arg("::/")).context("(package mtools)")?;
+    }
     let target = File::options().write(true).open(image)?;
     copy_sparse(scratch.as_file(), &target, partition.offset_bytes)
 }

@@ -12,7 +12,7 @@ use e2e::http::{Request, Response};
 use e2e::{DiskImage, FileSystem, MIB, PartitionPlan};
 use serde_json::Value;
 
-/// A server, a point of a disk with an ext4 partition, and a keeper that runs.
+/// A server, a point of a disk with an EFI system partition, an ext4 partition and swap space, and a keeper that runs.
 struct Kept {
     appliance: Appliance,
     point: String,
@@ -49,9 +49,15 @@ impl Kept {
         let content = appliance.dir().join("content");
         fill(&content)?;
         let path = appliance.dir().join("disk.img");
-        let plans =
-            [PartitionPlan::sized(FileSystem::Swap, MIB), PartitionPlan::rest(FileSystem::Ext4).filled_from(&content)];
-        let image = DiskImage::create(&path, 64 * MIB, &plans)?;
+        let boot = appliance.dir().join("boot");
+        fs::create_dir_all(boot.join("EFI/debian"))?;
+        fs::write(boot.join("EFI/debian/A long name.efi"), large())?;
+        let plans = [
+            PartitionPlan::sized(FileSystem::Vfat, 40 * MIB).filled_from(&boot),
+            PartitionPlan::sized(FileSystem::Ext4, 60 * MIB).filled_from(&content),
+            PartitionPlan::rest(FileSystem::Swap),
+        ];
+        let image = DiskImage::create(&path, 104 * MIB, &plans)?;
         harm(&image)?;
         let machine = appliance.machine("web")?;
         let made = appliance.backup(&machine, &path, "web")?;
@@ -90,7 +96,7 @@ fn files_of_a_point_are_listed_and_read_through_the_keeper() -> Result<()> {
     let kept = Kept::new(|_| Ok(()))?;
     let volumes = kept.ask("volumes", "")?.expect(200)?.body;
     ensure!(volumes[0]["volumes"][1]["holds"] == "ext4" && volumes[0]["volumes"][1]["readable"] == true, "{volumes}");
-    ensure!(volumes[0]["volumes"][0]["holds"] == "swap" && volumes[0]["volumes"][0]["readable"] == false, "{volumes}");
+    ensure!(volumes[0]["volumes"][2]["holds"] == "swap" && volumes[0]["volumes"][2]["readable"] == false, "{volumes}");
 
     let root = kept.files("/", "")?;
     ensure!(root["file_system"] == "ext4" && names(&root) == ["etc", "large", "lost+found", "many"], "{root}");
@@ -119,8 +125,7 @@ fn files_of_a_point_are_listed_and_read_through_the_keeper() -> Result<()> {
         ("content", "?partition=2&path=/etc", 409),
         ("content", "?partition=2&path=/etc/link", 409),
         ("files", "?partition=7&path=/", 409),
-        ("files", "?path=/", 409),
-        ("files", "?partition=1&path=/", 409),
+        ("files", "?partition=3&path=/", 409),
         ("files", "?partition=2&path=etc", 422),
         ("files", "?partition=2&path=/&limit=501", 400),
     ] {
@@ -131,6 +136,42 @@ fn files_of_a_point_are_listed_and_read_through_the_keeper() -> Result<()> {
     let entries = audit["items"].as_array().context("a list")?;
     let count = |action: &str| entries.iter().filter(|entry| entry["action"] == action).count();
     ensure!(count("recovery-point.look") == 1 && count("file.read") == 4, "{audit:#}");
+    Ok(())
+}
+
+/// Who looks for files means those of the machine, and not what its firmware starts from; that can be looked at all the same.
+#[test]
+fn an_efi_system_partition_is_read_and_is_not_what_is_meant() -> Result<()> {
+    let kept = Kept::new(|_| Ok(()))?;
+    let volumes = kept.ask("volumes", "")?.expect(200)?.body;
+    let told = |number: usize| {
+        let volume = &volumes[0]["volumes"][number];
+        (volume["holds"].as_str(), volume["readable"].as_bool(), volume["is_default"].as_bool())
+    };
+    ensure!(told(0) == (Some("fat"), Some(true), Some(false)), "{volumes}");
+    ensure!(told(1) == (Some("ext4"), Some(true), Some(true)), "{volumes}");
+    ensure!(told(2) == (Some("swap"), Some(false), Some(false)), "{volumes}");
+
+    let root = kept.ask("files", "?path=/")?.expect(200)?.body;
+    ensure!(root["file_system"] == "ext4" && names(&root) == ["etc", "large", "lost+found", "many"], "{root}");
+    let boot = kept.ask("files", "?partition=1&path=/EFI/debian")?.expect(200)?.body;
+    ensure!(boot["file_system"] == "fat" && names(&boot) == ["A long name.efi"], "{boot}");
+    let loader = "/EFI/debian/A long name.efi";
+    let content = kept.ask("content", &format!("?partition=1&path={}", loader.replace(' ', "%20")))?;
+    ensure!(content.expect(200)?.bytes == large());
+
+    // The command line agrees.
+    let (point, dir) = (kept.point.as_str(), kept.appliance.dir());
+    let listed = kept.appliance.local(&["ls", point, "/etc"])?;
+    ensure!(listed.as_array().is_some_and(|entries| entries.len() == 5), "{listed}");
+    let listed = kept.appliance.local(&["ls", &format!("{point}:1"), "/EFI/debian"])?;
+    ensure!(listed[0]["name"] == "A long name.efi" && listed[0]["size_bytes"] == LARGE_BYTES, "{listed}");
+    for (more, path) in [(&[][..], "/large"), (&["--partition", "1"], loader)] {
+        let target = dir.join(format!("restored{}", more.len()));
+        let to = target.to_str().context("a path in UTF-8")?;
+        kept.appliance.local(&[&["restore", point, "--files", path, "--to", to], more].concat())?;
+        ensure!(fs::read(target.join(&path[1..]))? == large(), "{path}");
+    }
     Ok(())
 }
 

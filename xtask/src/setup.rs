@@ -106,6 +106,7 @@ const NEEDS: &[Need] = &[
     need(Purpose::Page, "nodejs", Program("node"), "build the web page"),
     need(Purpose::Page, "npm", Program("npm"), "fetch the libraries that the web page is made of"),
     need(Purpose::Browser, "chromium", Program("chromium"), "open the web page in a real browser"),
+    need(Purpose::Test, "mtools", Program("mcopy"), "fill FAT file systems in tests"),
     need(Purpose::Test, "fdisk", Program("sfdisk"), "write MBR partition tables in tests"),
     need(Purpose::Test, "xfsprogs", Program("mkfs.xfs"), "test with xfs"),
     need(Purpose::Test, "btrfs-progs", Program("mkfs.btrfs"), "test with btrfs"),

@@ -2,16 +2,16 @@
 
 use super::console::Console;
 use super::failure::{Code, Failure};
-use agent::facts::Partition;
-use agent::files::{self, FileSystem, FilesError};
+use agent::files::{self, FileSystem};
 use agent::output;
 use agent::point_disk::PointDisk;
-use agent::read_at::{ReadAt, Slice};
+use agent::read_at::Slice;
+use agent::volumes::{self, Meant, Volume};
 use std::sync::Arc;
 
 pub use agent::volumes::{facts, partitions, recorded_facts};
 
-/// Opens the file system of a partition; without a number, the only one there is. What of it is stale or damaged is said.
+/// Opens the file system of a partition; without a number, the one that is meant. What of it is stale or damaged is said.
 pub fn file_system<'d>(
     disk: &'d PointDisk<'_>,
     number: Option<u32>,
@@ -26,40 +26,30 @@ pub fn file_system<'d>(
 
 /// The same, and what of it is stale or damaged is the caller's to say.
 pub fn find_file_system<'d>(disk: &'d PointDisk<'_>, number: Option<u32>) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
-    let facts = facts(disk)?;
-    let known: Vec<&Partition> = partitions(&facts, disk.disk()).collect();
-    if let Some(number) = number {
-        let Some(partition) = known.iter().find(|partition| partition.number == number) else {
-            let what = format!("disk {} has no partition {number}", output::name(&disk.disk().name));
-            return Err(Failure::new(Code::NotFound, what).next(listed(&known)).into());
-        };
-        return Ok(files::open(slice(disk, partition)?)?);
-    }
-    if known.is_empty() {
-        return Ok(files::open(Arc::new(Slice::new(disk, 0, disk.size_bytes())?))?);
-    }
-    let mut readable = Vec::new();
-    for partition in &known {
-        match files::open(slice(disk, partition)?) {
-            Err(FilesError::NotRecognised) => {}
-            other => readable.push(other),
-        }
-    }
-    match (readable.len(), readable.pop()) {
-        (1, Some(only)) => Ok(only?),
-        (0, _) => Err(FilesError::NotRecognised.into()),
-        _ => Err(Failure::new(Code::Usage, "the disk has several partitions with files").next(listed(&known)).into()),
-    }
+    let volumes = volumes::volumes(&facts(disk)?, disk.disk());
+    let volume = match number {
+        Some(_) => volumes.iter().find(|volume| volume.partition == number).ok_or_else(|| {
+            let what = format!("disk {} has no partition {}", output::name(&disk.disk().name), number.unwrap_or(0));
+            Failure::new(Code::NotFound, what).next(choice(&volumes))
+        })?,
+        None => match volumes::meant(&volumes) {
+            Meant::One(at) => &volumes[at],
+            Meant::Several => {
+                let what = "the disk has several partitions with files";
+                return Err(Failure::new(Code::Usage, what).next(choice(&volumes)).into());
+            }
+            Meant::None => {
+                let what = "no partition of the disk is known to have files that can be read here";
+                return Err(Failure::new(Code::Failed, what).next(choice(&volumes)).into());
+            }
+        },
+    };
+    Ok(files::open(Arc::new(Slice::new(disk, volume.offset_bytes, volume.length_bytes)?))?)
 }
 
-fn slice<'d>(disk: &'d PointDisk<'_>, partition: &Partition) -> anyhow::Result<Arc<Slice<'d>>> {
-    Ok(Arc::new(Slice::new(disk, partition.offset_bytes, partition.length_bytes)?))
-}
-
-fn listed(partitions: &[&Partition]) -> String {
-    let numbers: Vec<String> = partitions.iter().map(|partition| partition.number.to_string()).collect();
-    match numbers.is_empty() {
-        true => "the disk has no partitions; leave the number out".into(),
-        false => format!("choose one with --partition: {}", numbers.join(", ")),
+fn choice(volumes: &[Volume]) -> String {
+    match volumes::listed(volumes) {
+        none if none.is_empty() => "the disk has no partitions; leave the number out".into(),
+        listed => format!("choose one with --partition: {listed}"),
     }
 }

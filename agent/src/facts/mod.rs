@@ -98,6 +98,18 @@ pub struct Partition {
     pub content: Option<Content>,
 }
 
+/// Type of EFI system partitions in a GPT.
+const EFI_SYSTEM_GPT: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
+/// The same in an MBR.
+const EFI_SYSTEM_MBR: &str = "0xef";
+
+impl Partition {
+    /// Whether the table says that the machine's firmware starts from it.
+    pub fn is_efi_system(&self) -> bool {
+        [EFI_SYSTEM_GPT, EFI_SYSTEM_MBR].contains(&self.type_id.as_str())
+    }
+}
+
 /// A partition, or a disk without partitions, that becomes larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Growth {

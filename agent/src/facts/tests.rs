@@ -33,6 +33,7 @@ fn a_gpt_made_by_sgdisk_is_read_with_its_file_systems() {
     let [efi, root] = &facts.partitions[..] else { panic!("two partitions, not {facts:?}") };
     assert_eq!((efi.number, efi.offset_bytes, efi.length_bytes), (1, MIB, 8 * MIB));
     assert_eq!(efi.type_id, "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+    assert!(efi.is_efi_system() && facts.partitions[1..].iter().all(|other| !other.is_efi_system()));
     assert_eq!((efi.name.as_deref(), efi.bootable, &efi.content), (Some("EFI ünï"), false, &None));
     assert_eq!(root.guid.as_deref(), Some("11223344-5566-4788-89aa-bbccddeeff00"));
     assert!(root.bootable);

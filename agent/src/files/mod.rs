@@ -1,13 +1,14 @@
 //! Files inside a disk: one read-only view of any file system, found by its superblock.
 //!
-//! `ext4` reads ext2, ext3 and ext4; other file systems join by implementing [`FileSystem`]. `listing` renders
-//! entries for people and programs, `walk` visits a tree, `restore` writes one into a directory. Nothing here knows
+//! `ext4` reads ext2, ext3 and ext4, `fat` FAT; others join by implementing [`FileSystem`] and standing in [`KNOWN`],
+//! from which everybody learns what can be read. `listing` renders entries for people and programs, `walk` visits a tree, `restore` writes one into a directory. Nothing here knows
 //! repositories or partition tables: it all stands on [`ReadAt`]. The bytes of the disk are never trusted.
 
 pub mod confined;
 mod error;
 mod escape;
 pub mod ext4;
+pub mod fat;
 mod listing;
 mod path;
 pub mod restore;
@@ -22,6 +23,7 @@ pub use walk::{MAX_DEPTH, Visit, Walk, WalkEntry, walk};
 
 use std::sync::Arc;
 
+use crate::facts::content::ContentKind;
 use crate::read_at::ReadAt;
 
 /// Number of a file inside its file system (the inode number).
@@ -163,7 +165,39 @@ pub trait FileSystem: Send + Sync {
     fn open_file(&self, id: FileId) -> Result<Box<dyn FileContent + '_>>;
 }
 
+type Probe = fn(&dyn ReadAt) -> Result<bool>;
+type Open = for<'a> fn(Arc<dyn ReadAt + 'a>) -> Result<Box<dyn FileSystem + 'a>>;
+
+/// A file system that is read here.
+struct Known {
+    /// As facts of disks name it.
+    kinds: &'static [ContentKind],
+    /// Whether a disk holds one.
+    probe: Probe,
+    open: Open,
+}
+
+/// All that are read, in the order in which they are looked for. FAT is the last: its first sector has little to tell it from others.
+const KNOWN: &[Known] = &[
+    Known {
+        kinds: &[ContentKind::Ext2, ContentKind::Ext3, ContentKind::Ext4],
+        probe: ext4::probe,
+        open: |disk| Ok(Box::new(ext4::Ext4::open(disk)?)),
+    },
+    Known { kinds: &[ContentKind::Fat], probe: fat::probe, open: |disk| Ok(Box::new(fat::Fat::open(disk)?)) },
+];
+
 /// Finds out which file system is on `disk` (a whole disk without partitions, or one partition) and opens it.
 pub fn open<'a>(disk: Arc<dyn ReadAt + 'a>) -> Result<Box<dyn FileSystem + 'a>> {
-    if ext4::probe(&*disk)? { Ok(Box::new(ext4::Ext4::open(disk)?)) } else { Err(FilesError::NotRecognised) }
+    for known in KNOWN {
+        if (known.probe)(&*disk)? {
+            return (known.open)(disk);
+        }
+    }
+    Err(FilesError::NotRecognised)
+}
+
+/// Whether [`open`] reads what facts of a disk call this.
+pub fn reads(kind: ContentKind) -> bool {
+    KNOWN.iter().any(|known| known.kinds.contains(&kind))
 }

@@ -9,13 +9,12 @@ use super::archive::{self, Carrier};
 use super::passing::Passing;
 use crate::daemon::work::{OpenRepository, index};
 use crate::daemon::{Asked, Link, Pauses, wait};
-use crate::facts::content::ContentKind;
 use crate::files::confined::{Confined, Failed, Life, Listing};
 use crate::files::{FileKind, ListEntry};
 use crate::point_disk::PointDisk;
 use crate::progress::Report;
 use crate::read_at::Slice;
-use crate::volumes;
+use crate::volumes::{self, Meant};
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use repo_format::id::WriterId;
@@ -167,7 +166,8 @@ impl Desk<'_> {
 
     /// Answers about one file system; returns a question about something else.
     fn volume(&self, open: &Open<'_>, volume: Volume, first: AskedQuestion) -> Result<Option<AskedQuestion>> {
-        let disk = PointDisk::new(open.reader, open.manifest, volume.disk.as_deref())?;
+        let meant = || volumes::meant_disk(open.manifest).filter(|_| volume.partition.is_none());
+        let disk = PointDisk::new(open.reader, open.manifest, volume.disk.as_deref().or_else(meant))?;
         let (offset_bytes, length_bytes) = place_of(&disk, volume.partition)?;
         let slice = Slice::new(&disk, offset_bytes, length_bytes)?;
         let life = if self.archives { Life::Long } else { Life::Short };
@@ -288,27 +288,28 @@ fn kind_name(kind: FileKind) -> &'static str {
     }
 }
 
-/// Where a partition lies, or the whole of a disk without partitions.
+/// Where a partition lies, or what is meant when none is named.
 fn place_of(disk: &PointDisk<'_>, partition: Option<u32>) -> Result<(u64, u64)> {
-    let facts = volumes::facts(disk)?;
-    let mut known = volumes::partitions(&facts, disk.disk());
-    let Some(number) = partition else {
-        return match known.next() {
-            None => Ok((0, disk.disk().size_bytes)),
-            Some(_) => bail!("disk {} has partitions; say which one", disk.disk().name),
-        };
+    let known = volumes::volumes(&volumes::facts(disk)?, disk.disk());
+    let (name, listed) = (&disk.disk().name, volumes::listed(&known));
+    let found = match (partition, volumes::meant(&known)) {
+        (None, Meant::One(at)) => known.get(at),
+        (None, Meant::Several) => bail!("disk {name} has several partitions with files; say which one: {listed}"),
+        (None, Meant::None) => bail!("no partition of disk {name} is known to have files: {listed}"),
+        (Some(_), _) => known.iter().find(|volume| volume.partition == partition),
     };
-    let found = known.find(|partition| partition.number == number);
-    let found = found.with_context(|| format!("disk {} has no partition {number}", disk.disk().name))?;
+    let found = found.with_context(|| format!("disk {name} has no partition {}", partition.unwrap_or(0)))?;
     Ok((found.offset_bytes, found.length_bytes))
 }
 
 /// What the manifest says, which is signed and needs no look at the disk.
 fn volumes_of(manifest: &Manifest) -> Vec<PointVolumes> {
+    let meant = volumes::meant_disk(manifest);
     let mut left = MAX_VOLUMES;
     let mut found = Vec::new();
     for disk in &manifest.disks {
-        let volumes: Vec<PointVolume> = volumes_on(disk).into_iter().take(left.saturating_sub(1)).collect();
+        let volumes = volumes_on(disk, meant == Some(&disk.name));
+        let volumes: Vec<PointVolume> = volumes.into_iter().take(left.saturating_sub(1)).collect();
         left = left.saturating_sub(1 + volumes.len());
         if left == 0 {
             break;
@@ -318,23 +319,18 @@ fn volumes_of(manifest: &Manifest) -> Vec<PointVolumes> {
     found
 }
 
-fn volumes_on(disk: &Disk) -> Vec<PointVolume> {
+fn volumes_on(disk: &Disk, is_meant: bool) -> Vec<PointVolume> {
     let facts = volumes::recorded_facts(disk).unwrap_or_default();
-    let volume = |partition: Option<u32>,
-                  name: Option<String>,
-                  size_bytes: u64,
-                  content: Option<&crate::facts::content::Content>| {
-        let kind = content.map(|content| content.kind);
-        let holds = kind.and_then(|kind| serde_json::to_value(kind).ok()?.as_str().map(str::to_owned));
-        let readable = matches!(kind, Some(ContentKind::Ext2 | ContentKind::Ext3 | ContentKind::Ext4));
-        let label = content.and_then(|content| content.label.clone());
-        PointVolume { partition, name, size_bytes: ByteCount(size_bytes), holds, label, readable }
-    };
-    let partitions: Vec<PointVolume> = volumes::partitions(&facts, disk)
-        .map(|one| volume(Some(one.number), one.name.clone(), one.length_bytes, one.content.as_ref()))
-        .collect();
-    match partitions.is_empty() {
-        true => vec![volume(None, None, disk.size_bytes, facts.content.as_ref())],
-        false => partitions,
-    }
+    let known = volumes::volumes(&facts, disk);
+    let meant = volumes::meant(&known);
+    let described = known.into_iter().enumerate().map(|(at, volume)| PointVolume {
+        holds: volume.holds(),
+        readable: volume.is_readable(),
+        is_default: is_meant && meant == Meant::One(at),
+        partition: volume.partition,
+        name: volume.name,
+        size_bytes: ByteCount(volume.length_bytes),
+        label: volume.content.and_then(|content| content.label),
+    });
+    described.collect()
 }

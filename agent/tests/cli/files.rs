@@ -56,10 +56,26 @@ fn places_without_files_are_told_apart() {
     let bench = Bench::new();
     bench.run(["backup", &disk(&bench), "--name", "web"]).ok();
     bench.run(["ls", "latest:1", "/nothing"]).failed(5, &["nothing"]);
-    bench.run(["ls", "latest:7", "/"]).failed(5, &["no partition 7", "1, 2"]);
+    bench.run(["ls", "latest:7", "/"]).failed(5, &["no partition 7", "1 (ext4, 8.0 MiB); 2 ("]);
     bench.run(["ls", "latest:2", "/"]).failed(1, &["no known file system"]);
     bench.run(["restore", "latest", "--files", "/nothing", "--to", &bench.text("out")]).failed(5, &["nothing"]);
     bench.run(["restore", "latest", "--partition", "7", "--to", &bench.text("out")]).failed(5, &["no partition 7"]);
+}
+
+#[test]
+fn several_file_systems_are_a_question_that_says_what_each_holds() {
+    let bench = Bench::new();
+    let disk = disk(&bench);
+    tool("sfdisk", &["-q", &disk], "label: gpt\nstart=2048,size=16384,name=root\nstart=18432,size=4096,name=data\n");
+    let small = bench.text("small");
+    File::create(&small).unwrap().set_len(2 << 20).unwrap();
+    tool("mke2fs", &["-q", "-t", "ext2", &small], "");
+    tool("dd", &[&format!("if={small}"), &format!("of={disk}"), "bs=1M", "seek=9", "conv=notrunc", "status=none"], "");
+    bench.run(["backup", &disk, "--name", "web"]).ok();
+    let question = ["several partitions", "1 (ext4, root, 8.0 MiB); 2 (ext2, data, 2.0 MiB)"];
+    bench.run(["ls", "latest", "/"]).failed(2, &question);
+    bench.run(["restore", "latest", "--files", "/hello", "--to", &bench.text("out")]).failed(2, &question);
+    bench.run(["ls", "latest:2", "/"]).prints(&["lost+found"]);
 }
 
 #[test]

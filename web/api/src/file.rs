@@ -20,9 +20,9 @@ pub const MAX_PATH_BYTES: usize = 4 * 4096;
 /// Where a file system lies in a recovery point.
 #[derive(Clone, Default, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Volume {
-    /// The disk; none: the point's only one.
+    /// The disk; none: the point's only one, or the one that is meant.
     pub disk: Option<String>,
-    /// The partition; none: the disk has no partitions.
+    /// The partition; none: the one that is meant when nobody names one.
     pub partition: Option<u32>,
 }
 
@@ -228,6 +228,9 @@ pub struct PointVolume {
     pub label: Option<String>,
     /// Whether its files can be looked at here.
     pub readable: bool,
+    /// Whether it is the one that is meant when nobody names disk and partition; at most one of a point is.
+    #[serde(default)]
+    pub is_default: bool,
 }
 
 /// A file, directory or link.
@@ -295,7 +298,7 @@ pub struct ListedFiles {
 pub struct FilePlace {
     /// The disk, when the point has several.
     pub disk: Option<String>,
-    /// The partition, when the disk has some.
+    /// The partition; without it the only one with files, EFI system partitions aside.
     pub partition: Option<u32>,
     /// The path, escaped as in the listings; `/` is the root.
     pub path: String,
@@ -309,7 +312,7 @@ pub struct FilePlace {
 pub struct ArchivePlace {
     /// The disk, when the point has several.
     pub disk: Option<String>,
-    /// The partition, when the disk has some.
+    /// The partition; without it the only one with files, EFI system partitions aside.
     pub partition: Option<u32>,
     /// The directory, escaped as in the listings; `/` is the root.
     pub path: String,
@@ -326,7 +329,7 @@ pub struct ArchivePlace {
 pub struct ListFiles {
     /// The disk, when the point has several.
     pub disk: Option<String>,
-    /// The partition, when the disk has some.
+    /// The partition; without it the only one with files, EFI system partitions aside.
     pub partition: Option<u32>,
     /// The directory, escaped as in the listings; `/` is the root.
     pub path: String,

@@ -45,7 +45,7 @@ export default function Files() {
   );
 }
 
-/** Which file system: the only one that can be read is chosen by itself. */
+/** Which file system: the one that the keeper says is meant is opened by itself. */
 function Volumes({ id }: { id: string }) {
   const { t, i18n } = useTranslation();
   const [search, setSearch] = useSearchParams();
@@ -56,7 +56,7 @@ function Volumes({ id }: { id: string }) {
         const all = disks.flatMap((disk) => disk.volumes.map((volume) => ({ disk: disk.disk, volume, key: `${disk.disk} ${volume.partition ?? ''}` })));
         const readable = all.filter((one) => one.volume.readable);
         const asked = `${search.get('disk') ?? ''} ${search.get('partition') ?? ''}`;
-        const chosen = all.find((one) => one.key === asked) ?? (readable.length === 1 ? readable[0] : undefined);
+        const chosen = all.find((one) => one.key === asked) ?? all.find((one) => one.volume.is_default);
         const choose = (key: string | null) => {
           const one = all.find((other) => other.key === key);
           if (one) setSearch({ disk: one.disk, ...(one.volume.partition ? { partition: String(one.volume.partition) } : {}) });

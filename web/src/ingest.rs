@@ -201,6 +201,7 @@ impl From<repo_format::Error> for ApiError {
     fn from(error: repo_format::Error) -> Self {
         match error {
             repo_format::Error::Missing { .. } => Self::not_found("object"),
+            repo_format::Error::NoSuch(what) => Self::new(ErrorCode::Invalid, what),
             repo_format::Error::Store { key, source } if is_full(&source) => {
                 tracing::error!(key, error = %source, "there is no room left in a repository");
                 Self::new(ErrorCode::Unavailable, "there is no room left in the repository")

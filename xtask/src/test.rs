@@ -34,10 +34,17 @@ enum Group {
     Browser,
     /// The scenarios of `tests/guest` in an emulated machine.
     Guest,
+    /// The OpenAPI document, fuzzed by Schemathesis against the real server.
+    ApiFuzz,
 }
 
-const GROUPS: [(&str, Group); 4] =
-    [("page", Group::Page), ("rust", Group::Rust), ("browser", Group::Browser), ("guest", Group::Guest)];
+const GROUPS: [(&str, Group); 5] = [
+    ("page", Group::Page),
+    ("rust", Group::Rust),
+    ("browser", Group::Browser),
+    ("guest", Group::Guest),
+    ("api-fuzz", Group::ApiFuzz),
+];
 
 fn group_named(name: &str) -> Result<Group> {
     match GROUPS.iter().find(|(known, _)| *known == name) {
@@ -84,6 +91,7 @@ fn run_groups(options: &Options) -> Result<Count> {
                 Group::Rust => steps(rust_steps(options.soak)?)?,
                 Group::Browser => browser(options.setup)?,
                 Group::Guest => guest::run_as_group(options.soak, options.setup)?,
+                Group::ApiFuzz => steps(api_fuzz_steps(options.soak)?)?,
             });
         }
     }
@@ -126,6 +134,31 @@ fn browser(consent: setup::Consent) -> Result<Count> {
     tests.env("ICECORE_BIN", programs.join("icecore")).env("ICECORE_BIN_SERVER", programs.join("icecore-server"));
     tests.env("ICECORE_SCREENSHOTS", target_dir()?.join("screenshots"));
     steps(vec![("build of server and agent", build), ("the page in a browser", tests)])
+}
+
+/// Not one of the Rust tests: it fetches Python packages and takes minutes.
+fn api_fuzz_steps(soak: bool) -> Result<Vec<(&'static str, Command)>> {
+    let of_fuzzing = |args: &[&str]| {
+        let mut command = workspace::cargo();
+        command.args([args, &["--workspace", "--test", "api_fuzz", "--quiet"]].concat());
+        command
+    };
+    let mut lints = of_fuzzing(&["clippy"]);
+    lints.args(["--", "-D", "warnings"]);
+    let mut programs = workspace::cargo();
+    programs.args(["build", "--workspace", "--bins", "--quiet"]);
+    let mut fuzzing = of_fuzzing(&["test"]);
+    let built = target_dir()?.join("debug");
+    fuzzing.env("ICECORE_BIN", built.join("icecore")).env("ICECORE_BIN_SERVER", built.join("icecore-server"));
+    fuzzing.env("ICECORE_CACHE", workspace::cache_dir()?);
+    if soak {
+        fuzzing.env("ICECORE_SOAK", "1");
+    }
+    Ok(vec![
+        ("lints", lints),
+        ("build of the programs", programs),
+        ("the API, fuzzed by callers of each role", fuzzing),
+    ])
 }
 
 fn rust_steps(soak: bool) -> Result<Vec<(&'static str, Command)>> {

@@ -6,7 +6,7 @@
 use crate::http::{AgentCaller, ApiError, ApiResult, Asker, agent};
 use crate::repositories::Served;
 use crate::state::App;
-use axum::body::{Body, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _};
 use repo_format::gate::{Denied, Grant, Object, check_pack};
 use repo_format::id::PackId;
 use repo_format::pack::{MAX_PACK_BYTES, PackKind};
@@ -21,6 +21,8 @@ use web_api::unit::Time;
 
 /// Bytes that are gathered before they go to the file.
 const PIECE_BYTES: usize = 1 << 20;
+/// Frames below this are put together.
+const SMALL_FRAME_BYTES: usize = 16 << 10;
 /// Largest record: a manifest's two.
 const MAX_RECORD_BYTES: usize = 2 * (HEADER_BYTES + TAIL_BYTES) + MAX_BODY_BYTES + (1 << 16);
 /// An index that is older than this is brought up to date when a session begins.
@@ -43,10 +45,12 @@ pub async fn pack(
     let mut staged = blocking(move || Ok(Staged::begin(&store)?)).await?;
     let mut pieces = Pieces::new(body, MAX_PACK_BYTES, app.silence);
     while let Some(piece) = pieces.next().await? {
-        let wait = app.rates.book(agent.id, piece.len() as u64, agent.limit_bytes_per_s, Instant::now());
+        let wait = app.rates.book(agent.id, piece.length_bytes as u64, agent.limit_bytes_per_s, Instant::now());
         tokio::time::sleep(wait).await;
         staged = blocking(move || {
-            staged.push(&piece)?;
+            for part in piece.into_parts() {
+                staged.push(&part)?;
+            }
             Ok(staged)
         })
         .await?;
@@ -82,7 +86,7 @@ pub async fn record(
     let mut bytes = Vec::new();
     let mut pieces = Pieces::new(body, MAX_RECORD_BYTES as u64, app.silence);
     while let Some(piece) = pieces.next().await? {
-        bytes.extend_from_slice(&piece);
+        piece.into_parts().iter().for_each(|part| bytes.extend_from_slice(part));
     }
     if let Asker::Agent(agent) = asker {
         agent::still_counts(app, agent).await?;
@@ -131,15 +135,15 @@ impl Pieces {
         Self { body, left_bytes: limit_bytes, silence, ended: false }
     }
 
-    async fn next(&mut self) -> ApiResult<Option<Vec<u8>>> {
+    async fn next(&mut self) -> ApiResult<Option<Piece>> {
         let (silence, all) = (self.silence, self.silence * SLOWEST_PIECE);
         let too_slow = |_| cut_off(&format!("a MiB of it did not come within {} seconds", all.as_secs_f32()));
         tokio::time::timeout(all, self.gather(silence)).await.unwrap_or_else(|late| Err(too_slow(late)))
     }
 
-    async fn gather(&mut self, silence: Duration) -> ApiResult<Option<Vec<u8>>> {
-        let mut piece = Vec::new();
-        while !self.ended && piece.len() < PIECE_BYTES {
+    async fn gather(&mut self, silence: Duration) -> ApiResult<Option<Piece>> {
+        let mut piece = Piece::default();
+        while !self.ended && piece.length_bytes < PIECE_BYTES {
             let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
             let silent = |_| cut_off(&format!("nothing came for {} seconds", silence.as_secs_f32()));
             let frame = tokio::time::timeout(silence, frame).await.map_err(silent)?;
@@ -152,9 +156,44 @@ impl Pieces {
             self.left_bytes = self.left_bytes.checked_sub(data.len() as u64).ok_or_else(|| {
                 ApiError::new(ErrorCode::TooLarge, "the object is larger than any of its kind may be")
             })?;
-            piece.extend_from_slice(&data);
+            piece.push(data);
         }
-        Ok((!piece.is_empty()).then_some(piece))
+        Ok((piece.length_bytes > 0).then_some(piece))
+    }
+}
+
+/// Part of a body.
+#[derive(Default)]
+struct Piece {
+    length_bytes: usize,
+    parts: Vec<Bytes>,
+    /// What small frames brought behind the last part.
+    small: Vec<u8>,
+}
+
+impl Piece {
+    /// Large frames stay as they came: to put them together would copy every byte once more. Small ones are put together, so that a body
+    /// in frames of a byte takes no more memory and no more writes than another.
+    fn push(&mut self, frame: Bytes) {
+        self.length_bytes += frame.len();
+        if frame.len() < SMALL_FRAME_BYTES {
+            self.small.extend_from_slice(&frame);
+        } else {
+            self.close();
+            self.parts.push(frame);
+        }
+    }
+
+    fn close(&mut self) {
+        if !self.small.is_empty() {
+            self.parts.push(std::mem::take(&mut self.small).into());
+        }
+    }
+
+    /// What came, in its order.
+    fn into_parts(mut self) -> Vec<Bytes> {
+        self.close();
+        self.parts
     }
 }
 
@@ -216,5 +255,25 @@ impl From<repo_format::Error> for ApiError {
                     .retry_after(Duration::from_secs(5))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_any_size_become_few_parts_with_the_same_bytes_in_the_same_order() {
+        let sizes = [0, 1, 5, SMALL_FRAME_BYTES, 3, SMALL_FRAME_BYTES + 1, SMALL_FRAME_BYTES, 7, 7].into_iter();
+        let mut piece = Piece::default();
+        let mut sent = Vec::new();
+        for (number, size) in (0_u8..=u8::MAX).cycle().zip(sizes.chain(std::iter::repeat_n(1, 1000))) {
+            let frame = vec![number; size];
+            sent.extend_from_slice(&frame);
+            piece.push(frame.into());
+        }
+        assert_eq!(piece.length_bytes, sent.len());
+        let parts = piece.into_parts();
+        assert_eq!((parts.len(), parts.concat()), (6, sent));
     }
 }

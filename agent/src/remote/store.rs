@@ -128,7 +128,11 @@ impl Store for RemoteStore {
         if matches!(object, Object::Lease(..)) {
             *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.into());
         }
-        Ok(None)
+        // The connection may still hold them for a moment; then the next object has fresh memory.
+        Ok(body.try_into_mut().ok().map(|mut room| {
+            room.clear();
+            room.into()
+        }))
     }
 
     fn read_at(&self, key: &str, offset_bytes: u64, buf: &mut [u8]) -> Result<()> {

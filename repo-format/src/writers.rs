@@ -47,6 +47,11 @@ pub(crate) fn key(writer: &WriterId, revision: u32) -> String {
     format!("writers/{writer}-{revision:08x}")
 }
 
+/// Whether there is a record of a writer, of whatever content.
+pub(crate) fn is_recorded(store: &dyn Store, writer: WriterId) -> Result<bool> {
+    Ok(store.keys("writers/")?.iter().filter_map(|object| parse(object)).any(|(named, _)| named == writer))
+}
+
 /// The writer and the revision that a key names.
 fn parse(object: &str) -> Option<(WriterId, u32)> {
     let (writer, revision) = object.strip_prefix("writers/")?.split_once('-')?;

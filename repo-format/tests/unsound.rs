@@ -137,6 +137,24 @@ fn nothing_is_pruned_while_a_writer_is_not_known() {
 }
 
 #[test]
+fn a_writer_that_is_added_while_a_prune_looks_is_no_damage() {
+    let two = Two::new();
+    two.bench.forget(&two.own).unwrap();
+    let opened_before = open(&two.bench).unwrap();
+    let keys = two.bench.repo().create_writer("new", None, two.bench.now()).unwrap();
+    let new = keys.writer;
+    two.bench.reopen(Access::Writer(Box::new(keys))).backup("new", &disk(4, 6), None).unwrap();
+    let before = two.bench.store().keys("data/").unwrap();
+    for dry_run in [true, false] {
+        let refused = opened_before.prune(dry_run).unwrap_err();
+        let says = refused.to_string();
+        assert!(matches!(refused, Error::Refused(_)) && says.contains(&new.to_string()), "{says}");
+    }
+    assert_eq!(two.bench.store().keys("data/").unwrap(), before);
+    open(&two.bench).unwrap().prune(false).unwrap();
+}
+
+#[test]
 fn what_a_writer_without_a_record_condemned_or_found_damaged_is_not_relied_upon() {
     let two = Two::new();
     let laptop = two.bench.reopen(Access::Writer(Box::new(two.keys())));

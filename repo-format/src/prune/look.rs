@@ -6,10 +6,11 @@ use super::mark::Mark;
 use super::pins::Pins;
 use super::{Run, Step};
 use crate::error::{Error, Result};
-use crate::id::ManifestId;
+use crate::id::{ManifestId, WriterId};
 use crate::lease::LeaseBody;
 use crate::manifest::PointKey;
 use crate::reader::Reader;
+use crate::writers;
 use std::collections::HashSet;
 
 /// Looks that one run takes; each but the first is for points that came within the one before.
@@ -49,6 +50,11 @@ impl<'a> Run<'a> {
                     older.extend(points);
                     self.reconcile()?;
                 }
+                Err(Error::UnknownSigner { writer, .. }) if self.is_new(writer)? => {
+                    return Err(Error::Refused(format!(
+                        "the writer {writer} was added after this run had read who may write; nothing was deleted. Run prune again"
+                    )));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -62,6 +68,12 @@ impl<'a> Run<'a> {
     fn is_damaged(&self, point: Option<PointKey>, older: &HashSet<PointKey>) -> Result<bool> {
         let Some(at) = point else { return Ok(true) };
         Ok(older.contains(&at) && self.repo.store().exists(&at.key())?)
+    }
+
+    /// Whether a writer came after the repository was opened: it has a record now. The records that were there were all sound.
+    fn is_new(&self, writer: WriterId) -> Result<bool> {
+        let is_known = self.repo.signers().writers.contains_key(&writer);
+        Ok(!is_known && writers::is_recorded(self.repo.store(), writer)?)
     }
 
     /// Marks points one after the other, and says which one is under way.

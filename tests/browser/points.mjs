@@ -15,6 +15,7 @@ export async function restore(story) {
   await page.getByText(story.disk.path).waitFor();
   await page.getByRole('link', { name: 'Restore', exact: true }).click();
   await notAllowed(page);
+  await elsewhere(page);
   const target = appliance.path('restores/disk.img');
   await page.getByLabel('To', { exact: true }).fill(target);
   await page.getByRole('button', { name: 'Dry run', exact: true }).click();
@@ -42,6 +43,23 @@ async function notAllowed(page) {
   await page.getByRole('button', { name: 'Dry run', exact: true }).click();
   await page.getByText('is no place to restore to here').waitFor();
   await page.getByText('It would work').waitFor({ state: 'detached' });
+}
+
+/** Another machine may write it where two command lines say so; the page shows both, and a dry run tells which one does not. */
+async function elsewhere(page) {
+  const machine = page.getByRole('combobox', { name: 'Written by' });
+  await machine.click();
+  await page.getByRole('option', { name: 'laptop', exact: true }).click();
+  await page.getByText('icecore agent run --pass-to').waitFor();
+  assert(page.url().includes('agent='), 'what is chosen is in the URL');
+  await page.getByRole('button', { name: /^Dry run/ }).first().click();
+  await page.getByText('allowed nowhere').waitFor();
+  await settled(page);
+  await accessible(page, 'a restore onto another machine');
+  await picture(page, 'restore-elsewhere');
+  await machine.click();
+  await page.getByRole('option', { name: 'laptop', exact: true }).click();
+  await page.getByText('icecore agent run --pass-to').waitFor({ state: 'detached' });
 }
 
 /** What would be lost is typed. */

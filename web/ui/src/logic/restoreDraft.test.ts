@@ -29,6 +29,15 @@ test('the server is asked for nothing that a kind of restore does not know', () 
   expect(canLookFirst(draft('what=files'))).toBe(false);
 });
 
+test('another machine may write disks and partitions, and nothing else', () => {
+  const to = `point=${POINT}&agent=0193&target=/dev/vdb`;
+  expect(searchOf(draft(to)).get('agent')).toBe('0193');
+  expect(bodyOf(draft(to), false)).toEqual({ point: POINT, agent_id: '0193', target: '/dev/vdb' });
+  expect(bodyOf(draft(`${to}&what=partition&partition=1`), false)).toMatchObject({ agent_id: '0193' });
+  expect(bodyOf(draft(`${to}&what=files&file=/etc`), false)).not.toHaveProperty('agent_id');
+  expect(bodyOf(draft(`${to}&what=image`), false)).not.toHaveProperty('agent_id');
+});
+
 test('devices and what is there are confirmed by typing', () => {
   expect(destroys(draft('target=/srv/new.img'))).toBe(false);
   expect(destroys(draft('target=/dev/sdb'))).toBe(true);

@@ -14,6 +14,8 @@ export interface RestoreDraft {
   partition: number | undefined;
   files: string[];
   format: Format;
+  /** The agent that writes it; none: the keeper of the repository. */
+  agent: string | undefined;
   target: string;
   overwrite: boolean;
   delta: boolean;
@@ -34,6 +36,7 @@ export function draftOf(search: URLSearchParams): RestoreDraft {
     partition: Number.isInteger(number) && number > 0 ? number : undefined,
     files: search.getAll('file'),
     format: oneOf(FORMATS, search.get('format')) ?? 'qcow2',
+    agent: search.get('agent') ?? undefined,
     target: search.get('target') ?? '',
     overwrite: search.has('overwrite'),
     delta: search.has('delta'),
@@ -49,6 +52,7 @@ export function searchOf(draft: RestoreDraft): URLSearchParams {
   if (draft.partition) search.set('partition', String(draft.partition));
   for (const file of draft.files) search.append('file', file);
   if (draft.format !== 'qcow2') search.set('format', draft.format);
+  if (draft.agent) search.set('agent', draft.agent);
   if (draft.target) search.set('target', draft.target);
   if (draft.overwrite) search.set('overwrite', '');
   if (draft.delta) search.set('delta', '');
@@ -71,8 +75,14 @@ export function lacks(draft: RestoreDraft, disks: number): Lack[] {
   return found;
 }
 
+/** Disks and partitions are passed to other machines; files and images are written by the keeper. */
+export function goesToMachines(draft: RestoreDraft): boolean {
+  return draft.what === 'disk' || draft.what === 'partition';
+}
+
 export interface RestoreBody {
   point: string;
+  agent_id?: string;
   target: string;
   disk?: string;
   partition?: number;
@@ -88,6 +98,7 @@ export function bodyOf(draft: RestoreDraft, isDry: boolean): RestoreBody {
   const compares = draft.what === 'disk' || draft.what === 'partition';
   return {
     point: draft.point,
+    ...(draft.agent && goesToMachines(draft) ? { agent_id: draft.agent } : {}),
     target: draft.target,
     ...(draft.disk ? { disk: draft.disk } : {}),
     ...(draft.partition && (draft.what === 'partition' || draft.what === 'files') ? { partition: draft.partition } : {}),

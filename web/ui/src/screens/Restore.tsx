@@ -8,7 +8,8 @@ import { Link, useNavigate, useSearchParams } from 'react-router';
 import { api, ask } from '../api/client';
 import { agents as agentsQuery, point as pointQuery, points as pointsQuery, repositories as repositoriesQuery, type RecoveryPoint } from '../api/queries';
 import { useMay } from '../app/session';
-import { bodyOf, canLookFirst, cliOf, destroys, draftOf, FORMATS, lacks, paths, searchOf, WHATS, type Format, type RestoreDraft, type What } from '../logic/restoreDraft';
+import { bodyOf, canLookFirst, cliOf, destroys, draftOf, FORMATS, goesToMachines, lacks, paths, searchOf, WHATS, type Format, type RestoreDraft, type What } from '../logic/restoreDraft';
+import { quoted } from '../logic/commands';
 import { bytes } from '../logic/units';
 import { useAct } from '../parts/act';
 import { Commands } from '../parts/Commands';
@@ -212,9 +213,10 @@ function Target({ draft, repository, change }: { draft: RestoreDraft; repository
           <CopyLine text={`icecore-server admin enroll-keeper ${repository}`} />
         </Note>
       )}
+      {goesToMachines(draft) && <Writer draft={draft} repository={repository} change={change} />}
       <TextInput
         label={draft.what === 'files' ? t('restore.targetDirectory') : t('restore.target')}
-        description={t('restore.targetMore')}
+        description={t(draft.agent && goesToMachines(draft) ? 'restore.targetThere' : 'restore.targetMore')}
         placeholder={draft.what === 'files' ? '/srv/restores/files' : draft.what === 'image' ? `/srv/restores/disk.${draft.format}` : '/srv/restores/disk.img'}
         value={draft.target}
         onChange={(event) => change({ target: event.currentTarget.value })}
@@ -228,6 +230,35 @@ function Target({ draft, repository, change }: { draft: RestoreDraft; repository
       <p className="faint">{t('restore.elsewhere')}</p>
       <CopyLine text={cliOf(draft, false)} label={t('commands.cli')} />
     </div>
+  );
+}
+
+/** Which machine writes it. Another one than the keeper's takes a word on two command lines, which nobody can give from here. */
+function Writer({ draft, repository, change }: { draft: RestoreDraft; repository: string; change: Change }) {
+  const { t } = useTranslation();
+  const found = useQuery(agentsQuery);
+  const machines = (found.data ?? []).filter((one) => one.repository === repository && !one.keeper && !one.revoked_at);
+  const chosen = machines.find((one) => one.id === draft.agent);
+  return (
+    <>
+      <Select
+        label={t('restore.writer')}
+        placeholder={t('restore.writerKeeper')}
+        clearable
+        searchable
+        data={machines.map((one) => ({ value: one.id, label: one.name }))}
+        value={draft.agent ?? null}
+        onChange={(value) => change({ agent: value ?? undefined })}
+        maw={320}
+      />
+      {chosen && (
+        <Note title={t('restore.consents', { name: chosen.name })}>
+          <p className="small">{t('restore.consentsMore')}</p>
+          <CopyLine text={`icecore agent run --pass-to ${chosen.writer}`} label={t('restore.consentKeeper')} />
+          <CopyLine text={`icecore agent run --restore-to ${quoted(draft.target || '/dev/vdb')}`} label={t('restore.consentMachine', { name: chosen.name })} />
+        </Note>
+      )}
+    </>
   );
 }
 

@@ -5,6 +5,7 @@
 //! ([`giving_up`]), a restore goes only where its own command line allows ([`Places`]), a disk only to machines that this names ([`passing`]), and what a copy of the database is it looks at itself.
 
 mod archive;
+mod cataloguer;
 mod check;
 mod copy;
 mod desk;
@@ -17,6 +18,7 @@ mod stages;
 mod survey;
 mod verify;
 
+pub use cataloguer::Cataloguer;
 pub use desk::Desk;
 pub use restore::OpenFileSystem;
 pub use survey::Survey;

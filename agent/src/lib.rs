@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod backup;
+pub mod catalog;
 pub mod daemon;
 pub mod export;
 pub mod extents;

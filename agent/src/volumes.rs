@@ -79,6 +79,11 @@ impl Volume {
     }
 }
 
+/// Whether files of what [`Volume::holds`] calls this can be read here.
+pub fn reads(holds: &str) -> bool {
+    serde_json::from_value(holds.into()).is_ok_and(files::reads)
+}
+
 /// The volumes of a disk: its partitions, or the disk itself where it has none.
 pub fn volumes(facts: &DiskFacts, disk: &Disk) -> Vec<Volume> {
     let of_partition = |partition: &Partition| Volume {

@@ -96,6 +96,8 @@ id!(/// Names a key slot.
     SlotId, 16);
 id!(/// Names a rescue.
     RescueId, 16);
+id!(/// First half of the keyed BLAKE3-256 of a catalog's leaf.
+    LeafId, 16);
 
 impl WriterId {
     /// Signer of everything that only the holder of the master secret may sign.

@@ -4,7 +4,7 @@
 
 use crate::entropy::{Entropy, random};
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, NameId, NodeId, RepositoryId, WriterId};
+use crate::id::{ChunkId, LeafId, NameId, NodeId, RepositoryId, WriterId};
 use crate::seal::{ObjectKey, PrivateKey, PublicKey};
 use crate::sign::{Signer, VerifyKey};
 use zeroize::Zeroizing;
@@ -58,6 +58,24 @@ impl MasterSecret {
     /// Key of one writer's tree packs and manifests.
     pub fn map_key(&self, writer: WriterId) -> MapKey {
         MapKey(derive("icecore v1 map key", &[self.0.as_slice(), &writer.0]))
+    }
+
+    /// Id of a leaf's plaintext. Who only makes points cannot make it, so nobody else can test for names.
+    pub fn leaf_id(&self, plain: &[u8]) -> LeafId {
+        let hash = blake3::keyed_hash(&derive("icecore v1 leaf id", &[self.0.as_slice()]), plain);
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.as_bytes()[..16]);
+        LeafId(id)
+    }
+
+    /// Key of one catalog.
+    pub fn catalog(&self, repository: &RepositoryId, salt: &[u8; 32]) -> ObjectKey {
+        ObjectKey::new(&derive("icecore v1 catalog", &[self.0.as_slice(), &repository.0, salt]))
+    }
+
+    /// Key of one leaf.
+    pub fn leaf(&self, repository: &RepositoryId, salt: &[u8; 32]) -> ObjectKey {
+        ObjectKey::new(&derive("icecore v1 leaf", &[self.0.as_slice(), &repository.0, salt]))
     }
 
     /// Signing seed of the built-in writer; exported writers have random ones that stay in their file.

@@ -50,6 +50,10 @@ pub const MANIFEST_BODY: &[Field] = &[
     Field { offset: 80, length: Length::Rest, name: "sealed JSON" },
 ];
 
+/// Body of a catalog's or a leaf's record.
+pub const SEALED_BODY: &[Field] =
+    &[field(0, 32, "salt"), Field { offset: 32, length: Length::Rest, name: "sealed zstd frame" }];
+
 /// Header of a pack.
 pub const PACK_HEADER: &[Field] = &[
     field(0, 8, "magic"),

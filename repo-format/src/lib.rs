@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aligned;
+pub mod catalog;
 pub mod check;
 pub mod claims;
 pub mod codec;

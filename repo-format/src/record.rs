@@ -49,6 +49,10 @@ pub const VERIFIED: Magic = Magic(b"ICEVERI1");
 pub const DAMAGED: Magic = Magic(b"ICEDAMA1");
 /// Points that may lack changes.
 pub const SUSPECTS: Magic = Magic(b"ICESUSP1");
+/// Catalog of a point's files.
+pub const CATALOG: Magic = Magic(b"ICECATA1");
+/// Part of catalogs.
+pub const LEAF: Magic = Magic(b"ICELEAF1");
 
 /// Order of a machine that wants a disk passed to it. Never stored.
 pub const PASSAGE_ORDER: Magic = Magic(b"ICEPORD1");

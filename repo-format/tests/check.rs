@@ -85,6 +85,8 @@ fn a_bit_flipped_anywhere_is_found_and_named() {
         "verified/",
         "damaged/",
         "suspects/",
+        "catalogs/",
+        "leaves/",
         "pardons/",
         "executions/",
     ] {

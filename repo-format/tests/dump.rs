@@ -12,7 +12,7 @@ fn problems(shown: &Value) -> Vec<String> {
     shown["problems"].as_array().unwrap().iter().map(|what| what.as_str().unwrap().to_owned()).collect()
 }
 
-const PREFIXES: [(&str, &str); 16] = [
+const PREFIXES: [(&str, &str); 18] = [
     ("config", "configuration"),
     ("keys/", "key slot"),
     ("writers/", "writer"),
@@ -29,6 +29,8 @@ const PREFIXES: [(&str, &str); 16] = [
     ("verified/", "verification"),
     ("damaged/", "damaged packs"),
     ("suspects/", "suspect points"),
+    ("catalogs/", "catalog"),
+    ("leaves/", "leaf of catalogs"),
 ];
 
 fn objects(full: &Full) -> Vec<String> {

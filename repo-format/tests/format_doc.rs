@@ -8,9 +8,10 @@ use repo_format::id::{EntryId, PackId, RepositoryId, WriterId};
 use repo_format::keys::MasterSecret;
 use repo_format::layout::{self, Field, Length, bytes_of, number_of};
 use repo_format::pack::{self, FinishedPack, PackBuilder, PackInfo, PackKind};
+use repo_format::seal::Counter;
 use repo_format::sign::Signer;
 use repo_format::tree::node::{FAN_OUT, MAX_LEVEL, NODE_HEADER_BYTES, Node};
-use repo_format::{config, manifest, record};
+use repo_format::{catalog, config, manifest, record};
 use std::collections::BTreeMap;
 
 const FORMAT: &str = include_str!("../FORMAT.md");
@@ -40,9 +41,10 @@ fn parse(line: &'static str) -> (usize, Length, &'static str) {
     (offset.parse().unwrap(), length, text)
 }
 
-const LAYOUTS: [(&str, &[Field], usize); 7] = [
+const LAYOUTS: [(&str, &[Field], usize); 8] = [
     ("record-header", layout::RECORD_HEADER, record::HEADER_BYTES),
     ("manifest-body", layout::MANIFEST_BODY, manifest::PREFIX_BYTES),
+    ("sealed-body", layout::SEALED_BODY, catalog::SALT_BYTES),
     ("pack-header", layout::PACK_HEADER, pack::HEADER_BYTES),
     ("entry-aad", layout::ENTRY_AAD, pack::AAD_BYTES),
     ("footer-row", layout::FOOTER_ROW, pack::ROW_BYTES),
@@ -115,6 +117,40 @@ fn manifests_are_written_as_documented() {
     let record_bytes = 48 + body(&one).len() + record::TAIL_BYTES;
     assert!(one[record_bytes..].starts_with(b"ICERCPT1"));
     assert_eq!(blake3_of(&one[..record_bytes]).as_bytes(), &first.manifest.0);
+}
+
+/// What only a holder of the master secret can open is opened here by the derivations of the page alone.
+#[test]
+fn catalogs_and_leaves_are_sealed_as_documented() {
+    let Full { bench, .. } = full();
+    let repository = bench.repo().config().repository;
+    let master = bench.repo().keys().master_for("a test").unwrap();
+    for prefix in ["catalogs/", "leaves/"] {
+        let key = &keys(&bench, prefix)[0];
+        let bytes = bench.store().get(key).unwrap();
+        let length = usize::try_from(number_of(layout::RECORD_HEADER, "body_bytes", &bytes).unwrap()).unwrap();
+        let body = &bytes[48..48 + length];
+        let salt: [u8; 32] = bytes_of(layout::SEALED_BODY, "salt", body).unwrap().try_into().unwrap();
+        let aad = [&bytes[..48], &salt].concat();
+        let mut sealed = body[32..].to_vec();
+        let object_key =
+            if prefix == "leaves/" { master.leaf(&repository, &salt) } else { master.catalog(&repository, &salt) };
+        let frame = object_key.open(Counter(0), &aad, &mut sealed).unwrap();
+        let plain = zstd::bulk::decompress(frame, 1 << 20).unwrap();
+        if prefix == "leaves/" {
+            // Nothing shared, twelve bytes of path, a regular file of five bytes, a time in zigzag, no nanoseconds, inode 1.
+            let mut expected = vec![0, 12];
+            expected.extend(b"etc/hostname");
+            expected.extend([1, 5, 0x80, 0xc4, 0x9f, 0xd5, 0x0c, 0, 1]);
+            // Eight bytes shared with it.
+            expected.extend([8, 1, b's', 1, 5, 0x80, 0xc4, 0x9f, 0xd5, 0x0c, 0, 2]);
+            assert_eq!(plain, expected);
+            assert!(key.ends_with(&master.leaf_id(&plain).to_string()));
+        } else {
+            let catalog: serde_json::Value = serde_json::from_slice(&plain).unwrap();
+            assert!(key.ends_with(catalog["manifest"].as_str().unwrap()), "{catalog}");
+        }
+    }
 }
 
 fn data_pack() -> FinishedPack {
@@ -241,6 +277,9 @@ fn the_limits_are_those_of_the_code() {
         ("disks", format!("{} in a manifest", manifest::MAX_DISKS)),
         ("disk_bytes", manifest::MAX_DISK_BYTES.to_string()),
         ("name_bytes", manifest::MAX_NAME_BYTES.to_string()),
+        ("catalog_bytes", catalog::MAX_CATALOG_BYTES.to_string()),
+        ("leaf_bytes", catalog::leaf::MAX_LEAF_BYTES.to_string()),
+        ("path_bytes", format!("{} in a leaf", catalog::leaf::MAX_PATH_BYTES)),
     ];
     assert_eq!(limits.len(), expected.len());
     for (name, value) in expected {
@@ -274,7 +313,7 @@ fn has_form(pattern: &str, key: &str) -> bool {
             let digits = match form.as_str() {
                 "PACK" | "MANIFEST" => 64,
                 "NN" => 2,
-                "NAME_ID" | "WRITER" | "LEASE" | "RUN" | "RESCUE" | "SLOT" => 32,
+                "NAME_ID" | "WRITER" | "LEASE" | "RUN" | "RESCUE" | "SLOT" | "LEAF" => 32,
                 "SEQUENCE" => 16,
                 "REVISION" | "COUNTER" => 8,
                 word => return word == part,

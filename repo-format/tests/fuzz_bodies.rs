@@ -150,6 +150,8 @@ pub fn record(bytes: &[u8]) -> bool {
         record::VERIFIED,
         record::DAMAGED,
         record::SUSPECTS,
+        record::CATALOG,
+        record::LEAF,
     ] {
         let Ok(found) = record::decode("record", magic, bytes) else { continue };
         assert!(found.record_bytes <= bytes.len());

@@ -1,5 +1,6 @@
 //! One program of all tests of the crate: they share a bench, and one program links faster than ten.
 
+mod catalog;
 mod check;
 mod crash;
 mod damage_records;

@@ -4,6 +4,7 @@
 
 mod agent;
 mod backup;
+mod catalogs;
 mod check;
 mod console;
 mod context;
@@ -30,6 +31,7 @@ mod reach;
 mod read_files;
 mod repair;
 mod restore;
+mod search;
 mod secrets;
 mod server;
 mod show;
@@ -38,6 +40,7 @@ mod size;
 mod status;
 mod tracker;
 mod undo;
+mod versions;
 mod writer;
 
 use clap::{Parser, Subcommand};
@@ -90,6 +93,10 @@ enum Verb {
     Restore(restore::Args),
     /// List the disks, partitions and files of a recovery point
     Ls(ls::Args),
+    /// Search for files by name through all recovery points
+    Search(search::Args),
+    /// Show the versions of one file through all recovery points
+    Versions(versions::Args),
     /// Write a disk as a raw, qcow2 or vmdk image
     Export(export::Args),
     /// Show the disks of a recovery point as image files (FUSE)
@@ -188,6 +195,8 @@ fn run(cli: Cli, console: Console) -> anyhow::Result<()> {
         Verb::Diff(args) => diff::run(args, &context),
         Verb::Restore(args) => restore::run(args, &context),
         Verb::Ls(args) => ls::run(args, &context),
+        Verb::Search(args) => search::run(args, &context),
+        Verb::Versions(args) => versions::run(args, &context),
         Verb::Export(args) => export::run(args, &context),
         Verb::Mount(args) => mount::run(args, &context),
         Verb::Check(args) => check::run(args, &context),

@@ -70,7 +70,8 @@ pub fn short(at: &PointKey) -> String {
     at.manifest.to_string()[..SHORT_ID_DIGITS].to_owned()
 }
 
-fn no_such(what: String) -> anyhow::Error {
+/// That there is no such point, or nothing in any.
+pub fn no_such(what: String) -> anyhow::Error {
     Failure::new(Code::NotFound, what).next("`icecore list` shows the recovery points").into()
 }
 

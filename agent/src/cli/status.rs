@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 /// Where the objects of a store are (FORMAT.md, "Objects in the store"); `config` is too small to matter.
-const PREFIXES: [&str; 14] = [
+const PREFIXES: [&str; 16] = [
     "keys/",
     "writers/",
     "data/",
@@ -41,6 +41,8 @@ const PREFIXES: [&str; 14] = [
     "verified/",
     "damaged/",
     "suspects/",
+    "catalogs/",
+    "leaves/",
 ];
 
 #[derive(Serialize)]

@@ -12,6 +12,8 @@ use crate::files::{FileId, ListEntry};
 use crate::read_at::ReadAt;
 use anyhow::{Context as _, Result, bail, ensure};
 use frame::{Answer, FromChild, Question, ToChild, Visited};
+
+pub use frame::Named;
 use std::io::{BufReader, BufWriter};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -101,6 +103,14 @@ impl<'d> Confined<'d> {
     pub fn step(&mut self) -> Result<Option<Visited>, Failed> {
         match self.ask(&Question::Step)? {
             (Answer::Step(visited), _) => Ok(visited.map(|visited| *visited)),
+            _ => Err(odd()),
+        }
+    }
+
+    /// The next names of the walk; none at its end. What is damaged is among them.
+    pub fn names(&mut self) -> Result<Vec<Named>, Failed> {
+        match self.ask(&Question::Names)? {
+            (Answer::Names(named), _) => Ok(named),
             _ => Err(odd()),
         }
     }

@@ -144,7 +144,8 @@ fn mode_text(metadata: &Metadata) -> String {
     text
 }
 
-fn time_text(time: Timestamp) -> String {
+/// A time as listings show it: RFC 3339 UTC, where such a time has one.
+pub fn time_text(time: Timestamp) -> String {
     let nanoseconds = i32::try_from(time.nanoseconds).unwrap_or(0);
     match jiff::Timestamp::new(time.seconds, nanoseconds) {
         Ok(timestamp) => timestamp.to_string(),

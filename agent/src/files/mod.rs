@@ -17,7 +17,7 @@ mod walk;
 
 pub use error::{FilesError, Result};
 pub use escape::{escape_name, unescape_name};
-pub use listing::{ListEntry, list, stat};
+pub use listing::{ListEntry, list, stat, time_text};
 pub use path::{lookup_path, split_path};
 pub use walk::{MAX_DEPTH, Visit, Walk, WalkEntry, walk};
 

@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 /// A GPT disk of 12 MiB with ext4 in partition 1 that holds `hello` and `dir/big`, and an empty partition 2.
-fn disk(bench: &Bench) -> String {
+pub fn disk(bench: &Bench) -> String {
     let (disk, part) = (bench.text("disk"), bench.text("part"));
     fs::create_dir_all(bench.path("tree/dir")).unwrap();
     bench.write("tree/hello", "hello\n");
@@ -21,7 +21,7 @@ fn disk(bench: &Bench) -> String {
     disk
 }
 
-fn tool(program: &str, args: &[&str], input: &str) {
+pub fn tool(program: &str, args: &[&str], input: &str) {
     let mut child = Command::new(program)
         .args(args)
         .stdin(Stdio::piped())

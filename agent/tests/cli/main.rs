@@ -8,6 +8,7 @@ mod keys;
 mod maintenance;
 mod points;
 mod providers;
+mod search;
 mod signals;
 mod tracker;
 mod writers;

@@ -2,6 +2,7 @@
 
 use super::report::{AffectedPoint, Findings};
 use super::{Options, Phase, Report, as_finding};
+use crate::catalog;
 use crate::condemned;
 use crate::config::{CONFIG_COPY_KEY, CONFIG_KEY, Config};
 use crate::error::{Error, Result};
@@ -33,7 +34,7 @@ pub(super) const NO_RECORD: &str = "no sound record of this writer is in the sto
 /// What to do about a writer's record.
 pub(super) const WRITERS_NEXT: &str = "`icecore key repair WRITER_KEY_FILE` (without the file for the built-in writer), or restore the object from a replica; until then nothing is pruned";
 
-const RECORD_PREFIXES: [&str; 11] = [
+const RECORD_PREFIXES: [&str; 13] = [
     "keys/",
     "writers/",
     "leases/",
@@ -45,6 +46,8 @@ const RECORD_PREFIXES: [&str; 11] = [
     "verified/",
     "damaged/",
     "suspects/",
+    "catalogs/",
+    "leaves/",
 ];
 
 /// Lists the store. What belongs to no kind is noted, or an error where it stops other work.
@@ -181,6 +184,7 @@ fn check_record(
         }
         "pardons" | "executions" => forget::check_mark(repo, key, bytes),
         "suspects" => suspects::check_object(repo, key, bytes),
+        "catalogs" | "leaves" => catalog::check_object(repo, key, bytes),
         _ => condemned::check_object(repo, key, bytes),
     }
 }
@@ -228,6 +232,7 @@ fn next_step(key: &str) -> &'static str {
         "suspects" => {
             "delete this object; which points it named cannot be told: restore those since the last full read with care"
         }
+        "catalogs" | "leaves" => "nothing is lost: delete this object, and it is made again from the recovery points",
         "verified" => "delete this object and run `icecore check --read-data`: it verifies the packs again",
         _ => "delete this object once no prune and no undo runs",
     }

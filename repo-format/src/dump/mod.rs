@@ -16,8 +16,8 @@ use crate::id::hex;
 use crate::layout::{Field, Length, bytes_of, number_of};
 use crate::pack::PackKind;
 use crate::record::{
-    CONDEMNED, CONDEMNED_LEASES, CONFIG, DAMAGED, EXECUTION, KEY_SLOT, LEASE, MANIFEST, Magic, PARDON, RECEIPT, RESCUE,
-    SUSPECTS, TOMBSTONE, VERIFIED, WRITER,
+    CATALOG, CONDEMNED, CONDEMNED_LEASES, CONFIG, DAMAGED, EXECUTION, KEY_SLOT, LEAF, LEASE, MANIFEST, Magic, PARDON,
+    RECEIPT, RESCUE, SUSPECTS, TOMBSTONE, VERIFIED, WRITER,
 };
 use crate::repository::Repository;
 use crate::store::Store;
@@ -81,7 +81,7 @@ impl Sheet {
     }
 }
 
-const RECORDS: [(Magic, &str, &str); 16] = [
+const RECORDS: [(Magic, &str, &str); 18] = [
     (CONFIG, "configuration", "config"),
     (KEY_SLOT, "key slot", "keys/"),
     (WRITER, "writer", "writers/"),
@@ -97,6 +97,8 @@ const RECORDS: [(Magic, &str, &str); 16] = [
     (VERIFIED, "verification", "verified/"),
     (DAMAGED, "damaged packs", "damaged/"),
     (SUSPECTS, "suspect points", "suspects/"),
+    (CATALOG, "catalog", "catalogs/"),
+    (LEAF, "leaf of catalogs", "leaves/"),
     // Never in a store; here so that its magic is recognised.
     (Magic(b"ICEFOOT1"), "end of a pack", "-"),
 ];

@@ -1,8 +1,9 @@
 //! Records: header, body, signature and checksum, each shown whether or not the others are sound.
 
 use super::Sheet;
+use crate::catalog::SALT_BYTES;
 use crate::id::WriterId;
-use crate::layout::{MANIFEST_BODY, RECORD_HEADER, bytes_of, number_of};
+use crate::layout::{MANIFEST_BODY, RECORD_HEADER, SEALED_BODY, bytes_of, number_of};
 use crate::manifest::PREFIX_BYTES;
 use crate::record::{HEADER_BYTES, TAIL_BYTES};
 use crate::repository::Repository;
@@ -36,8 +37,15 @@ fn one(sheet: &mut Sheet, kind: &str, bytes: &[u8], repo: Option<&Repository>) -
         tail(sheet, &bytes[..whole], end, repo);
     }
     let body = &bytes[HEADER_BYTES..end.min(bytes.len())];
-    if kind != "manifest" {
-        json_body(sheet, kind, body);
+    match kind {
+        "manifest" => {}
+        // Names of files are content, which is never shown.
+        "catalog" | "leaf of catalogs" => {
+            let outer = sheet.layout(SEALED_BODY, body);
+            sheet.set("outer", outer);
+            sheet.set("sealed_bytes", body.len().saturating_sub(SALT_BYTES));
+        }
+        _ => json_body(sheet, kind, body),
     }
     whole.min(bytes.len())
 }

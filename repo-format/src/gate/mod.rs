@@ -145,7 +145,7 @@ impl Gate {
     pub fn may_see(&self, store: &dyn Store, party: Party, object: &Object) -> Result<bool, Denied> {
         let Party::Writer(writer) = party else { return Ok(*object != Object::Unknown) };
         Ok(match object {
-            Object::KeySlot | Object::Unknown => false,
+            Object::KeySlot | Object::Catalog | Object::Unknown => false,
             Object::Pack(PackKind::Data, _) | Object::Record => true,
             Object::Pack(PackKind::Tree, pack) => signer_of(store, &PackKind::Tree.key(pack))? == Some(writer),
             Object::Manifest(at) => signer_of(store, &at.key())? == Some(writer),

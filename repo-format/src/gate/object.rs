@@ -1,7 +1,7 @@
 //! Which kind of object a key names, as far as the rules for writers tell kinds apart.
 
 use crate::config::{CONFIG_COPY_KEY, CONFIG_KEY};
-use crate::id::{LeaseId, PackId};
+use crate::id::{LeafId, LeaseId, ManifestId, PackId};
 use crate::lease;
 use crate::manifest::PointKey;
 use crate::pack::PackKind;
@@ -19,6 +19,8 @@ pub enum Object {
     Record,
     /// A sealed master secret.
     KeySlot,
+    /// Names of files, sealed: a catalog or a leaf of it.
+    Catalog,
     /// None of the format's.
     Unknown,
 }
@@ -57,6 +59,15 @@ impl Object {
         if key.strip_prefix("keys/").is_some_and(sound) {
             return Self::KeySlot;
         }
+        let of_catalog = key.strip_prefix("catalogs/").map(|id| id.parse::<ManifestId>().is_ok());
+        let of_leaf = || key.strip_prefix("leaves/").and_then(|key| key.split_once('/'));
+        let is_leaf = || {
+            of_leaf()
+                .is_some_and(|(first, id)| id.parse::<LeafId>().is_ok() && id.starts_with(first) && first.len() == 2)
+        };
+        if of_catalog.unwrap_or_else(is_leaf) {
+            return Self::Catalog;
+        }
         let of_record = RECORDS.iter().find_map(|prefix| key.strip_prefix(prefix));
         if of_record.is_some_and(|name| !name.is_empty() && sound(name)) { Self::Record } else { Self::Unknown }
     }
@@ -78,6 +89,11 @@ mod tests {
             assert_eq!(Object::of(key), Object::Record, "{key}");
         }
         assert_eq!(Object::of("keys/ab"), Object::KeySlot);
+        assert_eq!(Object::of(&format!("catalogs/{id}")), Object::Catalog);
+        assert_eq!(Object::of(&format!("leaves/ab/{short}")), Object::Catalog);
+        for key in [format!("catalogs/{short}"), format!("leaves/ac/{short}"), format!("leaves/{short}")] {
+            assert_eq!(Object::of(&key), Object::Unknown, "{key}");
+        }
         let strange = [
             "",
             "tmp/x",

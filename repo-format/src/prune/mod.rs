@@ -8,6 +8,7 @@ mod mark;
 mod pins;
 mod repack;
 
+use crate::catalog;
 use crate::check::PROOF_LASTS;
 use crate::condemned::{self, Condemned, PackRef};
 use crate::error::{Error, Result};
@@ -369,6 +370,7 @@ impl Run<'_> {
         })?;
         let packs: HashSet<PackId> = self.index.packs()?.into_iter().map(|pack| pack.id).collect();
         proofs::tidy(self.repo, PROOF_LASTS, &packs, self.now)?;
+        catalog::tidy(self.repo, &|| self.go_on())?;
         for (key, created_at, _) in condemned::rescues(self.repo)? {
             if self.now.duration_since(created_at) > self.options.grace + self.options.grace {
                 self.repo.store().delete(&key)?;

@@ -2,6 +2,8 @@
 
 use super::{Bench, CHUNK, disk};
 use jiff::SignedDuration;
+use repo_format::catalog::leaf::{Builder, Entry, Facts, Finished, Kind};
+use repo_format::catalog::{self, Catalog, Files, LeafPlace, Listed, Volume};
 use repo_format::condemned::{self, PackRef};
 use repo_format::forget;
 use repo_format::id::ManifestId;
@@ -20,6 +22,31 @@ fn put_mark(bench: &Bench, prefix: &str, magic: Magic, manifest: ManifestId) {
     let repo = bench.repo();
     let bytes = record::encode_json(magic, &repo.config().repository, &repo.keys().highest_signer(), &body).unwrap();
     bench.store().put(&format!("{prefix}/{manifest}"), &bytes).unwrap();
+}
+
+/// Stores a catalog of files with these paths, which come in their order.
+pub fn catalogued(bench: &Bench, at: &PointKey, paths: &[&str]) -> Catalog {
+    let (mut builder, mut finished) = (Builder::default(), Vec::new());
+    for (inode, path) in (1..).zip(paths) {
+        let facts = Facts { kind: Kind::Regular, size_bytes: 5, modified: (1_700_000_000, 0), inode };
+        assert!(builder.add(&Entry { path: path.as_bytes().to_vec(), facts }, &mut finished), "{path}");
+    }
+    finished.extend(builder.finish());
+    let place =
+        |leaf: Finished| LeafPlace { leaf: catalog::put_leaf(bench.repo(), &leaf.bytes).unwrap(), first: leaf.first };
+    let leaves = finished.into_iter().map(place).collect();
+    let listed = Listed { count: paths.len() as u64, leaves, ..Listed::default() };
+    let volume = Volume {
+        disk: "disk.img".into(),
+        partition: Some(1),
+        offset_bytes: 1 << 20,
+        length_bytes: 1 << 20,
+        holds: Some("ext4".into()),
+        files: Files::Listed(listed),
+    };
+    let catalog = Catalog { manifest: at.manifest, name: "vm".into(), made_at: bench.now(), volumes: vec![volume] };
+    catalog::put(bench.repo(), &catalog).unwrap();
+    catalog
 }
 
 pub struct Full {
@@ -50,6 +77,7 @@ pub fn full() -> Full {
     condemned::record_verified(repo, &[pack], now).unwrap();
     condemned::record_damaged(repo, &[pack], now).unwrap();
     suspects::record(repo, &[forgotten.manifest], now).unwrap();
+    catalogued(&bench, &first, &["etc/hostname", "etc/hosts"]);
     put_mark(&bench, "pardons", record::PARDON, forgotten.manifest);
     put_mark(&bench, "executions", record::EXECUTION, forgotten.manifest);
     Full { bench, first, second, forgotten }

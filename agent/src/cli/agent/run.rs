@@ -7,7 +7,7 @@ use agent::backup::Guarded;
 use agent::daemon::restores::{Machine, Restores};
 use agent::daemon::work::{Backups, OpenRepository};
 use agent::daemon::{Daemon, Lane, Link};
-use agent::keeper::{self, Desk, Keeper, OpenFileSystem, Survey};
+use agent::keeper::{self, Cataloguer, Desk, Keeper, OpenFileSystem, Survey};
 use agent::open::Opened;
 use agent::remote::Place;
 use agent::remote::enrolled::Enrolled;
@@ -21,7 +21,7 @@ use repo_format::repository::Access;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use web_api::job::JobError;
 
 const ABOUT: &str = "\
@@ -139,10 +139,18 @@ fn keep(args: &Args, context: &Context, (enrolled, directory): (&Enrolled, &Path
     let looks = if args.show_files || !args.pass_to.is_empty() { DESKS } else { 0 };
     let all = looks + if args.show_files { ARCHIVE_DESKS } else { 0 };
     let desks = (0..all).map(|at| desk(at >= looks)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (index_dir, program) = (context.index_place()?, PathBuf::from("/proc/self/exe"));
+    let cataloguer = Cataloguer { open: &open, index_dir, program, clock: &clock, stop: stop.clone() };
     let daemon = Daemon { lane, others, worker: &worker, host, sys: SysRoot::host(), stop: stop.clone() };
     std::thread::scope(|scope| {
         desks.iter().for_each(|desk| drop(scope.spawn(|| desk.serve())));
-        serve(&daemon)
+        if args.show_files {
+            scope.spawn(|| cataloguer.run());
+        }
+        let served = serve(&daemon);
+        // Also when the server does not want this agent any more: nobody is left to list files for.
+        stop.store(true, Ordering::Relaxed);
+        served
     })
 }
 

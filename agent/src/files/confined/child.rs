@@ -4,7 +4,7 @@
 //! need before the first byte of the disk is looked at, and fails rather than to go on with more than it should have.
 
 use super::Life;
-use super::frame::{Answer, FromChild, MAX_BYTES, Question, ToChild, Visited};
+use super::frame::{Answer, FromChild, MAX_BYTES, Named, Question, ToChild, Visited};
 use crate::files::{
     self, DirEntry, FileContent, FileId, FileKind, FileSystem, FilesError, Visit, Walk, escape_name, listing,
     lookup_path, unescape_name,
@@ -32,6 +32,10 @@ const NOBODY: u32 = 65534;
 const BLOCK_BYTES: u64 = 64 << 10;
 /// So many of them are kept.
 const MOST_BLOCKS: usize = 512;
+/// So many names of a walk are one answer, which has a time limit.
+const NAMES: usize = 128;
+/// A longer path is cut, which makes it none that anybody takes.
+const LONGEST_PATH_BYTES: usize = 16 << 10;
 /// A page of a directory ends before it is longer than this.
 const PAGE_BYTES: usize = 256 << 10;
 
@@ -165,6 +169,7 @@ impl Opened {
                 let visited = visit.map(|visit| visited(fs, visit)).transpose()?;
                 Ok((Answer::Step(visited.map(Box::new)), Vec::new()))
             }
+            Question::Names => Ok((Answer::Names(self.names(fs)), Vec::new())),
             Question::ReadVisited { id, offset_bytes, length_bytes } => {
                 self.read(fs, *id, (*offset_bytes, *length_bytes))
             }
@@ -186,6 +191,25 @@ impl Opened {
         let mut bytes = vec![0; length_bytes.min(MAX_BYTES) as usize];
         file.read_exact_at(&mut bytes, offset_bytes)?;
         Ok((Answer::Piece, bytes))
+    }
+
+    fn names(&mut self, fs: &dyn FileSystem) -> Vec<Named> {
+        let (mut named, mut length) = (Vec::new(), 0);
+        while let Some(walk) = self.walk.as_mut().filter(|_| named.len() < NAMES && length < PAGE_BYTES) {
+            let Some(Visit { mut path, metadata, id }) = walk.step(fs) else { break };
+            path.truncate(LONGEST_PATH_BYTES + 1);
+            let path = escape_name(&path);
+            length += path.len();
+            let facts = metadata.ok();
+            named.push(Named {
+                path,
+                id,
+                kind: facts.as_ref().map(|facts| facts.kind),
+                size_bytes: facts.as_ref().map_or(0, |facts| facts.size_bytes),
+                modified: facts.map(|facts| facts.modified).unwrap_or_default(),
+            });
+        }
+        named
     }
 
     fn list(

@@ -1,7 +1,7 @@
 //! What parent and child say to each other: a byte for the kind, a length, and so many bytes. Neither believes a length that is
 //! beyond its limit.
 
-use crate::files::{FileId, ListEntry, Metadata};
+use crate::files::{FileId, FileKind, ListEntry, Metadata, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
@@ -33,6 +33,8 @@ pub enum Question {
         path: String,
     },
     Step,
+    /// The next names of the walk, many at a time.
+    Names,
     /// A piece of a file that a step came to.
     ReadVisited {
         id: FileId,
@@ -50,6 +52,21 @@ pub struct Visited {
     pub metadata: Metadata,
     /// Where a symbolic link leads, escaped.
     pub link_target: Option<String>,
+}
+
+/// A file that a walk came to, in few words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Named {
+    /// Its path below the directory that is walked through, escaped; empty for that itself.
+    pub path: String,
+    /// The file.
+    pub id: FileId,
+    /// What it is; none where nothing but the name can be read, and when a directory cannot be listed, which is said beside its own line.
+    pub kind: Option<FileKind>,
+    /// Length of the content.
+    pub size_bytes: u64,
+    /// Last change of the content.
+    pub modified: Timestamp,
 }
 
 /// What the child answers.
@@ -70,6 +87,8 @@ pub enum Answer {
     Walking,
     /// Where a step led to; nothing at the end.
     Step(Option<Box<Visited>>),
+    /// Names in the order of the walk; none at the end.
+    Names(Vec<Named>),
     Refused {
         is_missing: bool,
         what: String,

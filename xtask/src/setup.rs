@@ -109,6 +109,8 @@ const NEEDS: &[Need] = &[
     need(Purpose::Test, "mtools", Program("mcopy"), "fill FAT file systems in tests"),
     need(Purpose::Test, "fdisk", Program("sfdisk"), "write MBR partition tables in tests"),
     need(Purpose::Test, "xfsprogs", Program("mkfs.xfs"), "test with xfs"),
+    need(Purpose::Test, "ntfs-3g", Program("mkntfs"), "test with NTFS"),
+    need(Purpose::Test, "wimtools", Program("wimlib-imagex"), "test with files that Windows compressed"),
     need(Purpose::Test, "btrfs-progs", Program("mkfs.btrfs"), "test with btrfs"),
     need(Purpose::Test, "lvm2", Program("lvm"), "test with logical volumes"),
     need(Purpose::Test, "acl", Program("setfacl"), "test that restored files keep their ACLs"),

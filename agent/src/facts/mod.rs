@@ -4,7 +4,7 @@
 //! Reading facts never fails because of what the bytes say; only an unreadable disk is an error. Facts describe and
 //! never decide alone what may be skipped: that is [`used`], which distrusts everything.
 
-pub(crate) mod checksum;
+pub mod checksum;
 pub mod content;
 pub(crate) mod ext4_superblock;
 pub(crate) mod fields;

@@ -1,19 +1,22 @@
 //! Files inside a disk: one read-only view of any file system, found by its superblock.
 //!
-//! `ext4` reads ext2, ext3 and ext4, `fat` FAT; others join by implementing [`FileSystem`] and standing in [`KNOWN`],
-//! from which everybody learns what can be read. `listing` renders entries for people and programs, `walk` visits a tree, `restore` writes one into a directory. Nothing here knows
-//! repositories or partition tables: it all stands on [`ReadAt`]. The bytes of the disk are never trusted.
+//! `ext4` reads ext2, ext3 and ext4, `xfs`, `btrfs`, `ntfs` and `fat` what they are named after; others join by implementing [`FileSystem`]
+//! and standing in [`KNOWN`], from which everybody learns what can be read. `listing` renders entries for people and programs, `walk` visits
+//! a tree, `restore` writes one into a directory. Nothing here knows repositories or partition tables: it all stands on [`ReadAt`]. The
+//! bytes of the disk are never trusted.
 
+pub mod btrfs;
 pub mod confined;
 mod error;
 mod escape;
 pub mod ext4;
 pub mod fat;
 mod listing;
+pub mod ntfs;
 mod path;
 pub mod restore;
-
 mod walk;
+pub mod xfs;
 
 pub use error::{FilesError, Result};
 pub use escape::{escape_name, unescape_name};
@@ -161,6 +164,12 @@ pub trait FileSystem: Send + Sync {
     /// Extended attributes, POSIX ACLs included.
     fn extended_attributes(&self, id: FileId) -> Result<Vec<ExtendedAttribute>>;
 
+    /// What of a file its facts, content and attributes here do not hold, such as a stream that is too large for an
+    /// extended attribute; each a sentence about the file.
+    fn left_out(&self, _id: FileId) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Opens a regular file.
     fn open_file(&self, id: FileId) -> Result<Box<dyn FileContent + '_>>;
 }
@@ -177,13 +186,16 @@ struct Known {
     open: Open,
 }
 
-/// All that are read, in the order in which they are looked for. FAT is the last: its first sector has little to tell it from others.
+/// All that are read, in the order in which facts of disks look for them. FAT is the last: its first sector has little to tell it from others.
 const KNOWN: &[Known] = &[
+    Known { kinds: &[ContentKind::Xfs], probe: xfs::probe, open: |disk| Ok(Box::new(xfs::Xfs::open(disk)?)) },
     Known {
         kinds: &[ContentKind::Ext2, ContentKind::Ext3, ContentKind::Ext4],
         probe: ext4::probe,
         open: |disk| Ok(Box::new(ext4::Ext4::open(disk)?)),
     },
+    Known { kinds: &[ContentKind::Btrfs], probe: btrfs::probe, open: |disk| Ok(Box::new(btrfs::Btrfs::open(disk)?)) },
+    Known { kinds: &[ContentKind::Ntfs], probe: ntfs::probe, open: |disk| Ok(Box::new(ntfs::Ntfs::open(disk)?)) },
     Known { kinds: &[ContentKind::Fat], probe: fat::probe, open: |disk| Ok(Box::new(fat::Fat::open(disk)?)) },
 ];
 

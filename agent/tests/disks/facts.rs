@@ -25,6 +25,13 @@ pub struct Facts {
     attributes: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+impl Facts {
+    /// The same, for what has no time of its own.
+    pub fn without_time(self) -> Self {
+        Self { modified: (0, 0), ..self }
+    }
+}
+
 pub type Tree = BTreeMap<Vec<u8>, Facts>;
 
 /// Takes the facts of everything below `dir`, by way of the kernel.
@@ -65,7 +72,8 @@ fn of_path(path: &Path, metadata: &fs::Metadata) -> Facts {
         content,
         modified: (metadata.mtime(), metadata.mtime_nsec()),
         device: metadata.rdev(),
-        attributes: attributes.collect(),
+        // XFS shows its ACLs a second time under the names it keeps them by.
+        attributes: attributes.filter(|(name, _)| !name.starts_with(b"trusted.SGI_ACL_")).collect(),
     }
 }
 
@@ -142,6 +150,12 @@ fn hash_reader(reader: &mut dyn Read) -> u64 {
             length => hasher.write(&piece[..length]),
         }
     }
+}
+
+/// For file systems that have no permissions: of the modes, only the kinds of the files stay.
+pub fn without_permissions(mut tree: Tree) -> Tree {
+    tree.values_mut().for_each(|facts| facts.mode &= 0o170_000);
+    tree
 }
 
 /// Fails with the first differences instead of two whole trees.

@@ -43,7 +43,7 @@ static IMAGES: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
 });
 
 /// Reads all there is, but of each file only the first megabytes: sizes are attacker-chosen.
-fn read_everything(fs: &dyn FileSystem) {
+pub fn read_everything(fs: &dyn FileSystem) {
     let mut visits = 0;
     let walked = walk(fs, fs.root(), |entry| {
         visits += 1;

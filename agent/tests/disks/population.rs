@@ -63,14 +63,14 @@ fn odd_names(dir: &Path) {
     }
 }
 
-fn sizes(dir: &Path) {
+pub fn sizes(dir: &Path) {
     fs::create_dir(dir).unwrap();
     for size in [0, 1, 59, 60, 61, 100, 150, 511, 1023, 1024, 1025, 4095, 4096, 4097, 12 << 10, 300_001, 2 << 20] {
         fs::write(dir.join(size.to_string()), pattern(size, size as u64)).unwrap();
     }
 }
 
-fn sparse(dir: &Path) {
+pub fn sparse(dir: &Path) {
     fs::create_dir(dir).unwrap();
     let write_at = |name: &str, size: u64, pieces: &mut dyn Iterator<Item = u64>| {
         let file = File::create(dir.join(name)).unwrap();
@@ -90,7 +90,7 @@ fn sparse(dir: &Path) {
     }
 }
 
-fn special(dir: &Path) {
+pub fn special(dir: &Path) {
     fs::create_dir(dir).unwrap();
     let make = |name: &str, kind, major, minor| {
         mknod(&dir.join(name), kind, Mode::from_bits_truncate(0o640), makedev(major, minor)).unwrap();
@@ -130,7 +130,7 @@ fn attributes(dir: &Path, longest: usize) {
     old.set_modified(long_ago).unwrap();
 }
 
-fn links(dir: &Path) {
+pub fn links(dir: &Path) {
     fs::create_dir(dir).unwrap();
     fs::write(dir.join("first"), "linked").unwrap();
     fs::hard_link(dir.join("first"), dir.join("second")).unwrap();

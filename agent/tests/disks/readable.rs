@@ -18,6 +18,7 @@ const MADE: &[(ContentKind, u64, &[&str])] = &[
     (ContentKind::Fat, 40, &["mkfs.fat", "-F", "32"]),
     (ContentKind::Xfs, 320, &["mkfs.xfs", "-q", "-f"]),
     (ContentKind::Btrfs, 128, &["mkfs.btrfs", "-q", "-f"]),
+    (ContentKind::Ntfs, 16, &["mkntfs", "-q", "-F", "-f"]),
     (ContentKind::Swap, 4, &["mkswap"]),
 ];
 

@@ -95,6 +95,10 @@ impl Messages {
                 self.0.push(format!("cannot set its attribute {}: {error}", escape_name(&attribute.name)));
             }
         }
+        match fs.left_out(metadata.id) {
+            Ok(left_out) => self.0.extend(left_out),
+            Err(error) => self.0.push(format!("cannot tell whether anything of it was left out: {error}")),
+        }
     }
 
     /// With another owner than before, a set-user-id program would serve the wrong user.

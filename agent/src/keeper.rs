@@ -14,6 +14,7 @@ mod giving_up;
 mod passing;
 mod prune;
 mod restore;
+mod searching;
 mod stages;
 mod survey;
 mod verify;

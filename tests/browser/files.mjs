@@ -34,7 +34,33 @@ export async function browse(story) {
   for (let screen = 0; screen < 400 && (await last.count()) === 0; screen += 1) await page.evaluate(() => window.scrollBy(0, window.innerHeight));
   await last.waitFor();
   assert((await page.getByRole('row').count()) < 120);
+  await search(story);
   noComplaints(page);
+}
+
+/** Names are found through all recovery points once the keeper has listed them. */
+async function search({ appliance, page, point, disk }) {
+  const link = page.getByRole('link', { name: '/etc/hostname', exact: true });
+  for (let attempt = 0; attempt < 60; attempt += 1) {
+    await page.goto(`${appliance.url}/points/${point}/files?find=HOSTN*`);
+    await link.or(page.getByText('No recovery point that was searched has such a file')).waitFor();
+    if ((await link.count()) > 0) break;
+    await page.waitForTimeout(1000);
+  }
+  await settled(page);
+  await accessible(page, 'files that were found');
+  await picture(page, 'files-found');
+  await page.getByRole('searchbox', { name: 'Search for files' }).fill('no such file anywhere');
+  await page.getByRole('button', { name: 'Find' }).click();
+  await page.getByText('No recovery point that was searched has such a file').waitFor();
+  await page.goBack();
+  await link.click();
+  await page.getByText(disk.files['etc/hostname'].toString().trim()).waitFor();
+  await page.getByRole('button', { name: 'Versions' }).click();
+  await page.getByRole('table', { name: 'Versions' }).getByRole('link').first().waitFor();
+  await settled(page);
+  await accessible(page, 'versions of a file');
+  await picture(page, 'file-versions');
 }
 
 async function download(page) {

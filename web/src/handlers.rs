@@ -27,6 +27,7 @@ pub mod recovery_kits;
 pub mod recovery_points;
 pub mod repositories;
 pub mod retention;
+pub mod search;
 pub mod sessions;
 pub mod settings;
 #[cfg(test)]

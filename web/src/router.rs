@@ -15,8 +15,8 @@ use crate::handlers::{
     enrolments, events, files, health, job_days, jobs, keeping, log_in, metrics,
 };
 use crate::handlers::{
-    objects, own_agent, own_token, plans, questions, recovery_kits, recovery_points, repositories, retention, sessions,
-    settings, tokens, users,
+    objects, own_agent, own_token, plans, questions, recovery_kits, recovery_points, repositories, retention, search,
+    sessions, settings, tokens, users,
 };
 use crate::http::limits::Limits;
 use crate::http::{ApiError, access, headers, limits, request};
@@ -145,6 +145,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(RESTORE,  L::SMALL, routes!(files::list)),
         endpoint(RESTORE,  L::SMALL, routes!(files::content)),
         endpoint(RESTORE,  L::SMALL, routes!(archives::archive)),
+        endpoint(RESTORE,  L::SMALL, routes!(search::search)),
+        endpoint(RESTORE,  L::SMALL, routes!(search::versions)),
         // What agents are given and report.
         endpoint(Agent,    L::REPORT, routes!(agent_work::heartbeat)),
         endpoint(Agent,    L::SMALL, routes!(agent_work::lease)),

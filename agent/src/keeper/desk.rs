@@ -7,6 +7,7 @@
 
 use super::archive::{self, Carrier};
 use super::passing::Passing;
+use super::searching::Searching;
 use crate::daemon::work::{OpenRepository, index};
 use crate::daemon::{Asked, Link, Pauses, wait};
 use crate::files::confined::{Confined, Failed, Life, Listing};
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use repo_format::id::WriterId;
 use repo_format::manifest::{Disk, Manifest, PointKey};
 use repo_format::reader::Reader;
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +66,7 @@ struct Open<'o> {
     at: PointKey,
     reader: &'o Reader<'o>,
     manifest: &'o Manifest,
+    searching: RefCell<Searching<'o>>,
 }
 
 impl Desk<'_> {
@@ -115,7 +118,8 @@ impl Desk<'_> {
         let warn = |line: &str| tracing::warn!("{line}");
         crate::open::reading(&repo, &[(&stored, &manifest)], (self.clock, &warn), || {
             let reader = Reader::new(&repo, &index);
-            let open = Open { at: *at, reader: &reader, manifest: &manifest };
+            let searching = RefCell::new(Searching::new(&repo, (at.name, &manifest)));
+            let open = Open { at: *at, reader: &reader, manifest: &manifest, searching };
             let mut question = first;
             loop {
                 let next = self.about(&open, &question).unwrap_or_else(|error| {
@@ -137,7 +141,11 @@ impl Desk<'_> {
             _ if !self.show_files => bail!("the keeper shows no files; it was started without --show-files"),
             (_, Some(volume)) => self.volume(open, volume, question.clone()),
             (_, None) => {
-                self.say(question, &FileAnswer::Volumes(volumes_of(open.manifest)));
+                let answer = match &question.question {
+                    FileQuestion::Volumes => FileAnswer::Volumes(volumes_of(open.manifest)),
+                    search => open.searching.borrow_mut().answer(search)?,
+                };
+                self.say(question, &answer);
                 Ok(self.next())
             }
         }
@@ -247,6 +255,9 @@ fn answer(files: &mut Confined<'_>, question: &FileQuestion) -> Result<Answer, F
         FileQuestion::Archive { .. } => {
             let what = "archives are made by another desk";
             return Err(Failed::Refused(false, what.into()));
+        }
+        FileQuestion::Search { .. } | FileQuestion::Versions { .. } => {
+            return Err(Failed::Refused(false, "a search opens no file system".into()));
         }
         FileQuestion::Volumes | FileQuestion::Pass(_) => Answer::Words(FileAnswer::Volumes(Vec::new())),
         FileQuestion::List { path, behind, limit, .. } => {

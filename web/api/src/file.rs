@@ -14,6 +14,12 @@ pub const MAX_FILES: u32 = 500;
 pub const MAX_PIECE_BYTES: u32 = 1 << 20;
 /// Longest order of a machine that a disk is passed to, in hexadecimal digits.
 pub const MAX_ORDER_DIGITS: usize = 8192;
+/// Most files that are found in one page.
+pub const MAX_FOUND: u32 = 200;
+/// Most characters of a pattern that is searched for.
+pub const MAX_PATTERN: usize = 256;
+/// Most versions of a file that are told.
+pub const MAX_VERSIONS: usize = 500;
 /// Longest path, in bytes of its escaped form.
 pub const MAX_PATH_BYTES: usize = 4 * 4096;
 
@@ -48,6 +54,26 @@ pub enum FileQuestion {
     },
     /// One file or directory.
     Look {
+        /// Name of the disk.
+        disk: Option<String>,
+        /// Number of the partition.
+        partition: Option<u32>,
+        /// The file.
+        path: String,
+    },
+    /// Files by name, through all points of the point's name.
+    Search {
+        /// Part of a name, or a pattern with `*` and `?`.
+        pattern: String,
+        /// Only below this directory.
+        below: Option<String>,
+        /// Where the page begins.
+        cursor: Option<String>,
+        /// Most files wanted.
+        limit: u32,
+    },
+    /// What one file was through all points of the point's name.
+    Versions {
         /// Name of the disk.
         disk: Option<String>,
         /// Number of the partition.
@@ -108,10 +134,10 @@ pub struct AskPart {
 }
 
 impl FileQuestion {
-    /// The file system that it is about.
+    /// The file system that has to be opened to answer it.
     pub fn volume(&self) -> Option<Volume> {
         match self {
-            Self::Volumes | Self::Pass(_) => None,
+            Self::Volumes | Self::Pass(_) | Self::Search { .. } | Self::Versions { .. } => None,
             Self::List { disk, partition, .. }
             | Self::Look { disk, partition, .. }
             | Self::Archive { disk, partition, .. }
@@ -184,6 +210,10 @@ pub enum FileAnswer {
     List(FilePage),
     /// One file.
     Look(FileEntry),
+    /// A page of files that were searched for.
+    Found(FoundFiles),
+    /// The versions of a file.
+    Versions(FileVersions),
     /// An archive has come to its end, and nothing is missing in it.
     Whole,
     /// There is no answer, or no end of an archive.
@@ -288,6 +318,99 @@ pub struct ListedFiles {
     /// Where the next page begins; missing on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+}
+
+/// A page of files that were searched for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FoundFiles {
+    /// The files, in the order of disk, partition and path. A page may be empty and not the last.
+    pub items: Vec<FoundFile>,
+    /// Where the next page begins; missing on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+    /// Recovery points that were searched.
+    pub points: u32,
+    /// Recovery points that were not: their files are not listed yet, or not all of them.
+    pub points_missing: u32,
+}
+
+/// A file that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FoundFile {
+    /// Its disk.
+    pub disk: String,
+    /// Its partition; none for a disk without partitions.
+    pub partition: Option<u32>,
+    /// Its path, escaped.
+    pub path: String,
+    /// How many versions of it there are, told by kind, size and time.
+    pub versions: u32,
+    /// In how many recovery points it is.
+    pub points: u32,
+    /// The newest version.
+    pub newest: FileVersion,
+}
+
+/// What a file was in some recovery points.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FileVersion {
+    /// `regular`, `directory`, `symlink`, `char_device`, `block_device`, `fifo` or `socket`; none where it is damaged.
+    pub kind: Option<String>,
+    /// Length of its content.
+    pub size_bytes: ByteCount,
+    /// When its content changed last, RFC 3339 in UTC.
+    pub modified_at: String,
+    /// In how many recovery points it is that.
+    pub points: u32,
+    /// The oldest of them.
+    pub first: PointOfFile,
+    /// The newest of them.
+    pub last: PointOfFile,
+}
+
+/// A recovery point that has a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PointOfFile {
+    /// Its id.
+    pub id: String,
+    /// When it was made, RFC 3339 in UTC.
+    pub made_at: String,
+}
+
+/// The versions of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FileVersions {
+    /// The versions, the one of the newest recovery point first; at most 500.
+    pub items: Vec<FileVersion>,
+    /// Whether older ones were left out.
+    pub more: bool,
+    /// Recovery points that were searched.
+    pub points: u32,
+    /// Recovery points that were not: their files are not listed yet, or not all of them.
+    pub points_missing: u32,
+}
+
+/// What is searched for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct SearchFiles {
+    /// Part of a file's name, or a pattern for the whole name (`*.conf`); with a slash it is compared with whole paths. Capital and small
+    /// letters are the same. At most 256 characters.
+    pub name: String,
+    /// Only below this directory, escaped as in the listings.
+    pub below: Option<String>,
+    /// Most files wanted, 1 to 200.
+    #[cfg_attr(feature = "openapi", param(minimum = 1, maximum = 200, default = 200))]
+    pub limit: Option<u32>,
+    /// `next_cursor` of the page before; nothing for the first page.
+    pub cursor: Option<String>,
 }
 
 /// Which file or directory is meant.

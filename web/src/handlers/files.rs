@@ -73,7 +73,7 @@ pub(super) async fn note(app: &App, acting: &Acting, (action, subject): (&str, &
 }
 
 impl Looked {
-    async fn ask(&self, app: &App, question: FileQuestion) -> ApiResult<Answered> {
+    pub(super) async fn ask(&self, app: &App, question: FileQuestion) -> ApiResult<Answered> {
         match app.questions.ask(self.repository, &self.point, question).await? {
             Answered::Said(FileAnswer::Refused(FileRefusal { is_missing, what })) => {
                 let code = if is_missing { ErrorCode::NotFound } else { ErrorCode::Conflict };

@@ -16,8 +16,8 @@ use std::time::Duration;
 use web_api::agent_work::MAX_WAIT_S;
 use web_api::error::ErrorCode;
 use web_api::file::{
-    AskPart, AskQuestion, FileAnswer, FileQuestion, FileRefusal, GivenQuestion, MAX_FILES, MAX_ORDER_DIGITS,
-    MAX_PIECE_BYTES,
+    AskPart, AskQuestion, FileAnswer, FileQuestion, FileRefusal, GivenQuestion, MAX_FILES, MAX_FOUND, MAX_ORDER_DIGITS,
+    MAX_PIECE_BYTES, MAX_VERSIONS,
 };
 use web_api::id::{JobId, QuestionId};
 use web_api::job::JobState;
@@ -69,12 +69,14 @@ pub async fn answer_question(
     let fits = match &answer {
         FileAnswer::List(page) => page.items.len() <= MAX_FILES as usize && page.notes.len() <= 50,
         FileAnswer::Volumes(disks) => disks.iter().map(|disk| disk.volumes.len() + 1).sum::<usize>() <= MAX_VOLUMES,
+        FileAnswer::Found(page) => page.items.len() <= MAX_FOUND as usize,
+        FileAnswer::Versions(versions) => versions.items.len() <= MAX_VERSIONS,
         FileAnswer::Look(_) | FileAnswer::Refused(_) | FileAnswer::Whole => true,
     };
     if !fits {
         return Err(ApiError::new(
             ErrorCode::Invalid,
-            "an answer has at most 500 files and 50 notes, or 256 disks and partitions",
+            "an answer has at most 500 files and 50 notes, 256 disks and partitions, 200 files that were found, or 500 versions",
         ));
     }
     passed_on(app.questions.answer(agent.repository_id, id, Answered::Said(answer)).await)

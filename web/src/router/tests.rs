@@ -117,6 +117,8 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("GET /api/v1/recovery-points/{id}/files", restorers()),
         ("GET /api/v1/recovery-points/{id}/content", restorers()),
         ("GET /api/v1/recovery-points/{id}/archive", restorers()),
+        ("GET /api/v1/recovery-points/{id}/search", restorers()),
+        ("GET /api/v1/recovery-points/{id}/versions", restorers()),
         ("POST /api/v1/repositories/{repository}/recovery-kit", admins_with(Right::Agents)),
         ("GET /api/v1/agents", readers()),
         ("POST /api/v1/agents", admins_with(Right::Agents)),

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { archiveUrl, asText, crumbs, imageType, isPlain, joined } from './filePath';
+import { archiveUrl, asText, crumbs, imageType, isPlain, joined, placeUrl } from './filePath';
 
 test('paths are put together and taken apart', () => {
   expect(joined('/', 'etc')).toBe('/etc');
@@ -12,6 +12,13 @@ test('paths are put together and taken apart', () => {
 test('an archive is asked for by where its directory lies', () => {
   expect(archiveUrl({ point: 'ab', disk: 'sda', partition: 2 }, '/a b\\n', 'zip')).toBe('/api/v1/recovery-points/ab/archive?path=%2Fa+b%5Cn&format=zip&disk=sda&partition=2');
   expect(archiveUrl({ point: 'ab' }, '/', 'tar')).toBe('/api/v1/recovery-points/ab/archive?path=%2F&format=tar');
+});
+
+test('a file is shown in its directory, and a directory by itself', () => {
+  const place = { point: 'ab', disk: 'sda', partition: 2 };
+  expect(placeUrl(place, '/etc/a b\\n', 'regular')).toBe('/points/ab/files?disk=sda&partition=2&path=%2Fetc&show=a+b%5Cn');
+  expect(placeUrl(place, '/etc/ssh', 'directory')).toBe('/points/ab/files?disk=sda&partition=2&path=%2Fetc%2Fssh');
+  expect(placeUrl({ point: 'ab' }, '/link', 'symlink')).toBe('/points/ab/files?');
 });
 
 test('text is told from what is none, also when it is cut', () => {

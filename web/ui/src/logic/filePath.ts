@@ -11,6 +11,18 @@ export function archiveUrl(place: { point: string; disk?: string | undefined; pa
   return `/api/v1/recovery-points/${place.point}/archive?${query}`;
 }
 
+/** Where a file or directory of a point is shown on this page. */
+export function placeUrl(place: { point: string; disk?: string | undefined; partition?: number | undefined }, path: string, kind: string | undefined): string {
+  const query = new URLSearchParams();
+  if (place.disk) query.set('disk', place.disk);
+  if (place.partition) query.set('partition', String(place.partition));
+  const slash = path.lastIndexOf('/');
+  const directory = kind === 'directory' ? path : path.slice(0, slash) || '/';
+  if (directory !== '/') query.set('path', directory);
+  if (kind === 'regular') query.set('show', path.slice(slash + 1));
+  return `/points/${place.point}/files?${query}`;
+}
+
 export interface Crumb {
   name: string;
   path: string;

@@ -12,6 +12,7 @@ import { short } from '../logic/pointState';
 import { bytes, moment } from '../logic/units';
 import type { Place } from '../screens/Files';
 import { Commands } from './Commands';
+import FileVersions from './FileVersions';
 import { Facts, Sheet } from './Screen';
 import { FailureNote, Loading } from './states';
 import classes from './FilePreview.module.css';
@@ -29,6 +30,7 @@ export default function FilePreview({ place, path, entry, close }: FilePreviewPr
   const query = new URLSearchParams({ path, ...(place.disk ? { disk: place.disk } : {}), ...(place.partition ? { partition: String(place.partition) } : {}) });
   const url = `/api/v1/recovery-points/${place.point}/content?${query}`;
   const name = path.slice(path.lastIndexOf('/') + 1);
+  const [showsVersions, setShowsVersions] = useState(false);
   const partition = place.partition ? ` --partition ${place.partition}` : '';
   return (
     <Sheet title={name} actions={<Button variant="subtle" size="compact-sm" onClick={close}>{t('state.close')}</Button>}>
@@ -50,6 +52,12 @@ export default function FilePreview({ place, path, entry, close }: FilePreviewPr
           <Commands of={t('files.download')} cli={`icecore restore ${short(place.point)}${partition} --files ${quoted(path)} --to ./restored`} call={{ method: 'GET', path: url }} />
         </div>
         <Look url={url} name={name} />
+        <section>
+          <Button variant="subtle" size="compact-sm" aria-expanded={showsVersions} onClick={() => setShowsVersions(!showsVersions)}>
+            {t('files.versions')}
+          </Button>
+          {showsVersions && <FileVersions place={place} path={path} />}
+        </section>
       </div>
     </Sheet>
   );

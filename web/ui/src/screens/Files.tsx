@@ -14,6 +14,7 @@ import { short } from '../logic/pointState';
 import { quoted } from '../logic/commands';
 import { bytes, moment, number } from '../logic/units';
 import { Commands } from '../parts/Commands';
+import { FoundFiles, SearchBox } from '../parts/FileSearch';
 import { LongRows } from '../parts/LongRows';
 import { Note } from '../parts/Note';
 import { usePointName } from '../parts/PointLink';
@@ -63,13 +64,16 @@ function Volumes({ id }: { id: string }) {
         };
         const label = ({ disk, volume }: (typeof all)[number]) =>
           [disk, volume.partition && `#${volume.partition}`, volume.name ?? volume.label, volume.holds ?? t('files.unknown'), bytes(volume.size_bytes, i18n.language)].filter(Boolean).join(' · ');
+        const find = search.get('find');
         return (
           <>
-            {all.length > 1 && (
+            {readable.length > 0 && <SearchBox key={find} />}
+            {find && <FoundFiles id={id} name={find} />}
+            {!find && all.length > 1 && (
               <Select label={t('files.volume')} placeholder={t('files.choose')} data={all.map((one) => ({ value: one.key, label: label(one), disabled: !one.volume.readable }))} value={chosen?.key ?? null} onChange={choose} maw={620} allowDeselect={false} />
             )}
             {readable.length === 0 && <NotReadable id={id} held={all.map((one) => one.volume.holds ?? t('files.unknown'))} />}
-            {chosen && chosen.volume.readable && <Directory place={{ point: id, disk: chosen.disk, partition: chosen.volume.partition ?? undefined }} />}
+            {!find && chosen && chosen.volume.readable && <Directory place={{ point: id, disk: chosen.disk, partition: chosen.volume.partition ?? undefined }} />}
           </>
         );
       }}

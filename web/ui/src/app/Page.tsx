@@ -1,7 +1,7 @@
 // Everything round the screens: theme, queries, messages, who is logged in, and which screen a URL is.
 import { MantineProvider } from '@mantine/core';
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { lazy, Suspense } from 'react';
+import { lazy, Suspense, type ComponentType } from 'react';
 import { BrowserRouter, Navigate, Route, Routes } from 'react-router';
 import { asFailure, OFFLINE } from '../api/failure';
 import { Loading } from '../parts/states';
@@ -20,27 +20,32 @@ const queries = new QueryClient({
   },
 });
 
+/** A screen with its texts. */
+function screen<Props extends object>(load: () => Promise<{ default: ComponentType<Props> }>) {
+  return lazy(async () => (await Promise.all([load(), import('../i18n/wordsLater')]))[0]);
+}
+
 const Overview = lazy(() => import('../screens/Overview'));
-const Machines = lazy(() => import('../screens/Machines'));
-const Machine = lazy(() => import('../screens/Machine'));
-const Enrol = lazy(() => import('../screens/Enrol'));
-const Plans = lazy(() => import('../screens/Plans'));
-const PlanEditor = lazy(() => import('../screens/PlanEditor'));
-const PlanScreen = lazy(() => import('../screens/Plan'));
-const Points = lazy(() => import('../screens/Points'));
-const PointScreen = lazy(() => import('../screens/Point'));
-const Files = lazy(() => import('../screens/Files'));
-const Restore = lazy(() => import('../screens/Restore'));
-const Jobs = lazy(() => import('../screens/Jobs'));
-const JobScreen = lazy(() => import('../screens/Job'));
-const Repositories = lazy(() => import('../screens/Repositories'));
-const Alerts = lazy(() => import('../screens/Alerts'));
-const Security = lazy(() => import('../screens/Security'));
-const Settings = lazy(() => import('../screens/Settings'));
-const Account = lazy(() => import('../screens/Account'));
-const Explorer = lazy(() => import('../screens/Explorer'));
-const LogInLink = lazy(() => import('../screens/LogInLink'));
-const Nowhere = lazy(() => import('../screens/Nowhere'));
+const Machines = screen(() => import('../screens/Machines'));
+const Machine = screen(() => import('../screens/Machine'));
+const Enrol = screen(() => import('../screens/Enrol'));
+const Plans = screen(() => import('../screens/Plans'));
+const PlanEditor = screen(() => import('../screens/PlanEditor'));
+const PlanScreen = screen(() => import('../screens/Plan'));
+const Points = screen(() => import('../screens/Points'));
+const PointScreen = screen(() => import('../screens/Point'));
+const Files = screen(() => import('../screens/Files'));
+const Restore = screen(() => import('../screens/Restore'));
+const Jobs = screen(() => import('../screens/Jobs'));
+const JobScreen = screen(() => import('../screens/Job'));
+const Repositories = screen(() => import('../screens/Repositories'));
+const Alerts = screen(() => import('../screens/Alerts'));
+const Security = screen(() => import('../screens/Security'));
+const Settings = screen(() => import('../screens/Settings'));
+const Account = screen(() => import('../screens/Account'));
+const Explorer = screen(() => import('../screens/Explorer'));
+const LogInLink = screen(() => import('../screens/LogInLink'));
+const Nowhere = screen(() => import('../screens/Nowhere'));
 
 export function Page() {
   return (

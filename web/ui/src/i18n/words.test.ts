@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { filesBelow } from '../../build/compressed.ts';
 import { de } from './de';
 import { en } from './en';
+import { enLater } from './enLater';
 
 type Tree = { [key: string]: string | Tree };
 
@@ -13,7 +14,7 @@ function flat(words: Tree, before = ''): Map<string, string> {
   );
 }
 
-const english = flat(en);
+const english = flat({ ...en, ...enLater });
 const german = flat(de);
 const SOURCE = join(import.meta.dirname, '..');
 const code = filesBelow(SOURCE)

@@ -144,7 +144,8 @@ fn read(connection: &mut BufReader<TcpStream>, method: &str) -> io::Result<Answe
     let mut next = |connection: &mut BufReader<TcpStream>| -> io::Result<String> {
         line.clear();
         match connection.read_line(&mut line)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            // A line that was cut is none: its half may look like an end of the headers, or like a shorter length.
+            _ if !line.ends_with('\n') => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(line.trim_end().to_owned()),
         }
     };
@@ -155,7 +156,8 @@ fn read(connection: &mut BufReader<TcpStream>, method: &str) -> io::Result<Answe
         let line = next(connection)?;
         match line.split_once(':') {
             Some((name, value)) => headers.push((name.to_lowercase(), value.trim().to_owned())),
-            None => break,
+            None if line.is_empty() => break,
+            None => return Err(io::ErrorKind::InvalidData.into()),
         }
     }
     let mut answer = Answer { status, headers, body: Vec::new() };

@@ -7,6 +7,7 @@ use repo_format::store::{MAX_OBJECT_BYTES, Store, TakesEach};
 use repo_format::{Error, Result};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
+use std::cell::RefCell;
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,9 +40,14 @@ impl RemoteStore {
         self.client.address().url(&["objects", &to_url(key)])
     }
 
-    /// Bytes from an offset, fewer where the object ends before, and the length of the whole object.
+    /// Bytes from an offset, fewer where the object ends before, and the length of the whole object. What came before a line broke is kept,
+    /// and the rest asked for: over a line that breaks often a long piece would never come as a whole.
     fn read_piece(&self, key: &str, offset_bytes: u64, length_bytes: u64) -> Result<(Vec<u8>, u64)> {
-        let range = format!("bytes={offset_bytes}-{}", offset_bytes + length_bytes - 1);
+        let bytes = RefCell::new(Vec::new());
+        let rest = |request: reqwest::blocking::RequestBuilder| {
+            let first = offset_bytes + bytes.borrow().len() as u64;
+            request.header(RANGE, format!("bytes={first}-{}", offset_bytes + length_bytes - 1))
+        };
         let take = |response: reqwest::blocking::Response| {
             if response.status() != StatusCode::PARTIAL_CONTENT {
                 return Err(broken("the server does not know ranges"));
@@ -50,14 +56,24 @@ impl RemoteStore {
             let size = size.and_then(|(_, size)| size.parse().ok());
             let size: u64 = size.ok_or_else(|| broken("it does not say how long the object is"))?;
             let expected = length_bytes.min(size.saturating_sub(offset_bytes));
-            let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
-            response.take(length_bytes).read_to_end(&mut bytes).map_err(broken)?;
-            match bytes.len() as u64 == expected {
-                true => Ok((bytes, size)),
-                false => Err(broken("it is shorter than it says")),
+            let mut bytes = bytes.borrow_mut();
+            let missing = expected.saturating_sub(bytes.len() as u64);
+            bytes.reserve(usize::try_from(missing).unwrap_or_default());
+            match response.take(missing).read_to_end(&mut bytes) {
+                Ok(read) if read as u64 == missing => Ok(Some(size)),
+                // Something came: that is an answer, and the next request is no repetition of this one.
+                _ if bytes.len() as u64 > expected - missing => Ok(None),
+                Ok(_) => Err(broken("it is shorter than it says")),
+                Err(error) => Err(broken(error)),
             }
         };
-        let got = self.client.ask(&Method::GET, &self.url(key), |request| request.header(RANGE, &range), take);
+        let got = loop {
+            match self.client.ask(&Method::GET, &self.url(key), rest, take) {
+                Ok(None) => {}
+                Ok(Some(size)) => break Ok((bytes.take(), size)),
+                Err(problem) => break Err(problem),
+            }
+        };
         got.map_err(|problem| match problem.about(key) {
             // A range beyond the end is the one thing about a range that the server finds invalid.
             Error::Refused(what) => Error::damaged(key, what),
@@ -279,5 +295,38 @@ mod tests {
         let size = RemoteStore::new(Arc::new(client)).size("leases/aa");
         assert!(matches!(&size, Err(Error::Store { .. })), "{size:?}");
         answers.join().unwrap();
+    }
+
+    #[test]
+    fn what_came_before_the_line_broke_is_not_asked_for_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = format!("http://{}/", listener.local_addr().unwrap());
+        let answers = std::thread::spawn(move || {
+            let mut asked = Vec::new();
+            for (first, sent) in [(0, "0123"), (4, "456"), (7, "789")] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    request.extend(byte);
+                }
+                let request = String::from_utf8(request).unwrap().to_lowercase();
+                asked.push(request.lines().find(|line| line.starts_with("range:")).unwrap().to_owned());
+                let (rest, range) = (10 - first, format!("bytes {first}-9/10"));
+                let head = format!(
+                    "HTTP/1.1 206 Partial Content\r\nConnection: close\r\nContent-Range: {range}\r\nContent-Length: {rest}\r\n\r\n"
+                );
+                stream.write_all(format!("{head}{sent}").as_bytes()).unwrap();
+            }
+            asked
+        });
+        let address = Address::new(server_url(&place).unwrap(), "main").unwrap();
+        let client = Client::new(address, Options::plain(Arc::new(AtomicBool::new(false)))).unwrap();
+        let store = RemoteStore::new(Arc::new(client));
+        let mut bytes = [0; 10];
+        store.read_at("data/ab/cd", 0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"0123456789");
+        assert_eq!(answers.join().unwrap(), ["range: bytes=0-9", "range: bytes=4-9", "range: bytes=7-9"]);
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod escape;
 pub mod ext4;
 pub mod fat;
+mod fields;
 mod listing;
 pub mod ntfs;
 mod path;
@@ -51,6 +52,22 @@ pub enum FileKind {
     Fifo,
     /// A Unix socket.
     Socket,
+}
+
+impl FileKind {
+    /// The kind in a Unix mode, as stored in an inode.
+    pub(crate) fn of_mode(mode: u32) -> Option<Self> {
+        Some(match mode & 0o170_000 {
+            0o010_000 => Self::Fifo,
+            0o020_000 => Self::CharDevice,
+            0o040_000 => Self::Directory,
+            0o060_000 => Self::BlockDevice,
+            0o100_000 => Self::Regular,
+            0o120_000 => Self::Symlink,
+            0o140_000 => Self::Socket,
+            _ => return None,
+        })
+    }
 }
 
 /// A point in time since 1970-01-01 UTC, negative before.

@@ -17,8 +17,10 @@ use web_api::file::{
 };
 use web_api::unit::ByteCount;
 
-/// Catalogs that were made since are seen after so long.
+/// Catalogs that were made since are seen after so long,
 const FRESH: Duration = Duration::from_secs(20);
+/// and after so long where some are missing: somebody waits for these.
+const FRESH_WHILE_MISSING: Duration = Duration::from_secs(1);
 /// A search comes back with what it has after so long; an answer has 20 seconds.
 const LONGEST: Duration = Duration::from_secs(8);
 /// A page ends before its paths are longer than this together.
@@ -53,7 +55,10 @@ impl<'s> Searching<'s> {
 
     /// Reads the catalogs, where those that are known are not fresh.
     fn refresh(&mut self) -> Result<()> {
-        if self.shelf.as_ref().is_none_or(|(read, _)| read.elapsed() >= FRESH) {
+        let is_old = |(read, shelf): &(Instant, Shelf)| {
+            read.elapsed() >= if counts(shelf).1 == 0 { FRESH } else { FRESH_WHILE_MISSING }
+        };
+        if self.shelf.as_ref().is_none_or(is_old) {
             let mut points = missing::points(self.repo)?;
             points.retain(|at| at.name == self.name);
             self.shelf = Some((Instant::now(), Shelf::of(self.repo, &points)?));

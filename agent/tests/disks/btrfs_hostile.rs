@@ -6,12 +6,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use agent::files::{self, FileKind, FileSystem, FilesError, lookup_path, walk};
+use agent::files::{self, FileSystem, FilesError, lookup_path};
 use proptest::prelude::{Just, Strategy, any, prop};
 use proptest::test_runner::Config;
 
 use crate::btrfs_image::{Block, Patched, SUPERBLOCK, SUPERBLOCK_BYTES};
 use crate::facts;
+use crate::hostile::read_everything;
 use crate::images::{Workshop, disk, require_root, run};
 use crate::population::pattern;
 
@@ -348,35 +349,6 @@ fn a_disk_that_was_cut_short_is_noted_and_still_read() {
     let fs = files::open(disk(Path::new(&path))).unwrap();
     assert!(fs.notes().iter().any(|note| note.contains("beyond its end")), "{:?}", fs.notes());
     assert_eq!(read(&*fs, "some/inner/file").unwrap(), b"inner");
-}
-
-/// Reads all there is, but of each file only the first megabytes: sizes are attacker-chosen.
-fn read_everything(fs: &dyn FileSystem) {
-    let mut visits = 0;
-    let walked = walk(fs, fs.root(), |entry| {
-        visits += 1;
-        let _ = fs.extended_attributes(entry.id);
-        match entry.metadata.map(|metadata| metadata.kind) {
-            Ok(FileKind::Symlink) => drop(fs.read_link(entry.id)),
-            Ok(FileKind::Regular) => read_start(fs, entry.id),
-            _ => {}
-        }
-        Ok(())
-    });
-    drop(walked);
-    assert!(visits < 100_000, "a small image led to {visits} visits");
-}
-
-fn read_start(fs: &dyn FileSystem, id: files::FileId) {
-    let Ok(content) = fs.open_file(id) else { return };
-    let mut end_before = 0;
-    for extent in content.data_extents().take(1000) {
-        assert!(extent.length_bytes > 0 && extent.offset_bytes >= end_before);
-        end_before = extent.offset_bytes + extent.length_bytes;
-        assert!(end_before <= content.size_bytes());
-    }
-    let mut start = vec![0; content.size_bytes().min(1 << 20) as usize];
-    let _ = content.read_exact_at(&mut start, 0);
 }
 
 /// An image with what may be changed in it: the copies of each tree block, and its bytes that are not zero.

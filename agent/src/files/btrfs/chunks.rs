@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::NAME;
-use super::fields::Fields;
 use super::node::Key;
 use super::superblock::Superblock;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 /// A file system of 64 TiB has about as many as this.

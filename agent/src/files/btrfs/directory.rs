@@ -1,11 +1,11 @@
 //! Directories: the items that keep the order in which names were made.
 
 use super::Volume;
-use super::fields::Fields;
 use super::identity::{Identity, Object};
 use super::inode::Inode;
 use super::node::Key;
 use super::placeholders::Seen;
+use crate::files::fields::Fields;
 use crate::files::{DirEntry, FileId, FileKind, FilesError, Result};
 
 const DIRECTORY_INDEX: u8 = 96;

@@ -1,11 +1,11 @@
 //! Extents of a file: which stretches hold data and where, one item at a time from the tree.
 
 use super::compression::{MAX_BYTES, Method};
-use super::fields::Fields;
 use super::inode::Inode;
 use super::node::Key;
 use super::trees::Cursor;
 use super::{NAME, Volume};
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 const EXTENT_ITEM: u8 = 108;

@@ -1,11 +1,11 @@
 //! Inode items: the facts of a file.
 
 use super::Volume;
-use super::fields::Fields;
 use super::identity::Identity;
 use super::node::Key;
 use super::trees::Tree;
-use crate::files::{DeviceNumber, FileKind, FilesError, Metadata, Result};
+use crate::files::fields::Fields;
+use crate::files::{DeviceNumber, FileKind, FilesError, Metadata, Result, Timestamp};
 
 const INODE_ITEM: u8 = 1;
 const ITEM_BYTES: usize = 160;
@@ -31,12 +31,12 @@ impl Inode {
         let f = Fields::new(cursor.item(), "inode");
         f.slice(0, ITEM_BYTES)?;
         let (mode, size_bytes) = (f.le32(52)?, f.le64(16)?);
-        let kind = kind_of(mode)
+        let kind = FileKind::of_mode(mode)
             .ok_or_else(|| FilesError::corrupt(format!("inode {number} has the unknown mode {mode:#o}")))?;
         if i64::try_from(size_bytes).is_err() {
             return Err(FilesError::corrupt(format!("inode {number} has an impossible size")));
         }
-        let created = f.time(148)?;
+        let created = time(f, 148)?;
         let sector_bytes = u64::from(volume.superblock.sector_bytes);
         let metadata = Metadata {
             id: Identity::of_inode(subvolume, number).pack()?,
@@ -47,9 +47,9 @@ impl Inode {
             links: f.le32(40)?,
             size_bytes,
             allocated_bytes: f.le64(24)?.checked_next_multiple_of(sector_bytes).unwrap_or(u64::MAX),
-            accessed: f.time(112)?,
-            modified: f.time(136)?,
-            changed: f.time(124)?,
+            accessed: time(f, 112)?,
+            modified: time(f, 136)?,
+            changed: time(f, 124)?,
             // Old file systems did not record it.
             created: (created.seconds != 0 || created.nanoseconds != 0).then_some(created),
             device: device(kind, f.le64(56)?),
@@ -66,22 +66,18 @@ impl Inode {
     }
 }
 
-fn kind_of(mode: u32) -> Option<FileKind> {
-    Some(match mode & 0o170_000 {
-        0o010_000 => FileKind::Fifo,
-        0o020_000 => FileKind::CharDevice,
-        0o040_000 => FileKind::Directory,
-        0o060_000 => FileKind::BlockDevice,
-        0o100_000 => FileKind::Regular,
-        0o120_000 => FileKind::Symlink,
-        0o140_000 => FileKind::Socket,
-        _ => return None,
-    })
-}
-
 /// Twelve bits of major and twenty of minor number; the upper half is not used.
 fn device(kind: FileKind, stored: u64) -> Option<DeviceNumber> {
     let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
     let number = u32::try_from(stored & 0xFFFF_FFFF).unwrap_or(0);
     is_device.then_some(DeviceNumber { major: number >> 20, minor: number & 0xF_FFFF })
+}
+
+/// Seconds and nanoseconds in twelve bytes.
+fn time(fields: Fields<'_>, at: usize) -> Result<Timestamp> {
+    let nanoseconds = fields.le32(at + 8)?;
+    Ok(Timestamp {
+        seconds: fields.le64(at)?.cast_signed(),
+        nanoseconds: if nanoseconds < 1_000_000_000 { nanoseconds } else { 0 },
+    })
 }

@@ -3,7 +3,7 @@
 //! Source of the stream format: the kernel's `Documentation/staging/lzo.rst`, version 0 of the bit stream. Everything
 //! is bounded by the input and by the length that the caller expects.
 
-use super::fields::Fields;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 const LENGTH_BYTES: usize = 4;

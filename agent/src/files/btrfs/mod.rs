@@ -13,7 +13,6 @@ mod content;
 mod data;
 mod directory;
 mod extents;
-mod fields;
 mod identity;
 mod inode;
 mod lzo;

@@ -1,8 +1,8 @@
 //! Blocks of the trees: their header, their keys, and where their items lie. Checked whole once, then read freely.
 
 use super::checksum::FIELD_BYTES;
-use super::fields::Fields;
 use super::superblock::Superblock;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 /// A tree has fewer levels than this.

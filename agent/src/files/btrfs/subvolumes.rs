@@ -1,10 +1,10 @@
 //! Subvolumes and snapshots: their trees, where they hang in their parents, and which one is mounted by default.
 
 use super::Volume;
-use super::fields::Fields;
 use super::node::Key;
 use super::superblock::RootBlock;
 use super::trees::{TOP_LEVEL, Tree, is_file_tree};
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result, escape_name};
 
 const ROOT_ITEM: u8 = 132;

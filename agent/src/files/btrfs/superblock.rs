@@ -2,7 +2,7 @@
 
 use super::NAME;
 use super::checksum::{self, Algorithm};
-use super::fields::Fields;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 use crate::read_at::ReadAt;
 

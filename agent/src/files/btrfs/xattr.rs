@@ -1,9 +1,9 @@
 //! Extended attributes: full names with their values; ACLs are stored as `setxattr` takes them.
 
 use super::Volume;
-use super::fields::Fields;
 use super::inode::Inode;
 use super::node::Key;
+use crate::files::fields::Fields;
 use crate::files::{ExtendedAttribute, FilesError, Result};
 
 const ATTRIBUTE_ITEM: u8 = 24;

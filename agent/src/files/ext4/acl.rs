@@ -1,6 +1,6 @@
 //! POSIX ACLs: from ext4's short form on disk to the form of the `system.posix_acl_*` attributes.
 
-use super::fields::Fields;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 const DISK_VERSION: u32 = 1;

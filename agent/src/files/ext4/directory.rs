@@ -2,8 +2,8 @@
 
 use super::Volume;
 use super::content::{Content, inline_directory};
-use super::fields::Fields;
 use super::inode::Inode;
+use crate::files::fields::Fields;
 use crate::files::{DirEntry, FileContent, FileId, FileKind, FilesError, Result};
 
 /// Memory for one directory stays below about a gigabyte even when every name is hostile.

@@ -1,8 +1,8 @@
 //! The extent tree of an inode.
 
-use super::fields::{Fields, join};
 use super::mapping::{Collector, Mapping};
 use crate::files::Result;
+use crate::files::fields::{Fields, join};
 
 const MAGIC: u16 = 0xF30A;
 const HEADER_BYTES: usize = 12;

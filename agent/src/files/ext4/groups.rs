@@ -1,8 +1,8 @@
 //! Group descriptors: where the inode table of each block group lies.
 
 use super::blocks::Blocks;
-use super::fields::{Fields, join};
 use super::superblock::Superblock;
+use crate::files::fields::{Fields, join};
 use crate::files::{FilesError, Result};
 use crate::lengths::in_memory;
 

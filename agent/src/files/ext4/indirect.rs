@@ -1,8 +1,8 @@
 //! The block pointers of ext2 and ext3: twelve direct ones, then one tree of each depth from one to three.
 
-use super::fields::Fields;
 use super::mapping::{Collector, Mapping};
 use crate::files::Result;
+use crate::files::fields::Fields;
 use crate::lengths::in_memory;
 
 const DIRECT: usize = 12;

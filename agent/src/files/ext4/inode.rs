@@ -1,8 +1,8 @@
 //! One inode: kind, owner, times, and the raw places its content and attributes are found from.
 
 use super::Volume;
-use super::fields::{Fields, join};
 use super::groups::locate_inode;
+use crate::files::fields::{Fields, join};
 use crate::files::{DeviceNumber, FileId, FileKind, FilesError, Metadata, Result, Timestamp};
 
 const FLAG_ENCRYPTED: u32 = 0x800;
@@ -41,7 +41,7 @@ impl Inode {
     fn parse(volume: &Volume<'_>, number: u64, raw: &[u8]) -> Result<Self> {
         let f = Fields::new(raw, "inode");
         let mode = f.le16(0x0)?;
-        let kind = kind_of(mode).ok_or_else(|| {
+        let kind = FileKind::of_mode(mode.into()).ok_or_else(|| {
             let state = if mode == 0 { "is not in use".to_owned() } else { format!("has the unknown mode {mode:#o}") };
             FilesError::corrupt(format!("inode {number} {state}"))
         })?;
@@ -99,19 +99,6 @@ impl Inode {
     pub(super) fn refuse_encrypted(&self) -> Result<()> {
         if self.flags & FLAG_ENCRYPTED != 0 { Err(FilesError::Encrypted { inode: self.number }) } else { Ok(()) }
     }
-}
-
-fn kind_of(mode: u16) -> Option<FileKind> {
-    Some(match mode & 0xF000 {
-        0x1000 => FileKind::Fifo,
-        0x2000 => FileKind::CharDevice,
-        0x4000 => FileKind::Directory,
-        0x6000 => FileKind::BlockDevice,
-        0x8000 => FileKind::Regular,
-        0xA000 => FileKind::Symlink,
-        0xC000 => FileKind::Socket,
-        _ => return None,
-    })
 }
 
 /// Number of bytes in use after the classic 128.

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::Volume;
 use super::blocks::{JOURNAL_MAGIC, JournalCopy};
 use super::fast_commit::Scan;
-use super::fields::{Fields, join};
 use super::inode::Inode;
 use super::mapping::{self, Mapping};
 use crate::facts::checksum::crc32c_continue as crc32c;
+use crate::files::fields::{Fields, join};
 use crate::files::{FilesError, Result};
 
 const DESCRIPTOR: u32 = 1;

@@ -14,7 +14,6 @@ mod content;
 mod directory;
 mod extents;
 mod fast_commit;
-mod fields;
 mod groups;
 mod indirect;
 mod inode;

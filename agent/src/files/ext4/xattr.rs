@@ -3,8 +3,8 @@
 use super::Volume;
 use super::acl;
 use super::content::Content;
-use super::fields::Fields;
 use super::inode::Inode;
+use crate::files::fields::Fields;
 use crate::files::{ExtendedAttribute, FilesError, Result};
 
 const MAGIC: u32 = 0xEA02_0000;

@@ -1,9 +1,9 @@
 //! Attribute lists: where the attributes of a file are that does not fit into one record.
 
-use super::fields::Fields;
 use super::record::{Attribute, Form, Record, Reference};
 use super::stream::Stream;
 use super::volume::Clusters;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 /// What Windows allows.

@@ -1,6 +1,6 @@
 //! The boot sector: the geometry everything else is counted in.
 
-use super::fields::Fields;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 pub(super) const LENGTH_BYTES: usize = 512;

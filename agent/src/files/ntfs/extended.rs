@@ -1,8 +1,8 @@
 //! Extended attributes in the form of OS/2, in which Linux and Linux under Windows keep theirs.
 
-use super::fields::Fields;
 use super::file::File;
 use super::record::kind;
+use crate::files::fields::Fields;
 use crate::files::{DeviceNumber, Result};
 
 /// Windows allows 64 KiB; what others allow stays below this.

@@ -1,9 +1,9 @@
 //! Name attributes: what a file is called and in which directory. Directories hold copies of them as their entries.
 
-use super::fields::Fields;
 use super::file::{File, Next};
 use super::names;
 use super::record::{Attribute, Form, Reference, kind};
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 const NAME_AT: usize = 0x42;

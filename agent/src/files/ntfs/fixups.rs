@@ -3,7 +3,7 @@
 //! The last two bytes of each 512-byte stride hold the same number; the bytes that belong there are in an array in
 //! the record's head. A stride with another number was not written with the rest: the record is torn.
 
-use super::fields::Fields;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 /// Independent of the sector size of the disk.

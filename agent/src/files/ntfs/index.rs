@@ -6,13 +6,13 @@
 
 use std::collections::HashSet;
 
-use super::fields::Fields;
 use super::file::{self, File};
 use super::file_name::{self, FileName};
 use super::fixups;
 use super::record::{Reference, kind};
 use super::stream::Stream;
 use super::{FIRST_USER_RECORD, ROOT_RECORD};
+use crate::files::fields::Fields;
 use crate::files::{DirEntry, FileId, FilesError, Result};
 use crate::lengths::in_memory;
 

@@ -11,7 +11,6 @@ mod boot;
 mod compressed;
 mod content;
 mod extended;
-mod fields;
 mod file;
 mod file_name;
 mod fixups;

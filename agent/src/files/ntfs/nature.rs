@@ -4,12 +4,12 @@
 //! is a file with the system attribute and a certain content.
 
 use super::extended::{self, LinuxFacts};
-use super::fields::Fields;
 use super::file::File;
 use super::names;
 use super::record::kind;
 use super::reparse::{self, Reparse};
 use super::wof::Packing;
+use crate::files::fields::Fields;
 use crate::files::{DeviceNumber, FileKind, FilesError, Result};
 
 const FLAG_READ_ONLY: u32 = 0x1;

@@ -1,8 +1,8 @@
 //! File records and the attributes in them.
 
-use super::fields::Fields;
 use super::fixups;
 use super::names;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 const MAGIC: &[u8; 4] = b"FILE";

@@ -3,9 +3,9 @@
 //! Links and special files are what they stand for. Files whose content a filter driver would have to produce are
 //! named, so that nobody takes the zeros in their place for it.
 
-use super::fields::Fields;
 use super::names;
 use super::wof::{self, Packing};
+use crate::files::fields::Fields;
 use crate::files::{FileKind, FilesError, Result};
 
 const TAG_MOUNT_POINT: u32 = 0xA000_0003;

@@ -2,13 +2,13 @@
 //!
 //! The log is not replayed. Its records say how to change structures of Windows' driver, which alone knows them all.
 
-use super::fields::Fields;
 use super::file::File;
 use super::fixups;
 use super::mft::Mft;
 use super::record::kind;
 use super::stream::Stream;
 use crate::files::Result;
+use crate::files::fields::Fields;
 use crate::lengths::in_memory;
 
 const MIRROR_RECORD: u64 = 1;

@@ -5,10 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::fields::Fields;
 use super::stream::Stream;
 use super::volume::Clusters;
 use super::{lzx, xpress};
+use crate::files::fields::Fields;
 use crate::files::{DataExtent, FileContent, FilesError, Result};
 use crate::lengths::in_memory;
 

@@ -1,6 +1,6 @@
 //! POSIX ACLs: from the form on disk, a relic of IRIX, to the form of the `system.posix_acl_*` attributes.
 
-use super::fields::Fields;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 const XATTR_VERSION: u32 = 2;

@@ -2,9 +2,9 @@
 
 use super::Volume;
 use super::content::read_mapped;
-use super::fields::Fields;
 use super::inode::{Format, Inode};
 use super::mapping::{self, Which};
+use crate::files::fields::Fields;
 use crate::files::{DirEntry, FileId, FileKind, FilesError, Result};
 
 /// Memory for one directory stays below about a gigabyte even when every name is hostile.

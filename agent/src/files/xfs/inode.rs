@@ -1,7 +1,7 @@
 //! One inode: kind, owner, times, and the two areas its content and attributes are found from.
 
 use super::Volume;
-use super::fields::Fields;
+use crate::files::fields::Fields;
 use crate::files::{DeviceNumber, FileId, FileKind, FilesError, Metadata, Result, Timestamp};
 
 /// First bytes of every inode.
@@ -79,7 +79,7 @@ impl Inode {
         if is_long && f.be64(152)? != number {
             return Err(damaged("says that it is another one"));
         }
-        let kind = kind_of(mode).ok_or_else(|| match mode {
+        let kind = FileKind::of_mode(mode.into()).ok_or_else(|| match mode {
             0 => damaged("is not in use"),
             _ => damaged(&format!("has the unknown mode {mode:#o}")),
         })?;
@@ -136,19 +136,6 @@ fn forks(volume: &Volume<'_>, f: &Fields<'_>, flags2: u64, number: u64) -> Resul
         Some(Fork { format: Format::of(f.byte(83)?), extents, bytes: area[split..].to_vec() })
     };
     Ok((data, attributes))
-}
-
-fn kind_of(mode: u16) -> Option<FileKind> {
-    Some(match mode & 0xF000 {
-        0x1000 => FileKind::Fifo,
-        0x2000 => FileKind::CharDevice,
-        0x4000 => FileKind::Directory,
-        0x6000 => FileKind::BlockDevice,
-        0x8000 => FileKind::Regular,
-        0xA000 => FileKind::Symlink,
-        0xC000 => FileKind::Socket,
-        _ => return None,
-    })
 }
 
 /// Big times are nanoseconds, the others 32 bits of seconds with a sign and 32 bits of nanoseconds.

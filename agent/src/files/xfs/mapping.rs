@@ -1,9 +1,9 @@
 //! Which blocks of the disk hold which blocks of a fork: from its list of extents or its tree, and what the log left to do.
 
 use super::Volume;
-use super::fields::Fields;
 use super::inode::{Fork, Format, Inode};
 use super::pending::Change;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 /// Memory for one open file stays below 128 MiB.

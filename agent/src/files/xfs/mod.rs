@@ -14,7 +14,6 @@ mod acl;
 mod blocks;
 mod content;
 mod directory;
-mod fields;
 mod inode;
 mod log;
 mod mapping;

@@ -1,7 +1,7 @@
 //! The superblock: geometry and features, checked once so that whatever is shifted with or divided by later is possible.
 
-use super::fields::Fields;
 use crate::facts::checksum::crc32c_continue as crc32c;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 /// Length of the part that has a meaning.

@@ -2,9 +2,9 @@
 
 use super::Volume;
 use super::content::read_mapped;
-use super::fields::Fields;
 use super::inode::{Format, Inode};
 use super::mapping::{self, Which};
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 use crate::lengths::in_memory;
 

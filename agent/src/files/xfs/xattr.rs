@@ -3,9 +3,9 @@
 use super::Volume;
 use super::acl;
 use super::content::read_mapped;
-use super::fields::Fields;
 use super::inode::{Format, Inode};
 use super::mapping::{self, Mapping, Which};
+use crate::files::fields::Fields;
 use crate::files::{ExtendedAttribute, FilesError, Result};
 
 const LEAF_V4: u16 = 0xFBEE;

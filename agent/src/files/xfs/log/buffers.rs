@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::super::blocks::{SECTOR_BYTES, SECTOR_LENGTH};
-use super::super::fields::Fields;
 use super::super::superblock::{Superblock, has_magic};
 use super::transactions::{Item, Transaction, damaged};
 use super::{Replay, kind};
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 const FLAG_INODES: u16 = 0x1;

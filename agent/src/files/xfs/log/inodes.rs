@@ -1,11 +1,11 @@
 //! Inodes in the log: their fixed fields in the byte order of the machine, and their forks.
 
 use super::super::blocks::{SECTOR_BYTES, SECTOR_LENGTH};
-use super::super::fields::Fields;
 use super::super::inode::{FLAG2_BIG_TIME, FLAG2_LARGE_COUNTERS, MAGIC};
 use super::Replay;
 use super::transactions::{Item, damaged};
 use crate::files::Result;
+use crate::files::fields::Fields;
 
 const DATA_INSIDE: u32 = 0x2;
 const DATA_EXTENTS: u32 = 0x4;

@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 
 use super::super::Volume;
-use super::super::fields::Fields;
 use super::super::mapping::{Mapping, Which};
 use super::super::pending::Change;
 use super::super::superblock::unsupported;
 use super::transactions::{Item, damaged};
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 /// Free extents, reverse maps and counts of sharing, each begun and done, also of the realtime device.

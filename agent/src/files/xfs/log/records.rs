@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::super::Volume;
 use super::super::blocks::{SECTOR_BYTES, SECTOR_LENGTH, read_disk};
-use super::super::fields::Fields;
 use super::super::superblock::unsupported;
 use crate::facts::checksum::crc32c_continue as crc32c;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 use crate::lengths::in_memory;
 use crate::read_at::ReadAt;

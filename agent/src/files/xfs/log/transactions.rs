@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::super::fields::Fields;
 use super::records::Record;
+use crate::files::fields::Fields;
 use crate::files::{FilesError, Result};
 
 const OPERATION_BYTES: usize = 12;

@@ -1,4 +1,4 @@
-//! Little-endian (ext4) and big-endian (journal) fields out of untrusted bytes, never past their end.
+//! Fields out of untrusted bytes, never past their end: whoever reads further than there are bytes gets the damage named.
 
 use crate::files::{FilesError, Result};
 
@@ -20,7 +20,7 @@ impl<'a> Fields<'a> {
             .ok_or_else(|| FilesError::corrupt(format!("{} is cut short", self.what)))
     }
 
-    fn array<const N: usize>(&self, at: usize) -> Result<[u8; N]> {
+    pub(super) fn array<const N: usize>(&self, at: usize) -> Result<[u8; N]> {
         let mut array = [0; N];
         array.copy_from_slice(self.slice(at, N)?);
         Ok(array)
@@ -28,14 +28,6 @@ impl<'a> Fields<'a> {
 
     pub(super) fn byte(&self, at: usize) -> Result<u8> {
         Ok(self.array::<1>(at)?[0])
-    }
-
-    pub(super) fn le16(&self, at: usize) -> Result<u16> {
-        Ok(u16::from_le_bytes(self.array(at)?))
-    }
-
-    pub(super) fn le32(&self, at: usize) -> Result<u32> {
-        Ok(u32::from_le_bytes(self.array(at)?))
     }
 
     pub(super) fn be16(&self, at: usize) -> Result<u16> {
@@ -48,6 +40,28 @@ impl<'a> Fields<'a> {
 
     pub(super) fn be64(&self, at: usize) -> Result<u64> {
         Ok(u64::from_be_bytes(self.array(at)?))
+    }
+
+    pub(super) fn le16(&self, at: usize) -> Result<u16> {
+        Ok(u16::from_le_bytes(self.array(at)?))
+    }
+
+    pub(super) fn le32(&self, at: usize) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.array(at)?))
+    }
+
+    pub(super) fn le64(&self, at: usize) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.array(at)?))
+    }
+
+    /// A length or offset inside the structure.
+    pub(super) fn length16(&self, at: usize) -> Result<usize> {
+        Ok(usize::from(self.le16(at)?))
+    }
+
+    /// As `length16`, 32 bits wide.
+    pub(super) fn length32(&self, at: usize) -> Result<usize> {
+        Ok(crate::lengths::in_memory(u64::from(self.le32(at)?)))
     }
 }
 

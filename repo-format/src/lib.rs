@@ -33,6 +33,7 @@ pub mod pack;
 pub mod pack_cache;
 pub mod passage;
 pub mod place_set;
+pub mod probe;
 pub mod proofs;
 pub mod prune;
 pub mod reader;

@@ -49,6 +49,8 @@ pub const VERIFIED: Magic = Magic(b"ICEVERI1");
 pub const DAMAGED: Magic = Magic(b"ICEDAMA1");
 /// Points that may lack changes.
 pub const SUSPECTS: Magic = Magic(b"ICESUSP1");
+/// What a store was seen to do.
+pub const PROBE: Magic = Magic(b"ICEPROB1");
 /// Catalog of a point's files.
 pub const CATALOG: Magic = Magic(b"ICECATA1");
 /// Part of catalogs.

@@ -8,6 +8,7 @@ use crate::id::{ManifestId, NameId, RepositoryId, SlotId, WriterId};
 use crate::key_slot::{KeySlot, SlotKind, Unlock};
 use crate::keys::{Keys, MasterSecret, WriterKeys};
 use crate::manifest::{self, Manifest, PointKey, StoredManifest};
+use crate::probe;
 use crate::record::{self, Magic, MaySign};
 use crate::records::Records;
 use crate::sign::{Signer, Signers};
@@ -67,6 +68,7 @@ pub fn init(store: Arc<dyn Store>, options: &InitOptions<'_>, entropy: Arc<dyn E
     let seal = (options.slot_kind.clone(), &options.unlock);
     let slot = KeySlot::seal(&repository, &master, seal, options.label, options.now, &*entropy)?;
     put_slot(&*store, &repository, &master, &slot)?;
+    probe::record(&*store, (&repository, &master.operator_signer()), &*entropy, options.now)?;
     let writer = Signer::new(config.builtin_writer, &master.builtin_writer_seed(config.builtin_writer));
     let writer = WriterRecord::new(&writer, "built-in", None, options.now);
     writers::put(&*store, &repository, &master, &writer, 0)?;
@@ -89,7 +91,7 @@ fn clear_cut_init(store: &dyn Store) -> Result<()> {
             )));
         }
     }
-    for key in [store.keys("keys/")?, store.keys("writers/")?].concat() {
+    for key in [store.keys("keys/")?, store.keys("writers/")?, store.keys(probe::PREFIX)?].concat() {
         store.delete(&key)?;
     }
     Ok(())

@@ -85,6 +85,7 @@ fn a_bit_flipped_anywhere_is_found_and_named() {
         "verified/",
         "damaged/",
         "suspects/",
+        "probes/",
         "catalogs/",
         "leaves/",
         "pardons/",

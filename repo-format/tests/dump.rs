@@ -12,7 +12,7 @@ fn problems(shown: &Value) -> Vec<String> {
     shown["problems"].as_array().unwrap().iter().map(|what| what.as_str().unwrap().to_owned()).collect()
 }
 
-const PREFIXES: [(&str, &str); 18] = [
+const PREFIXES: [(&str, &str); 19] = [
     ("config", "configuration"),
     ("keys/", "key slot"),
     ("writers/", "writer"),
@@ -29,6 +29,7 @@ const PREFIXES: [(&str, &str); 18] = [
     ("verified/", "verification"),
     ("damaged/", "damaged packs"),
     ("suspects/", "suspect points"),
+    ("probes/", "probe of the store"),
     ("catalogs/", "catalog"),
     ("leaves/", "leaf of catalogs"),
 ];

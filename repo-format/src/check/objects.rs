@@ -12,6 +12,7 @@ use crate::key_slot::KeySlot;
 use crate::lease;
 use crate::manifest::PointKey;
 use crate::pack::PackKind;
+use crate::probe;
 use crate::record::{self, MaySign};
 use crate::repository::Repository;
 use crate::suspects;
@@ -34,7 +35,7 @@ pub(super) const NO_RECORD: &str = "no sound record of this writer is in the sto
 /// What to do about a writer's record.
 pub(super) const WRITERS_NEXT: &str = "`icecore key repair WRITER_KEY_FILE` (without the file for the built-in writer), or restore the object from a replica; until then nothing is pruned";
 
-const RECORD_PREFIXES: [&str; 13] = [
+const RECORD_PREFIXES: [&str; 14] = [
     "keys/",
     "writers/",
     "leases/",
@@ -46,6 +47,7 @@ const RECORD_PREFIXES: [&str; 13] = [
     "verified/",
     "damaged/",
     "suspects/",
+    "probes/",
     "catalogs/",
     "leaves/",
 ];
@@ -184,6 +186,7 @@ fn check_record(
         }
         "pardons" | "executions" => forget::check_mark(repo, key, bytes),
         "suspects" => suspects::check_object(repo, key, bytes),
+        "probes" => probe::check_object(repo, key, bytes),
         "catalogs" | "leaves" => catalog::check_object(repo, key, bytes),
         _ => condemned::check_object(repo, key, bytes),
     }
@@ -232,6 +235,7 @@ fn next_step(key: &str) -> &'static str {
         "suspects" => {
             "delete this object; which points it named cannot be told: restore those since the last full read with care"
         }
+        "probes" => "delete this object and run `icecore probe`; until then prune refuses to run",
         "catalogs" | "leaves" => "nothing is lost: delete this object, and it is made again from the recovery points",
         "verified" => "delete this object and run `icecore check --read-data`: it verifies the packs again",
         _ => "delete this object once no prune and no undo runs",

@@ -17,7 +17,7 @@ use crate::layout::{Field, Length, bytes_of, number_of};
 use crate::pack::PackKind;
 use crate::record::{
     CATALOG, CONDEMNED, CONDEMNED_LEASES, CONFIG, DAMAGED, EXECUTION, KEY_SLOT, LEAF, LEASE, MANIFEST, Magic, PARDON,
-    RECEIPT, RESCUE, SUSPECTS, TOMBSTONE, VERIFIED, WRITER,
+    PROBE, RECEIPT, RESCUE, SUSPECTS, TOMBSTONE, VERIFIED, WRITER,
 };
 use crate::repository::Repository;
 use crate::store::Store;
@@ -81,7 +81,7 @@ impl Sheet {
     }
 }
 
-const RECORDS: [(Magic, &str, &str); 18] = [
+const RECORDS: [(Magic, &str, &str); 19] = [
     (CONFIG, "configuration", "config"),
     (KEY_SLOT, "key slot", "keys/"),
     (WRITER, "writer", "writers/"),
@@ -97,6 +97,7 @@ const RECORDS: [(Magic, &str, &str); 18] = [
     (VERIFIED, "verification", "verified/"),
     (DAMAGED, "damaged packs", "damaged/"),
     (SUSPECTS, "suspect points", "suspects/"),
+    (PROBE, "probe of the store", "probes/"),
     (CATALOG, "catalog", "catalogs/"),
     (LEAF, "leaf of catalogs", "leaves/"),
     // Never in a store; here so that its magic is recognised.

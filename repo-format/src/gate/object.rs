@@ -26,7 +26,7 @@ pub enum Object {
 }
 
 /// Prefixes of records that writers read.
-const RECORDS: [&str; 9] = [
+const RECORDS: [&str; 10] = [
     "writers/",
     "tombstones/",
     "pardons/",
@@ -36,6 +36,7 @@ const RECORDS: [&str; 9] = [
     "verified/",
     "damaged/",
     "suspects/",
+    "probes/",
 ];
 
 impl Object {

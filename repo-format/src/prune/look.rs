@@ -2,6 +2,7 @@
 //!
 //! Points go on coming meanwhile. One whose packs the index has not seen is no damage: the look begins anew, with all packs.
 
+use super::chain::refuse_gaps;
 use super::mark::Mark;
 use super::pins::Pins;
 use super::{Run, Step};
@@ -39,6 +40,7 @@ impl<'a> Run<'a> {
             let reader = Reader::new(self.repo, self.index);
             let leases = self.other_leases()?;
             let points = self.repo.points()?;
+            refuse_gaps(self.repo, &points)?;
             let mut mark = Mark::new(&reader)?;
             let mut under_way = None;
             match self.mark_points(&reader, &mut mark, &points, (without, &mut under_way)) {

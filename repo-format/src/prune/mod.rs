@@ -3,6 +3,7 @@
 //! What is dead is first *condemned*; a later run deletes it, after the grace, when every session that lived at the condemnation has
 //! ended and a second mark still finds it dead. FORMAT.md, "Delete order", is the rule this file follows step by step.
 
+mod chain;
 mod look;
 mod mark;
 mod pins;
@@ -17,11 +18,13 @@ use crate::id::{LeaseId, ManifestId, PackId, WriterId};
 use crate::index::{Index, IndexedPack};
 use crate::lease::{self, Lease, LeaseBody, Purpose};
 use crate::manifest::PointKey;
+use crate::probe;
 use crate::proofs;
 use crate::reader::Reader;
 use crate::reconcile::{self, Reconciled, reconcile};
 use crate::repository::Repository;
 use crate::suspects;
+use chain::refuse_gaps;
 use jiff::{SignedDuration, Timestamp};
 use look::Marked;
 use mark::Mark;
@@ -98,6 +101,7 @@ pub struct Outcome {
 /// Runs prune.
 pub fn prune(repo: &Repository, index: &Index, options: &Options<'_>, now: Timestamp) -> Result<Outcome> {
     repo.refuse_unsound_writers("prune")?;
+    probe::require_listings(repo, "prune")?;
     if options.dry_run {
         let run = Run { repo, index, options, now, own: None, lease: RefCell::new(None) };
         return run.count();
@@ -126,6 +130,7 @@ impl Run<'_> {
         let mut outcome =
             Outcome { leases_revoked: lease::revoke_expired(self.repo, self.now)? as u64, ..Outcome::default() };
         self.reconcile()?;
+        refuse_gaps(self.repo, &self.repo.points()?)?;
         let eligible = self.eligible_lists()?;
         outcome.points_deleted =
             forget::execute(self.repo, self.now, &|| self.go_on())?.iter().map(|at| at.manifest).collect();

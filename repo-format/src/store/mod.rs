@@ -4,10 +4,17 @@
 
 pub mod dir;
 pub mod fs;
+pub mod requests;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod sim;
 pub mod staged;
 
+use crate::entropy::Entropy;
 use crate::error::{Error, Result};
+use crate::probe::Findings;
+use jiff::Timestamp;
+use requests::Requests;
 
 /// Longest object that is read whole.
 pub const MAX_OBJECT_BYTES: u64 = 128 << 20;
@@ -58,6 +65,21 @@ pub trait Store: Send + Sync {
     /// Whether an object, once there, stays what it was until it is deleted, whoever writes: then a pack has the bytes of its name.
     fn keeps_names(&self) -> bool {
         false
+    }
+
+    /// Whether what its listings show has to be tried before anything is deleted by it: the store is a service of which many kinds exist.
+    fn listings_need_proof(&self) -> bool {
+        false
+    }
+
+    /// Tries what the store does, with objects below `tmp/` that are gone afterwards; nothing where it is known beforehand.
+    fn probe(&self, _entropy: &dyn Entropy, _now: Timestamp) -> Result<Option<Findings>> {
+        Ok(None)
+    }
+
+    /// What was asked of it so far, where each request costs something.
+    fn requests(&self) -> Option<Requests> {
+        None
     }
 
     /// How a person would name this store.

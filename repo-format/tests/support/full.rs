@@ -10,6 +10,7 @@ use repo_format::id::ManifestId;
 use repo_format::lease::{Lease, Purpose};
 use repo_format::manifest::PointKey;
 use repo_format::pack::PackKind;
+use repo_format::probe::{Findings, ObjectLock, Probe};
 use repo_format::record::{self, Magic};
 use repo_format::suspects;
 
@@ -22,6 +23,23 @@ fn put_mark(bench: &Bench, prefix: &str, magic: Magic, manifest: ManifestId) {
     let repo = bench.repo();
     let bytes = record::encode_json(magic, &repo.config().repository, &repo.keys().highest_signer(), &body).unwrap();
     bench.store().put(&format!("{prefix}/{manifest}"), &bytes).unwrap();
+}
+
+fn put_probe(bench: &Bench) {
+    let findings = Findings {
+        racing_creates_won: 1,
+        racing_creates: 8,
+        read_after_write: true,
+        overwrite_visible: true,
+        list_after_write: true,
+        delete_then_list: true,
+        object_lock: ObjectLock::NotOffered,
+    };
+    let probe = Probe { place: "s3://bucket/prefix at AWS eu-west-1".into(), probed_at: bench.now(), findings };
+    let repo = bench.repo();
+    let bytes =
+        record::encode_json(record::PROBE, &repo.config().repository, &repo.keys().highest_signer(), &probe).unwrap();
+    bench.store().put(&format!("probes/{}", "5a".repeat(16)), &bytes).unwrap();
 }
 
 /// Stores a catalog of files with these paths, which come in their order.
@@ -76,6 +94,7 @@ pub fn full() -> Full {
     condemned::rescue(repo, vec![pack], now).unwrap();
     condemned::record_verified(repo, &[pack], now).unwrap();
     condemned::record_damaged(repo, &[pack], now).unwrap();
+    put_probe(&bench);
     suspects::record(repo, &[forgotten.manifest], now).unwrap();
     catalogued(&bench, &first, &["etc/hostname", "etc/hosts"]);
     put_mark(&bench, "pardons", record::PARDON, forgotten.manifest);

@@ -1,7 +1,10 @@
 //! A repository on a simulated file system with a clock that the test turns, for all tests of this crate.
 
+pub mod dying;
 pub mod full;
 pub mod guarded;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod watched;
 
 use jiff::{SignedDuration, Timestamp};
@@ -121,7 +124,7 @@ impl Bench {
 
     /// The same store and clock, opened with other keys and a new index.
     pub fn reopen(&self, access: Access<'_>) -> Self {
-        Self { seconds: self.seconds.clone(), ..self.try_on(&self.fs, access).unwrap() }
+        Self { seconds: self.seconds.clone(), ..self.through(&self.fs, self.store.clone(), access).unwrap() }
     }
 
     /// Another file system, what a cut left behind, with a clock of its own that goes on from now.

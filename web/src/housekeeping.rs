@@ -27,6 +27,7 @@ pub async fn run(app: App) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
+        app.unfinished.forget_old();
         let now = app.now();
         if let Err(error) = app.database.write(move |write| clean(write, now)).await {
             tracing::warn!(%error, "old rows could not be removed; it is tried again later");

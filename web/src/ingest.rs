@@ -6,6 +6,7 @@
 use crate::http::{AgentCaller, ApiError, ApiResult, Asker, agent};
 use crate::repositories::Served;
 use crate::state::App;
+use crate::unfinished::{Arriving, Part, Upload};
 use axum::body::{Body, Bytes, HttpBody as _};
 use repo_format::gate::{Denied, Grant, Object, check_pack};
 use repo_format::id::PackId;
@@ -30,39 +31,71 @@ const CATCH_UP_AFTER: Duration = Duration::from_secs(600);
 /// A MiB that takes this many times as long comes from somebody who only holds a place.
 const SLOWEST_PIECE: u32 = 4;
 
-/// Receives a pack, looks at every byte of it, stores it and enters it into the index. At the speed and within the quota of its agent.
+/// Receives a pack from an offset on, looks at every byte of it, stores it and enters it into the index. At the speed and within the quota of
+/// its agent. Where its line breaks, what came is kept (`unfinished`).
 pub async fn pack(
     app: &App,
     served: Arc<Served>,
     agent: &AgentCaller,
     (kind, id): (PackKind, PackId),
-    body: Body,
+    (offset_bytes, body): (u64, Body),
 ) -> ApiResult<()> {
     let writer = agent.writer;
+    let most = MAX_PACK_BYTES.saturating_sub(offset_bytes);
     let said = body.size_hint().upper().unwrap_or(MAX_PACK_BYTES).min(MAX_PACK_BYTES);
-    let _room = served.usage().room(writer, said, agent.quota_bytes).map_err(|used| quota_exceeded(agent, used))?;
-    let store = served.store().clone();
-    let mut staged = blocking(move || Ok(Staged::begin(&store)?)).await?;
-    let mut pieces = Pieces::new(body, MAX_PACK_BYTES, app.silence);
-    while let Some(piece) = pieces.next().await? {
-        let wait = app.rates.book(agent.id, piece.length_bytes as u64, agent.limit_bytes_per_s, Instant::now());
-        tokio::time::sleep(wait).await;
-        staged = blocking(move || {
-            for part in piece.into_parts() {
-                staged.push(&part)?;
-            }
-            Ok(staged)
-        })
-        .await?;
+    let begin = || async {
+        let room = served.usage().room(writer, said, agent.quota_bytes).map_err(|used| quota_exceeded(agent, used))?;
+        let store = served.store().clone();
+        blocking(move || Ok(Part::new(Staged::begin(&store)?, room))).await
+    };
+    let upload = Upload::new(agent, (kind, id));
+    let arriving = app.unfinished.begin(upload, offset_bytes, begin).await?;
+    let mut arriving = receive(app, agent, arriving, Pieces::new(body, most, app.silence)).await?;
+    if let Err(error) = agent::still_counts(app, agent).await {
+        arriving.give_up();
+        return Err(error);
     }
-    agent::still_counts(app, agent).await?;
     blocking(move || {
+        let (staged, _room) = arriving.take()?;
         let info = check_pack(&served.gate(), writer, kind, &id, &staged)?;
         // Sent once more, such as after an answer that was lost: it has the same bytes, or it would not have this name.
         staged.commit(&kind.key(&id))?;
         Ok(served.enter(id, &info)?)
     })
     .await
+}
+
+/// Takes all that comes, unless a newer request with the same pack says that nothing more will.
+async fn receive(app: &App, agent: &AgentCaller, mut arriving: Arriving, mut pieces: Pieces) -> ApiResult<Arriving> {
+    let stop = arriving.stop();
+    loop {
+        let piece = tokio::select! {
+            biased;
+            piece = pieces.next() => piece,
+            stopped = Arriving::stopped(&stop) => {
+                pieces.end(stopped);
+                continue;
+            }
+        };
+        let piece = match piece {
+            Ok(Some(piece)) => piece,
+            Ok(None) => return Ok(arriving),
+            Err(error) => {
+                if error.code() != ErrorCode::TimedOut {
+                    arriving.give_up();
+                }
+                return Err(error);
+            }
+        };
+        let length = piece.length_bytes as u64;
+        arriving = blocking(move || {
+            arriving.push(&piece.into_parts())?;
+            Ok(arriving)
+        })
+        .await?;
+        let wait = app.rates.book(agent.id, length, agent.limit_bytes_per_s, Instant::now());
+        tokio::time::sleep(wait).await;
+    }
 }
 
 /// Refused before anything of it is read, so that it costs the agent nothing but the words.
@@ -122,43 +155,62 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> ApiResult<T> + S
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(ApiError::internal(&error)))
 }
 
-/// A body in pieces of some size, within a limit.
+/// A body in pieces of some size, within a limit. What came before it broke off is given before the error is.
 struct Pieces {
     body: Body,
     left_bytes: u64,
     silence: Duration,
-    ended: bool,
+    gathered: Piece,
+    ended: Option<ApiResult<()>>,
 }
 
 impl Pieces {
     fn new(body: Body, limit_bytes: u64, silence: Duration) -> Self {
-        Self { body, left_bytes: limit_bytes, silence, ended: false }
+        Self { body, left_bytes: limit_bytes, silence, gathered: Piece::default(), ended: None }
     }
 
     async fn next(&mut self) -> ApiResult<Option<Piece>> {
-        let (silence, all) = (self.silence, self.silence * SLOWEST_PIECE);
-        let too_slow = |_| cut_off(&format!("a MiB of it did not come within {} seconds", all.as_secs_f32()));
-        tokio::time::timeout(all, self.gather(silence)).await.unwrap_or_else(|late| Err(too_slow(late)))
+        if self.ended.is_none() {
+            let (silence, all) = (self.silence, self.silence * SLOWEST_PIECE);
+            let too_slow = |_| cut_off(&format!("a MiB of it did not come within {} seconds", all.as_secs_f32()));
+            let gathered = tokio::time::timeout(all, self.gather(silence)).await;
+            self.ended = gathered.unwrap_or_else(|late| Some(Err(too_slow(late))));
+        }
+        match (std::mem::take(&mut self.gathered), &self.ended) {
+            (piece, _) if piece.length_bytes > 0 => Ok(Some(piece)),
+            (_, Some(Err(_))) => self.ended.replace(Ok(())).unwrap_or(Ok(())).map(|()| None),
+            _ => Ok(None),
+        }
     }
 
-    async fn gather(&mut self, silence: Duration) -> ApiResult<Option<Piece>> {
-        let mut piece = Piece::default();
-        while !self.ended && piece.length_bytes < PIECE_BYTES {
+    /// Gives what came so far, and then this error.
+    fn end(&mut self, error: ApiError) {
+        self.ended = Some(Err(error));
+    }
+
+    /// Until there is a piece, or the body ended somehow.
+    async fn gather(&mut self, silence: Duration) -> Option<ApiResult<()>> {
+        while self.gathered.length_bytes < PIECE_BYTES {
+            match self.frame(silence).await {
+                Ok(Some(data)) => self.gathered.push(data),
+                Ok(None) => return Some(Ok(())),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+
+    async fn frame(&mut self, silence: Duration) -> ApiResult<Option<Bytes>> {
+        loop {
             let frame = std::future::poll_fn(|context| Pin::new(&mut self.body).poll_frame(context));
             let silent = |_| cut_off(&format!("nothing came for {} seconds", silence.as_secs_f32()));
-            let frame = tokio::time::timeout(silence, frame).await.map_err(silent)?;
-            let Some(frame) = frame else {
-                self.ended = true;
-                break;
-            };
-            let frame = frame.map_err(|error| cut_off(&error.to_string()))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let Some(frame) = tokio::time::timeout(silence, frame).await.map_err(silent)? else { return Ok(None) };
+            let Ok(data) = frame.map_err(|error| cut_off(&error.to_string()))?.into_data() else { continue };
             self.left_bytes = self.left_bytes.checked_sub(data.len() as u64).ok_or_else(|| {
                 ApiError::new(ErrorCode::TooLarge, "the object is larger than any of its kind may be")
             })?;
-            piece.push(data);
+            return Ok(Some(data));
         }
-        Ok((piece.length_bytes > 0).then_some(piece))
     }
 }
 

@@ -40,3 +40,4 @@ mod systemd;
 #[cfg(test)]
 mod test_app;
 mod tls;
+pub mod unfinished;

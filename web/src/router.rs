@@ -164,6 +164,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(Objects,  L::SMALL, routes!(objects::size)),
         endpoint(Objects,  L::OBJECT, routes!(objects::store)),
         endpoint(Objects,  L::SMALL, routes!(objects::remove)),
+        endpoint(Objects,  L::SMALL, routes!(objects::received)),
         endpoint(Objects,  L::QUESTION, routes!(objects::packs_with)),
         endpoint(Objects,  L::QUESTION, routes!(objects::persist)),
         // Alerts.

@@ -124,6 +124,7 @@ fn assemble(
         rates: Default::default(),
         silence: Duration::from_secs(config.stalled_after_s.get()),
         uploads: Semaphore::new(MAX_UPLOADS),
+        unfinished: Arc::default(),
         in_memory: Semaphore::new(MAX_IN_MEMORY),
         questions: Default::default(),
         downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),

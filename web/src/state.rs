@@ -13,6 +13,7 @@ use crate::questions::Questions;
 use crate::rate::Rates;
 use crate::readings::Readings;
 use crate::repositories::Repositories;
+use crate::unfinished::Unfinished;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub silence: Duration,
     /// Packs that may arrive at the same time; others wait.
     pub uploads: Semaphore,
+    /// Those that arrive, and what is kept of those whose line broke.
+    pub unfinished: Arc<Unfinished>,
     /// Records that arrive and reads of objects at the same time; each lies in memory.
     pub in_memory: Semaphore,
     /// Questions about files, on their way to keepers.

@@ -116,6 +116,7 @@ impl TestApp {
             rates: Default::default(),
             silence: Duration::from_millis(200),
             uploads: Semaphore::new(MAX_UPLOADS),
+            unfinished: Arc::default(),
             in_memory: Semaphore::new(MAX_IN_MEMORY),
             questions: Default::default(),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),

@@ -40,4 +40,16 @@ impl Client {
     ) -> Result<T, Problem> {
         self.connection.ask(method, url, finish, take)
     }
+
+    /// Makes a request that goes on where its line broke, as [`Connection::ask_going_on`] does.
+    pub fn ask_going_on<T>(
+        &self,
+        method: &Method,
+        url: &Url,
+        finish: impl Fn(RequestBuilder) -> RequestBuilder,
+        take: impl Fn(Response) -> Result<T, Problem>,
+        went_on: impl Fn() -> Result<bool, Problem>,
+    ) -> Result<T, Problem> {
+        self.connection.ask_going_on(method, url, finish, take, went_on)
+    }
 }

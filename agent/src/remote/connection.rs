@@ -155,7 +155,20 @@ impl Connection {
         finish: impl Fn(RequestBuilder) -> RequestBuilder,
         take: impl Fn(Response) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let began = Instant::now();
+        self.ask_going_on(method, url, finish, take, || Ok(false))
+    }
+
+    /// The same of a request that goes on where its line broke. `went_on` says whether anything came of a try that failed; then it is no
+    /// repetition, and patience begins anew.
+    pub fn ask_going_on<T>(
+        &self,
+        method: &Method,
+        url: &Url,
+        finish: impl Fn(RequestBuilder) -> RequestBuilder,
+        take: impl Fn(Response) -> Result<T, Problem>,
+        went_on: impl Fn() -> Result<bool, Problem>,
+    ) -> Result<T, Problem> {
+        let mut began = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             if self.cancel.load(Ordering::Relaxed) {
@@ -169,6 +182,10 @@ impl Connection {
                 Err(failed) => failed,
             };
             if problem.code() == Some(ErrorCode::NotLoggedIn) && self.is_renewed() {
+                continue;
+            }
+            if problem.may_pass() && went_on()? {
+                (began, pause) = (Instant::now(), FIRST_PAUSE);
                 continue;
             }
             let wait = asked_pause.unwrap_or(pause).min(LONGEST_PAUSE);

@@ -7,14 +7,14 @@ use repo_format::store::{MAX_OBJECT_BYTES, Store, TakesEach};
 use repo_format::{Error, Result};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
 use reqwest::{Method, StatusCode};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use web_api::error::ErrorCode;
 use web_api::object::{
-    Framed, LEASE_HEADER, ListedObject, MAX_ASKED_KEYS, MAX_READ_BYTES, MAX_READ_OBJECTS, PersistObjects, ReadObjects,
-    to_url,
+    Framed, LEASE_HEADER, ListedObject, MAX_ASKED_KEYS, MAX_READ_BYTES, MAX_READ_OBJECTS, OFFSET_HEADER,
+    PersistObjects, ReadObjects, Received, to_url,
 };
 use web_api::page::Page;
 
@@ -103,7 +103,7 @@ impl RemoteStore {
             Ok(objects.collect())
         };
         match self.client.ask(&Method::POST, &url, |request| request.json(&body), take) {
-            Err(problem) if matches!(problem.code(), Some(ErrorCode::NotFound | ErrorCode::MethodNotAllowed)) => {
+            Err(problem) if is_of_another_version(&problem) => {
                 self.one_by_one.store(true, Ordering::Relaxed);
                 Ok(alone())
             }
@@ -111,9 +111,47 @@ impl RemoteStore {
         }
     }
 
+    /// Sends a pack; after a broken line only what the server has not received. Where more and more arrives, patience does not end.
+    fn put_pack(&self, key: &str, body: &bytes::Bytes) -> Result<(), Problem> {
+        let (offset, most) = (Cell::new(0), Cell::new(0));
+        let went_on = || {
+            let received = self.received(key)?.filter(|received| *received <= body.len()).unwrap_or(0);
+            offset.set(received);
+            Ok(received > most.replace(most.get().max(received)))
+        };
+        let rest = |request| bytes_of(request, body, offset.get());
+        self.client.ask_going_on(&Method::PUT, &self.url(key), rest, |_| Ok(()), went_on)
+    }
+
+    /// How much of a pack the server keeps; `None` where it is of a version that keeps nothing.
+    fn received(&self, key: &str) -> Result<Option<usize>, Problem> {
+        let url = self.client.address().url(&["uploads", &to_url(key)]);
+        let take = |response: reqwest::blocking::Response| response.json::<Received>().map_err(broken);
+        match self.client.ask(&Method::GET, &url, |request| request, take) {
+            Ok(received) => Ok(usize::try_from(received.received_bytes.0).ok()),
+            Err(problem) if is_of_another_version(&problem) => Ok(None),
+            Err(problem) => Err(problem),
+        }
+    }
+
     fn lease(&self) -> Option<String> {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// The bytes of an object from an offset on.
+fn bytes_of(
+    request: reqwest::blocking::RequestBuilder,
+    body: &bytes::Bytes,
+    offset: usize,
+) -> reqwest::blocking::RequestBuilder {
+    let request = request.header(CONTENT_TYPE, "application/octet-stream").body(body.slice(offset..));
+    if offset > 0 { request.header(OFFSET_HEADER, offset) } else { request }
+}
+
+/// Whether the server does not know what it was asked for.
+fn is_of_another_version(problem: &Problem) -> bool {
+    matches!(problem.code(), Some(ErrorCode::NotFound | ErrorCode::MethodNotAllowed))
 }
 
 /// An answer that ends too early, or is not what was asked for.
@@ -133,14 +171,19 @@ impl Store for RemoteStore {
     fn put_owned(&self, key: &str, bytes: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let (object, lease) = (Object::of(key), self.lease());
         let body = bytes::Bytes::from(bytes);
-        let finish = |request: reqwest::blocking::RequestBuilder| {
-            let request = request.header(CONTENT_TYPE, "application/octet-stream").body(body.clone());
-            match (&object, &lease) {
-                (Object::Manifest(_), Some(lease)) => request.header(LEASE_HEADER, lease),
-                _ => request,
-            }
+        let sent = match object {
+            Object::Pack(..) => self.put_pack(key, &body),
+            _ => self.client.ask(
+                &Method::PUT,
+                &self.url(key),
+                |request| match (&object, &lease) {
+                    (Object::Manifest(_), Some(lease)) => bytes_of(request, &body, 0).header(LEASE_HEADER, lease),
+                    _ => bytes_of(request, &body, 0),
+                },
+                |_| Ok(()),
+            ),
         };
-        self.client.ask(&Method::PUT, &self.url(key), finish, |_| Ok(())).map_err(|problem| problem.about(key))?;
+        sent.map_err(|problem| problem.about(key))?;
         if matches!(object, Object::Lease(..)) {
             *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.into());
         }
@@ -328,5 +371,53 @@ mod tests {
         store.read_at("data/ab/cd", 0, &mut bytes).unwrap();
         assert_eq!(&bytes, b"0123456789");
         assert_eq!(answers.join().unwrap(), ["range: bytes=0-9", "range: bytes=4-9", "range: bytes=7-9"]);
+    }
+
+    #[test]
+    fn of_a_pack_whose_line_broke_only_the_rest_is_sent() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = format!("http://{}/", listener.local_addr().unwrap());
+        // Takes a request and some bytes of its body; answers, or breaks the line.
+        let take = move |body: usize, answer: Option<&str>| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            let mut taken = vec![0; body];
+            stream.read_exact(&mut taken).unwrap();
+            if let Some(json) = answer {
+                let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", json.len());
+                stream.write_all(format!("{head}{json}").as_bytes()).unwrap();
+            }
+            let request = String::from_utf8(request).unwrap().to_lowercase();
+            let offset = request.lines().find(|line| line.starts_with("upload-offset:")).map(str::to_owned);
+            (request.split('.').next().unwrap().to_owned(), offset, taken)
+        };
+        let server = std::thread::spawn(move || {
+            [
+                take(4, None),
+                take(0, Some("{\"received_bytes\": 4}")),
+                take(3, None),
+                take(0, Some("{\"received_bytes\": 7}")),
+                take(3, Some("")),
+            ]
+        });
+        let address = Address::new(server_url(&place).unwrap(), "main").unwrap();
+        let client = Client::new(address, Options::plain(Arc::new(AtomicBool::new(false)))).unwrap();
+        let key = format!("data/ab/{}", "ab".repeat(32));
+        RemoteStore::new(Arc::new(client)).put(&key, b"0123456789").unwrap();
+        let (put, ask) = ("put /api/v1/repositories/main/objects/data", "get /api/v1/repositories/main/uploads/data");
+        let expected = [
+            (put, None, &b"0123"[..]),
+            (ask, None, b""),
+            (put, Some("upload-offset: 4"), b"456"),
+            (ask, None, b""),
+            (put, Some("upload-offset: 7"), b"789"),
+        ];
+        let expected = expected.map(|(what, offset, body)| (what.into(), offset.map(Into::into), body.to_vec()));
+        assert_eq!(server.join().unwrap(), expected);
     }
 }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// Header that comes with a manifest: the object of the session's lease.
 pub const LEASE_HEADER: &str = "icecore-lease";
+/// Header that comes with the rest of a pack whose line broke: how much of it the server said that it received.
+pub const OFFSET_HEADER: &str = "upload-offset";
 /// Most bytes that one request reads of an object.
 pub const MAX_READ_BYTES: u64 = 8 << 20;
 /// Most keys that one question to the index asks for.
@@ -87,6 +89,14 @@ pub struct FoundPacks {
 pub struct PersistObjects {
     /// Their keys; at most 4096.
     pub keys: Vec<String>,
+}
+
+/// What came of a pack before its line broke.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Received {
+    /// How many bytes are kept; 0 where none are.
+    pub received_bytes: ByteCount,
 }
 
 /// Small objects that are wanted as a whole. The answer is one after the other, each as [`Framed`].

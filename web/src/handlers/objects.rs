@@ -8,18 +8,19 @@ use crate::http::{ApiError, ApiResult, Asker, Body, reading_lease};
 use crate::ingest::{self, blocking};
 use crate::repositories::Served;
 use crate::state::App;
+use crate::unfinished::Upload;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use repo_format::gate::{Object, Party};
 use repo_format::id::EntryKey;
-use repo_format::pack::PackKind;
+use repo_format::pack::{MAX_PACK_BYTES, PackKind};
 use repo_format::store::Store as _;
 use web_api::error::ErrorCode;
 use web_api::object::{
     AskPacks, FoundPacks, Framed, KindOfPack, LEASE_HEADER, ListObjects, ListedObject, MAX_ASKED_KEYS, MAX_LISTED,
-    MAX_READ_BYTES, MAX_READ_OBJECTS, PersistObjects, ReadObjects, from_url,
+    MAX_READ_BYTES, MAX_READ_OBJECTS, OFFSET_HEADER, PersistObjects, ReadObjects, Received, from_url,
 };
 use web_api::page::Page;
 use web_api::unit::{ByteCount, Time};
@@ -181,7 +182,8 @@ fn range(headers: &HeaderMap) -> ApiResult<(u64, u64)> {
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     params(("repository" = String, Path, description = "name of the repository"),
         ("key" = String, Path, description = "key of the object, with dots for slashes"),
-        ("icecore-lease" = Option<String>, Header, description = "object of the session's lease; with manifests")),
+        ("icecore-lease" = Option<String>, Header, description = "object of the session's lease; with manifests"),
+        ("upload-offset" = Option<u64>, Header, description = "of a pack, how many bytes were received before; the body is the rest")),
     responses((status = 204)))]
 pub async fn store(
     State(app): State<App>,
@@ -196,7 +198,8 @@ pub async fn store(
     if let Object::Pack(kind, id) = object {
         let Asker::Agent(agent) = asker else { return Err(machines_work()) };
         let _permit = app.uploads.acquire().await.map_err(|error| ApiError::internal(&error))?;
-        ingest::pack(&app, served, &agent, (kind, id), body).await?;
+        let offset = offset(&headers)?;
+        ingest::pack(&app, served, &agent, (kind, id), (offset, body)).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
     // Not behind the packs: a lease must be renewed while slow ones arrive.
@@ -209,6 +212,33 @@ pub async fn store(
     reading_lease::after_storing(&app, &asker, &object).await?;
     stored(&app, asker, (&key, &object), size_bytes, now).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where the bytes of the body begin.
+fn offset(headers: &HeaderMap) -> ApiResult<u64> {
+    let Some(value) = headers.get(OFFSET_HEADER) else { return Ok(0) };
+    let offset = value.to_str().ok().and_then(|value| value.parse().ok()).filter(|offset| *offset <= MAX_PACK_BYTES);
+    offset.ok_or_else(|| {
+        ApiError::new(ErrorCode::Invalid, format!("{OFFSET_HEADER} is no offset in a pack"))
+            .next("send how many bytes were received, as …/uploads/{key} says")
+    })
+}
+
+/// How much of a pack came whose line broke: the rest is sent with `Upload-Offset`. A request that still brings it ends.
+#[utoipa::path(get, path = "/api/v1/repositories/{repository}/uploads/{key}", tag = "objects",
+    params(("repository" = String, Path, description = "name of the repository"),
+        ("key" = String, Path, description = "key of the pack, with dots for slashes")),
+    responses((status = 200, body = Received)))]
+pub async fn received(
+    State(app): State<App>,
+    asker: Asker,
+    Path((repository, key)): Path<(String, String)>,
+) -> ApiResult<Json<Received>> {
+    asker.served(&app, &repository).await?;
+    let Object::Pack(kind, id) = Object::of(&from_url(&key)) else { return Err(ApiError::not_found("pack")) };
+    let Asker::Agent(agent) = asker else { return Err(machines_work()) };
+    let received = app.unfinished.received(Upload::new(&agent, (kind, id))).await?;
+    Ok(Json(Received { received_bytes: ByteCount(received) }))
 }
 
 /// Manifests count too, and none is taken once the quota is used up: packs without a manifest are no recovery point.

@@ -168,6 +168,7 @@ fn table() -> BTreeMap<&'static str, Vec<Who>> {
         ("DELETE /api/v1/repositories/{repository}/objects/{key}", machines_and_restorers()),
         ("POST /api/v1/repositories/{repository}/packs-with", machines_and_restorers()),
         ("POST /api/v1/repositories/{repository}/persist", machines_and_restorers()),
+        ("GET /api/v1/repositories/{repository}/uploads/{key}", machines_and_restorers()),
         ("POST /api/v1/repositories/{repository}/read-objects", machines_and_restorers()),
         ("GET /api/v1/alerts", readers()),
         ("GET /api/v1/alert-channels", admins_with(Right::Settings)),

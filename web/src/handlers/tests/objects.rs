@@ -1,5 +1,7 @@
 //! What a broken or malicious machine may try with the objects of its repository, request by request.
 
+mod unfinished;
+
 use crate::auth::secret::{Kind as SecretKind, Secret};
 use crate::db;
 use crate::test_app::{Answer, Ask, Login, TestApp, new_repository};
@@ -80,7 +82,9 @@ impl Scene {
         edit.json(change).send().await
     }
 
+    /// Neither an object, nor a file that is not kept for who sends the rest.
     fn ensure_nothing_was_stored(&self) {
+        self.app.app.unfinished.forget_all();
         let store = self.repo.store();
         assert!(store.keys("data/").unwrap().is_empty() && store.keys("tree/").unwrap().is_empty());
         let left = std::fs::read_dir(self.dir.path().join("main/tmp")).map(Iterator::count).unwrap_or_default();

@@ -12,6 +12,7 @@ mod parent;
 mod pipeline;
 mod plan;
 mod request;
+mod spread;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -66,6 +66,9 @@ fn full_incremental_and_full_read_restore_and_count_what_they_did() -> Result<()
     assert_eq!(incremental["kind"], "incremental");
     assert_eq!(number(&incremental, "bytes_changed"), 5096);
     assert_eq!(number(&incremental, "bytes_read"), 2 * 65536 + 4096, "whole chunks are read, the last one is short");
+    let parts = incremental["disks"][0]["changed_percent"].as_array().expect("128 parts of the disk").iter();
+    let changed: Vec<usize> = parts.enumerate().filter(|(_, share)| **share != 0).map(|(part, _)| part).collect();
+    assert_eq!(changed, [81, 82, 127], "a write over the border of two parts, and one in the last");
     restore_and_compare(&icecore, "latest", &disk)?;
 
     let again = icecore.json(["backup", path, "--name", "vm"])?;

@@ -28,7 +28,7 @@ use web_api::agent_work::{
 use web_api::alert::AlertKind;
 use web_api::error::ErrorCode;
 use web_api::id::{AgentId, JobId, LeaseId};
-use web_api::job::{JobCause, JobError, JobKind, JobResult, JobState};
+use web_api::job::{ChangedDisk, JobCause, JobError, JobKind, JobResult, JobState, MAX_CHANGED_DISKS};
 use web_api::keeping::KeeperWork;
 use web_api::plan::{BackupWork, Plan};
 use web_api::unit::Time;
@@ -199,6 +199,8 @@ pub fn finish(write: &mut Write<'_>, (agent, id): (AgentId, JobId), report: &Rep
             let mut result = result.clone();
             if let JobResult::Backup(backup) = &mut result {
                 backup.warnings.truncate(MAX_LINES);
+                backup.disks.retain(ChangedDisk::is_sound);
+                backup.disks.truncate(MAX_CHANGED_DISKS);
             }
             db::job::store_error(write, id, None)?;
             db::lease::end(write, id, JobState::Succeeded, Some(&result), now)?;

@@ -4,6 +4,7 @@ use super::limit::Limit;
 use super::parent::{Parent, ParentLost};
 use super::pipeline::{Pipeline, Tally};
 use super::plan::{self, PlannedDisk, PlannedDisks};
+use super::spread::Spread;
 use super::{Audit, BackupOutcome, BackupRequest, DiskOutcome, InstantOf, Surroundings};
 use crate::extents::Extent;
 use crate::hooks::HookReport;
@@ -101,10 +102,14 @@ impl Work<'_> {
         for (disk, (tree, tally)) in self.disks.disks.iter().zip(trees.iter().zip(tallies)) {
             sum.bytes_source += disk.facts.size_bytes;
             sum.bytes_changed += match (&disk.changed, disk.parent) {
-                (Some(changed), _) if disk.is_incremental() => changed.total_bytes(),
-                (_, Some(parent)) => self.compare_disk(disk, (parent, *tree), &mut tally.audit)?,
+                (Some(changed), _) if disk.is_incremental() => {
+                    let spread = tally.spread.insert(Spread::new(disk.facts.size_bytes));
+                    changed.iter().for_each(|extent| spread.add(extent));
+                    changed.total_bytes()
+                }
+                (_, Some(parent)) => self.compare_disk(disk, (parent, *tree), tally)?,
                 (_, None) if self.disks.kind == PointKind::Full => disk.facts.size_bytes,
-                (_, None) => self.compare_disk(disk, (Tree::empty(tree.chunks), *tree), &mut tally.audit)?,
+                (_, None) => self.compare_disk(disk, (Tree::empty(tree.chunks), *tree), tally)?,
             };
             tally.add_to(&mut sum);
         }
@@ -129,7 +134,9 @@ impl Work<'_> {
         had_list.then(|| tallies.into_iter().map(|tally| tally.audit).sum())
     }
 
-    fn compare_disk(&self, disk: &PlannedDisk<'_>, trees: (Tree, Tree), audit: &mut Audit) -> Result<u64> {
+    fn compare_disk(&self, disk: &PlannedDisk<'_>, trees: (Tree, Tree), tally: &mut Tally) -> Result<u64> {
+        let audit = &mut tally.audit;
+        let spread = tally.spread.insert(Spread::new(disk.facts.size_bytes));
         let chunk = u64::from(self.reader.repository().config().chunk_bytes);
         let mut changed_bytes = 0;
         if let Some(changed) = &disk.changed {
@@ -146,7 +153,9 @@ impl Work<'_> {
             let hidden = |extent| {
                 disk.changed.as_ref().is_some_and(|changed| !changed.overlaps(extent)) && !says_nothing(extent, before)
             };
-            if Extent::from_bounds(start, end).is_some_and(hidden) {
+            let changed = Extent::from_bounds(start, end);
+            changed.into_iter().for_each(|extent| spread.add(extent));
+            if changed.is_some_and(hidden) {
                 audit.add(&disk.name, start, end - start);
             }
             Ok(())
@@ -187,7 +196,9 @@ fn disk_outcome((disk, tally): (&PlannedDisk<'_>, &Tally)) -> DiskOutcome {
     DiskOutcome {
         name: disk.name.clone(),
         full_read_reason: disk.full_read_reason.clone(),
+        bytes_source: disk.facts.size_bytes,
         bytes_read: tally.stats.bytes_read,
+        changed_percent: tally.spread.as_ref().map(Spread::percent).unwrap_or_default(),
     }
 }
 

@@ -6,6 +6,7 @@
 use super::limit::Limit;
 use super::parent::ParentLost;
 use super::plan::PlannedDisk;
+use super::spread::Spread;
 use super::{Audit, Surroundings};
 use crate::extents::Extent;
 use crate::priority::Priority;
@@ -82,6 +83,8 @@ pub struct Tally {
     pub stats: Stats,
     /// What was read to see whether it is unchanged.
     pub audit: Audit,
+    /// Where it changed since the point before, if there is one.
+    pub spread: Option<Spread>,
 }
 
 impl Tally {

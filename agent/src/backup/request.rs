@@ -125,8 +125,13 @@ pub struct DiskOutcome {
     pub name: String,
     /// Why all of it was read; none when only changes were, or when it is the first point.
     pub full_read_reason: Option<String>,
+    /// Its size.
+    pub bytes_source: u64,
     /// What was read of it.
     pub bytes_read: u64,
+    /// The disk in 128 equal parts: how many percent of each changed since the point before, 0 only for nothing at all. Empty without one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed_percent: Vec<u8>,
 }
 
 impl BackupRequest {

@@ -110,6 +110,7 @@ impl<F: Fn(&Report, &AtomicBool) -> Result<()> + Sync> Worker for Scripted<F> {
             stored_bytes: zero,
             took_ms: 0,
             warnings: Vec::new(),
+            disks: Vec::new(),
         }))
     }
 

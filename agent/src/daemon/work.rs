@@ -1,7 +1,7 @@
 //! Backup jobs of a server's plans, through the same pipeline as `icecore backup`, into the repository behind the server or beside this agent.
 
 use super::{Worker, devices};
-use crate::backup::{self, BackupOutcome, BackupRequest, Guarded, Surroundings};
+use crate::backup::{self, BackupOutcome, BackupRequest, DiskOutcome, Guarded, Surroundings};
 use crate::hooks::{HookDirectory, HookPolicy, HookSettings};
 use crate::open;
 use crate::output;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use web_api::agent_work::LeasedJob;
-use web_api::job::{BackupResult, JobError, JobResult};
+use web_api::job::{BackupResult, ChangedDisk, JobError, JobResult};
 use web_api::plan::{BackupWork, ProviderName, Sources};
 use web_api::unit::ByteCount;
 
@@ -191,6 +191,15 @@ fn result(outcome: &BackupOutcome) -> BackupResult {
         stored_bytes: ByteCount(stats.bytes_stored),
         took_ms: stats.duration_ms,
         warnings: warnings(outcome),
+        disks: outcome.disks.iter().filter(|disk| !disk.changed_percent.is_empty()).map(changed).collect(),
+    }
+}
+
+fn changed(disk: &DiskOutcome) -> ChangedDisk {
+    ChangedDisk {
+        name: disk.name.clone(),
+        size_bytes: ByteCount(disk.bytes_source),
+        changed_percent: disk.changed_percent.clone(),
     }
 }
 

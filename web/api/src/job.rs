@@ -313,6 +313,36 @@ pub struct BackupResult {
     pub took_ms: u64,
     /// What a person should know although it worked.
     pub warnings: Vec<String>,
+    /// Where the disks changed; none from agents that do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(max_items = 256))]
+    pub disks: Vec<ChangedDisk>,
+}
+
+/// Where a disk changed since the recovery point before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChangedDisk {
+    /// Its name in the recovery point.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: ByteCount,
+    /// The disk in 128 equal parts: how many percent of each changed; 0 only where nothing did.
+    #[cfg_attr(feature = "openapi", schema(max_items = 128))]
+    pub changed_percent: Vec<u8>,
+}
+
+/// Parts of a disk in [`ChangedDisk`].
+pub const CHANGED_PARTS: usize = 128;
+/// Most disks of a backup that say where they changed: the most of a recovery point.
+pub const MAX_CHANGED_DISKS: usize = 256;
+
+impl ChangedDisk {
+    /// Whether it is what an agent may say.
+    pub fn is_sound(&self) -> bool {
+        let percent = &self.changed_percent;
+        self.name.len() <= 255 && percent.len() == CHANGED_PARTS && percent.iter().all(|share| *share <= 100)
+    }
 }
 
 /// Why an attempt failed.

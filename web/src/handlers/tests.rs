@@ -29,5 +29,6 @@ fn backup_result(point: String, sequence: u64) -> BackupResult {
         stored_bytes: none,
         took_ms: 0,
         warnings: Vec::new(),
+        disks: Vec::new(),
     }
 }

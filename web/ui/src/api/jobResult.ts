@@ -9,6 +9,11 @@ export function madePoint(job: Job): MadePoint | undefined {
   return job.result && 'stored_bytes' in job.result ? job.result : undefined;
 }
 
+/** Whether a backup says where its disks changed. */
+export function saysWhereItChanged(job: Job): boolean {
+  return (madePoint(job)?.disks?.length ?? 0) > 0;
+}
+
 interface KeptResults {
   verify: Schemas['VerifyResult'];
   check: Schemas['CheckResult'];

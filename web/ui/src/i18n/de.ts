@@ -70,6 +70,10 @@ export const de: Words = {
     revoke: 'Sperren', revokeTitle: '{{name}} sperren?', revokeMore: 'Von da an wird nichts mehr angenommen, was sie sendet, und ihre Pläne machen keine Sicherungen. Ihre Wiederherstellungspunkte bleiben. Das lässt sich nicht zurücknehmen: Um wiederzukommen, wird die Maschine neu aufgenommen.',
   },
   growth: { stored: 'Gespeichert', changed: 'Geändert', label: 'Was die letzten {{count}} Sicherungen geändert und gespeichert haben' },
+  changeMap: {
+    title: 'Wo sie sich änderte', legend: 'Farben', depth1: 'unter 5 % einer Stelle', depth2: '5 bis 24 %', depth3: '25 bis 74 %', depth4: '75 % und mehr', last: 'letzte Sicherung', touched: 'Änderungen an {{count}} von {{all}} Stellen zu {{part}}',
+    drawn_one: '{{name}}: wo sie sich in einer Sicherung änderte; {{last}}', drawn_other: '{{name}}: wo sie sich in den letzten {{count}} Sicherungen änderte; zuletzt {{last}}',
+  },
   disk: { removable: 'entnehmbar', readOnly: 'nur lesbar', noPartitions: 'ohne Partitionen', drawn_one: '{{name}}: eine Partition', drawn_other: '{{name}}: {{count}} Partitionen' },
   enrol: {
     title: 'Eine Maschine aufnehmen', lead: 'Ein einmaliges Token lässt eine Maschine herein. Es gilt einen Tag.', who: 'Welche Maschine?', repository: 'Sie sichert in', name: 'Ihr Name hier', nameMore: 'Leer: Die Maschine nennt ihren eigenen', make: 'Zeile machen',

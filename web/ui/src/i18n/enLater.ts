@@ -19,6 +19,10 @@ export const enLater = {
   strength: { 0: 'Too short', 1: 'Weak: easy to guess', 2: 'Fair', 3: 'Good', 4: 'Strong' },
   nowhere: { title: 'Nothing here', what: 'There is no screen at this address.', next: 'To the overview' },
   growth: { stored: 'Stored', changed: 'Changed', label: 'What the last {{count}} backups changed and stored' },
+  changeMap: {
+    title: 'Where it changed', legend: 'Colours', depth1: 'under 5 % of a place', depth2: '5 to 24 %', depth3: '25 to 74 %', depth4: '75 % and more', last: 'last backup', touched: 'changes in {{count}} of {{all}} places of {{part}}',
+    drawn_one: '{{name}}: where it changed in one backup; {{last}}', drawn_other: '{{name}}: where it changed in the last {{count}} backups; last {{last}}',
+  },
   disk: { removable: 'removable', readOnly: 'read-only', noPartitions: 'no partitions', drawn_one: '{{name}}: one partition', drawn_other: '{{name}}: {{count}} partitions' },
   enrol: {
     title: 'Add a machine', lead: 'A one-time token lets one machine in. It works for a day.', who: 'Which machine?', repository: 'It stores into', name: 'Its name here', nameMore: 'Empty: the machine says its own', make: 'Make the line',

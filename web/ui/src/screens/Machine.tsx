@@ -5,7 +5,7 @@ import { lazy, Suspense, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams } from 'react-router';
 import { api, ask, ifMatch } from '../api/client';
-import { madePoint } from '../api/jobResult';
+import { madePoint, saysWhereItChanged } from '../api/jobResult';
 import { agent as agentQuery, days as daysQuery, devices as devicesQuery, jobs as jobsQuery, plans as plansQuery, type Agent } from '../api/queries';
 import { useMay } from '../app/session';
 import { layers } from '../logic/strip';
@@ -24,6 +24,7 @@ import { Strip, StripLegend } from '../parts/Strip';
 import { When } from '../parts/When';
 import { ZONE } from './Overview';
 
+const ChangeMap = lazy(() => import('../parts/ChangeMap'));
 const Growth = lazy(() => import('../parts/Growth'));
 
 export default function Machine() {
@@ -135,6 +136,13 @@ function History({ id }: { id: string }) {
               <Sheet title={t('machines.growth')}>
                 <Suspense fallback={<Loading />}>
                   <Growth jobs={good} />
+                </Suspense>
+              </Sheet>
+            )}
+            {good.some(saysWhereItChanged) && (
+              <Sheet title={t('changeMap.title')}>
+                <Suspense fallback={<Loading />}>
+                  <ChangeMap jobs={good} />
                 </Suspense>
               </Sheet>
             )}

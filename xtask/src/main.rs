@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the project's own commands. Each lives in a file of its name; this one only tells them apart.
 
 mod bench;
+mod demo;
 mod fuzz;
 mod guest;
 mod interrupt;

@@ -36,6 +36,8 @@ pub enum Purpose {
     Tour,
     /// Build the web page.
     Page,
+    /// Make the demo's history.
+    Demo,
     /// All tests that need no machine of their own.
     Test,
     /// The tests of the web page in a real browser.
@@ -105,6 +107,7 @@ const NEEDS: &[Need] = &[
     need(Purpose::Tour, "mount", Program("losetup"), "mount sample disks"),
     need(Purpose::Page, "nodejs", Program("node"), "build the web page"),
     need(Purpose::Page, "npm", Program("npm"), "fetch the libraries that the web page is made of"),
+    need(Purpose::Demo, "faketime", Program("faketime"), "let the weeks of the demo's history take minutes"),
     need(Purpose::Browser, "chromium", Program("chromium"), "open the web page in a real browser"),
     need(Purpose::Test, "mtools", Program("mcopy"), "fill FAT file systems in tests"),
     need(Purpose::Test, "fdisk", Program("sfdisk"), "write MBR partition tables in tests"),

@@ -3,8 +3,8 @@
 //! The scenario stands here; what the disk holds is in `tour/sample.rs`, what changes in `tour/day.rs`, and how it is
 //! shown in `tour/summary.rs`.
 
-mod day;
-mod sample;
+pub mod day;
+pub mod sample;
 pub mod summary;
 
 use std::ffi::OsStr;
@@ -155,7 +155,7 @@ impl Tour {
     /// Changes the disk and returns the list of what differs from the last backup.
     fn pass_day(&self, image: &DiskImage, day: u32) -> Result<PathBuf> {
         interrupt::check()?;
-        day::pass(image, self.icecore.dir(), day)?;
+        day::pass(image, self.icecore.dir(), (day, day::NEW_FILE_BYTES))?;
         let before = self.days.last().context("a day passes only after a backup")?;
         let extents = e2e::changed_extents(before, image.path(), TRACKING_BLOCK_BYTES)?;
         let path = self.icecore.dir().join(format!("changes{day}.txt"));

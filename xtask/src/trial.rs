@@ -6,12 +6,14 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use e2e::http::{Request, Response};
 
+use crate::demo::{self, FastClock};
 use crate::{interrupt, page, setup, workspace};
 
 /// Options of the trial.
@@ -21,6 +23,9 @@ pub struct Options {
     /// Begin anew: delete what earlier trials left, their backups included
     #[arg(long)]
     fresh: bool,
+    /// With a sample machine that has some weeks of history, backed up in some minutes while the clock goes faster
+    #[arg(long)]
+    demo: bool,
     /// Port on the loopback
     #[arg(long, default_value_t = 8480)]
     port: u16,
@@ -29,40 +34,49 @@ pub struct Options {
 /// Marks a directory as one of ours, which may be deleted.
 const MARK: &str = "icecore-trial";
 /// Name of the repository at the server.
-const REPOSITORY: &str = "main";
+pub const REPOSITORY: &str = "main";
 const LISTENS: &str = "icecore-server listens on ";
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// Builds, starts, and goes on until Ctrl-C.
 pub fn run(options: &Options, consent: setup::Consent) -> Result<()> {
-    setup::install(setup::Purpose::Page, consent)?;
+    setup::install(if options.demo { setup::Purpose::Demo } else { setup::Purpose::Page }, consent)?;
     page::build_or_go_on();
     eprintln!("Building icecore and icecore-server in release (some minutes the first time)");
-    let trial = Trial {
+    let mut trial = Trial {
         icecore: workspace::build("icecore", true)?,
         server: workspace::build("icecore-server", true)?,
-        directory: directory()?,
+        directory: directory(options.demo)?,
         port: options.port,
+        clock: None,
     };
     if options.fresh {
         trial.delete()?;
     }
     interrupt::check()?;
+    if options.demo {
+        demo::prepare(&mut trial, demo::WEEKS)?;
+    }
     let is_first = trial.make_repository()?;
     let mut server = trial.start_server()?;
     if is_first || !trial.path("agent/agent.toml").exists() {
         trial.enrol()?;
     }
-    let mut agent = Running(
-        trial.icecore_command().args(["agent", "run", "--show-files"]).spawn().context("cannot start the agent")?,
-    );
+    let mut agents = vec![("the agent", trial.start_keeper()?)];
+    if options.demo {
+        agents.push(("the sample machine's agent", demo::start_machine(&trial)?));
+    }
     trial.tell(&server);
+    if options.demo {
+        demo::tell(&trial)?;
+    }
     loop {
         if interrupt::check().is_err() {
             // Ctrl-C reaches the whole group, so both are ending already.
             return Ok(());
         }
-        for (name, child) in [("icecore-server", &mut server.child.0), ("the agent", &mut agent.0)] {
+        let all = agents.iter_mut().map(|(name, agent)| (*name, &mut agent.0));
+        for (name, child) in all.chain([("icecore-server", &mut server.child.0)]) {
             if let Some(status) = child.try_wait()? {
                 bail!("{name} ended with {status}; its last words are above or in {}", trial.directory.display());
             }
@@ -71,38 +85,56 @@ pub fn run(options: &Options, consent: setup::Consent) -> Result<()> {
     }
 }
 
-/// `ICECORE_TRIAL_DIR`, else `icecore-trial` in the user's data.
-fn directory() -> Result<PathBuf> {
+/// `ICECORE_TRIAL_DIR`, else `icecore-trial` in the user's data; the demo lies in a directory of its own.
+fn directory(is_demo: bool) -> Result<PathBuf> {
+    let name = if is_demo { "icecore-demo" } else { MARK };
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("ICECORE_TRIAL_DIR")
-        .or_else(|| set("XDG_DATA_HOME").map(|data| data.join(MARK)))
-        .or_else(|| set("HOME").map(|home| home.join(".local/share").join(MARK)))
+        .or_else(|| set("XDG_DATA_HOME").map(|data| data.join(name)))
+        .or_else(|| set("HOME").map(|home| home.join(".local/share").join(name)))
         .context("neither ICECORE_TRIAL_DIR nor HOME is set; set ICECORE_TRIAL_DIR to a directory with some GiB free")
 }
 
-struct Trial {
-    icecore: PathBuf,
-    server: PathBuf,
-    directory: PathBuf,
-    port: u16,
+/// The programs, and where what belongs to them lies.
+pub struct Trial {
+    /// `icecore`.
+    pub icecore: PathBuf,
+    /// `icecore-server`.
+    pub server: PathBuf,
+    /// Where everything is.
+    pub directory: PathBuf,
+    /// Where the server listens.
+    pub port: u16,
+    /// The clock that all programs go by, if not the machine's.
+    pub clock: Option<FastClock>,
 }
 
 /// A program that is ended in order when this is dropped.
-struct Running(Child);
+pub struct Running(pub Child);
 
-struct Server {
+/// A server that takes connections.
+pub struct Server {
     child: Running,
     url: String,
-    link: Option<String>,
+    /// Leads to the first account, where there is none yet.
+    pub link: Option<String>,
+}
+
+impl Server {
+    /// Makes a request.
+    pub fn send(&self, request: &Request) -> Result<Response> {
+        request.send(self.url.trim_start_matches("http://").trim_end_matches('/'))
+    }
 }
 
 impl Trial {
-    fn path(&self, name: &str) -> PathBuf {
+    /// Something in its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
     /// Only what has our mark: a mistyped variable must not cost anybody a directory.
-    fn delete(&self) -> Result<()> {
+    pub fn delete(&self) -> Result<()> {
         if !self.directory.exists() {
             return Ok(());
         }
@@ -115,7 +147,7 @@ impl Trial {
     }
 
     /// Makes the repository where there is none; whether it did.
-    fn make_repository(&self) -> Result<bool> {
+    pub fn make_repository(&self) -> Result<bool> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         made.with_context(|| format!("cannot make {}", self.directory.display()))?;
         fs::write(self.path(MARK), "A trial of Icecore. `cargo xtask run --fresh` deletes this directory.\n")?;
@@ -123,11 +155,7 @@ impl Trial {
             return Ok(false);
         }
         let passphrase = self.path("passphrase");
-        let mut bytes = [0_u8; 16];
-        fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&passphrase);
-        file.with_context(|| format!("cannot write {}", passphrase.display()))?.write_all(text.as_bytes())?;
+        write_private(&passphrase, &random_hex()?)?;
         let mut init = self.icecore_command();
         init.arg("--repo").arg(self.path("repository")).arg("--passphrase-file").arg(&passphrase).arg("init");
         succeed(&mut init, "the repository cannot be made")?;
@@ -135,12 +163,19 @@ impl Trial {
     }
 
     /// `icecore` with nothing but what belongs to the trial.
-    fn icecore_command(&self) -> Command {
+    pub fn icecore_command(&self) -> Command {
         let mut command = Command::new(&self.icecore);
         without_own_settings(&mut command);
         command.env("ICECORE_AGENT_DIR", self.path("agent")).env("ICECORE_INDEX_DIR", self.path("index"));
         command.env("ICECORE_STATE_DIR", self.path("state")).stdin(Stdio::null());
+        self.clock.iter().for_each(|clock| clock.apply(&mut command));
         command
+    }
+
+    /// Starts the agent that keeps the repository.
+    pub fn start_keeper(&self) -> Result<Running> {
+        let mut command = self.icecore_command();
+        command.args(["agent", "run", "--show-files"]).spawn().map(Running).context("cannot start the agent")
     }
 
     fn server_command(&self, verb: &[&str]) -> Command {
@@ -149,11 +184,12 @@ impl Trial {
         command.env("ICECORE_SERVER_DATA_DIR", self.path("server")).env("ICECORE_SERVER_TLS", "off");
         command.env("ICECORE_SERVER_LISTEN", format!("127.0.0.1:{}", self.port));
         command.env("ICECORE_SERVER_LOG_FILTER", "warn").args(verb).stdin(Stdio::null());
+        self.clock.iter().for_each(|clock| clock.apply(&mut command));
         command
     }
 
     /// Starts the server and waits until it takes connections.
-    fn start_server(&self) -> Result<Server> {
+    pub fn start_server(&self) -> Result<Server> {
         let mut command = self.server_command(&["serve"]);
         let mut child = Running(command.stdout(Stdio::piped()).spawn().context("cannot start icecore-server")?);
         let mut lines = BufReader::new(child.0.stdout.take().context("it was started with a pipe")?).lines();
@@ -174,7 +210,7 @@ impl Trial {
     }
 
     /// Makes this machine's agent the keeper of the repository, by the line that the server prints for that.
-    fn enrol(&self) -> Result<()> {
+    pub fn enrol(&self) -> Result<()> {
         let repository = self.path("repository");
         let mut ask = self.server_command(&["admin", "enroll-keeper", REPOSITORY, "--directory"]);
         let output = ask.arg(&repository).output().context("cannot start icecore-server")?;
@@ -210,6 +246,19 @@ impl Trial {
     }
 }
 
+/// A secret that nobody guesses.
+pub fn random_hex() -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Writes a file for its owner alone.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    Ok(file.with_context(|| format!("cannot write {}", path.display()))?.write_all(text.as_bytes())?)
+}
+
 fn without_own_settings(command: &mut Command) {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ICECORE_")) {
         command.env_remove(name);
@@ -239,8 +288,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = dir.path().join("precious");
         std::fs::create_dir(&directory).unwrap();
-        let trial =
-            Trial { icecore: "icecore".into(), server: "icecore-server".into(), directory: directory.clone(), port: 1 };
+        let trial = Trial {
+            icecore: "icecore".into(),
+            server: "icecore-server".into(),
+            directory: directory.clone(),
+            port: 1,
+            clock: None,
+        };
         assert!(trial.delete().is_err() && directory.exists());
         std::fs::write(directory.join(MARK), "").unwrap();
         trial.delete().unwrap();

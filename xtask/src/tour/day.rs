@@ -14,14 +14,18 @@ const EDITED_FILES: usize = 30;
 const DELETED_FILES: usize = 20;
 const APPENDED_FILES: usize = 10;
 const NEW_FILES: u32 = 3;
-const NEW_FILE_BYTES: u64 = 4 * MIB;
+/// Size of each of the new files.
+pub const NEW_FILE_BYTES: u64 = 4 * MIB;
 
-/// Lets day number `day` pass on the disk; `dir` is for scratch files.
-pub fn pass(image: &DiskImage, dir: &Path, day: u32) -> Result<()> {
-    if e2e::loop_devices_usable() { through_mount(image, dir, day) } else { through_debugfs(image, dir, day) }
+/// Lets day number `day` pass on the disk, with new files of this size; `dir` is for scratch files.
+pub fn pass(image: &DiskImage, dir: &Path, (day, new_bytes): (u32, u64)) -> Result<()> {
+    match e2e::loop_devices_usable() {
+        true => through_mount(image, dir, (day, new_bytes)),
+        false => through_debugfs(image, dir, (day, new_bytes)),
+    }
 }
 
-fn through_mount(image: &DiskImage, dir: &Path, day: u32) -> Result<()> {
+fn through_mount(image: &DiskImage, dir: &Path, (day, new_bytes): (u32, u64)) -> Result<()> {
     let mount_point = dir.join("mnt");
     fs::create_dir_all(&mount_point)?;
     let _mount = image.mount(FILES_PARTITION, &mount_point, "")?;
@@ -42,16 +46,16 @@ fn through_mount(image: &DiskImage, dir: &Path, day: u32) -> Result<()> {
         OpenOptions::new().append(true).open(path)?.write_all(line.as_bytes())?;
     }
     for number in 0..NEW_FILES {
-        File::create(mount_point.join(new_name(day, number)))?.write_all(&new_content(day, number)?)?;
+        File::create(mount_point.join(new_name(day, number)))?.write_all(&new_content(day, number, new_bytes)?)?;
     }
     Ok(())
 }
 
 /// The same idea without root: debugfs replaces, deletes and adds whole files.
-fn through_debugfs(image: &DiskImage, dir: &Path, day: u32) -> Result<()> {
+fn through_debugfs(image: &DiskImage, dir: &Path, (day, new_bytes): (u32, u64)) -> Result<()> {
     let scratch = dir.join("scratch");
     for number in 0..NEW_FILES {
-        fs::write(&scratch, new_content(day, number)?)?;
+        fs::write(&scratch, new_content(day, number, new_bytes)?)?;
         image.put_file(FILES_PARTITION, &scratch, &format!("/{}", new_name(day, number)))?;
     }
     if day > 1 {
@@ -69,15 +73,12 @@ fn new_name(day: u32, number: u32) -> String {
 }
 
 /// New data: half of it text that shrinks, half of it random, which does not.
-fn new_content(day: u32, number: u32) -> Result<Vec<u8>> {
+fn new_content(day: u32, number: u32, bytes: u64) -> Result<Vec<u8>> {
     let mut content: Vec<u8> = (0..)
         .flat_map(|line| format!("{day}.{number}: entry {line} of the new file, {}\n", line * 7919).into_bytes())
-        .take(usize::try_from(NEW_FILE_BYTES / 2)?)
+        .take(usize::try_from(bytes / 2)?)
         .collect();
-    File::open("/dev/urandom")?
-        .take(NEW_FILE_BYTES / 2)
-        .read_to_end(&mut content)
-        .context("cannot read random bytes")?;
+    File::open("/dev/urandom")?.take(bytes / 2).read_to_end(&mut content).context("cannot read random bytes")?;
     Ok(content)
 }
 

@@ -132,10 +132,14 @@ export class Appliance {
     mkdirSync(join(directory, 'many'));
     for (const [path, content] of Object.entries(files)) writeFileSync(join(directory, path), content);
     for (let number = 0; number < 3000; number += 1) writeFileSync(join(directory, 'many', `file-${String(number).padStart(5, '0')}`), '');
-    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
-    await run('mkfs.ext4', ['-q', '-N', '4096', '-d', directory, this.path(name), `${mebibytes}M`], { env });
+    await this.tool('mkfs.ext4', '-q', '-N', '4096', '-d', directory, this.path(name), `${mebibytes}M`);
     rmSync(directory, { recursive: true });
     return { path: this.path(name), files, bytes: readFileSync(this.path(name)) };
+  }
+
+  /** Runs a program of the administrator. */
+  async tool(name, ...args) {
+    await run(name, args, { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` } });
   }
 
   /** A request as an admin; `token` is set by the first run. */

@@ -4,6 +4,7 @@
 //! Shared by `fuzz/` (coverage-guided, nightly) and by the tests in `fuzz_corpus.rs` (deterministic, stable). All inputs are
 //! taken for objects of one repository with known keys, so that the fields behind checksums and signatures are reached.
 
+use repo_format::catalog::leaf::{self, Builder, Entry};
 use repo_format::config::Config;
 use repo_format::entropy::SeededEntropy;
 use repo_format::id::{EntryKey, ManifestId, NameId, PackId};
@@ -94,6 +95,25 @@ pub fn node(bytes: &[u8]) -> bool {
         }
     }
     sound
+}
+
+/// A leaf of a catalog: what was read of it is written again and read again, the same.
+pub fn leaf(bytes: &[u8]) -> bool {
+    let Some(entries) = entries(bytes) else { return false };
+    let (mut builder, mut leaves) = (Builder::default(), Vec::new());
+    for entry in &entries {
+        assert!(builder.add(entry, &mut leaves), "what was read has an order and paths");
+    }
+    leaves.extend(builder.finish());
+    let again: Option<Vec<Vec<Entry>>> = leaves.iter().map(|leaf| self::entries(&leaf.bytes)).collect();
+    assert_eq!(again.expect("what was just written").concat(), entries);
+    true
+}
+
+fn entries(leaf: &[u8]) -> Option<Vec<Entry>> {
+    let mut entries = Vec::new();
+    let read = leaf::each(leaf, &mut |path, facts| entries.push(Entry { path: path.to_vec(), facts }));
+    read.is_ok().then_some(entries)
 }
 
 /// A manifest with its receipt, where it says it stands.

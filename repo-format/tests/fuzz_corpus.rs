@@ -4,6 +4,7 @@
 use crate::fuzz_bodies::{self as bodies, repository};
 use crate::fuzz_repair as repair;
 use crate::support::{Bench, CHUNK, disk, open_store};
+use repo_format::catalog::leaf::{Builder, Entry, Facts, Kind};
 use repo_format::entropy::{Entropy, SeededEntropy};
 use repo_format::repository::Access;
 use repo_format::{forget, kit, writer_key};
@@ -208,6 +209,35 @@ fn mutated_nodes_are_refused_or_read() {
     });
 }
 
+/// Leaves of a few files and of many whose paths share much.
+fn leaves() -> Vec<Vec<u8>> {
+    let entry = |path: &str, kind, number: u32| Entry {
+        path: path.as_bytes().to_vec(),
+        facts: Facts {
+            kind,
+            size_bytes: u64::from(number) << 20,
+            modified: (i64::from(number) - 5, number),
+            inode: number.into(),
+        },
+    };
+    let few = vec![entry("a", Kind::Directory, 1), entry("a/b", Kind::Symlink, 9), entry("c", Kind::Damaged, 3)];
+    let many =
+        (0..40).map(|at| entry(&format!("usr/share/doc/package-{at:03}/changelog"), Kind::Regular, at)).collect();
+    let leaf = |entries: Vec<Entry>| {
+        let mut builder = Builder::default();
+        assert!(entries.iter().all(|entry| builder.add(entry, &mut Vec::new())));
+        builder.finish().unwrap().bytes
+    };
+    vec![leaf(few), leaf(many)]
+}
+
+#[test]
+fn mutated_leaves_of_catalogs_are_refused_or_read() {
+    with_little_memory("mutated_leaves_of_catalogs_are_refused_or_read", || {
+        assert!(run(&leaves(), 5_000, &|_| {}, bodies::leaf) > 500);
+    });
+}
+
 #[test]
 fn mutated_key_texts_are_refused_or_read() {
     with_little_memory("mutated_key_texts_are_refused_or_read", || {
@@ -243,6 +273,7 @@ fn seeds() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let kit = kit::export(&repository().config().repository, master).into_bytes();
     vec![
         ("pack", packs()),
+        ("leaf", leaves()),
         ("node", vec![node(&[0]), node(&[3, 64, 127])]),
         ("manifest", [objects("manifests/"), manifest_texts()].concat()),
         ("record", records),

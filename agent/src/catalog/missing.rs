@@ -81,3 +81,45 @@ fn has_leaves(repo: &Repository, catalog: &Catalog) -> RepoResult<bool> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use repo_format::catalog::Volume;
+    use repo_format::entropy::SystemEntropy;
+    use repo_format::key_slot::{SlotKind, Unlock};
+    use repo_format::repository::{InitOptions, init};
+    use repo_format::store::dir::DirStore;
+    use std::sync::Arc;
+
+    /// A file system without a reader got a catalog without files, and a later version that reads it shall make another one.
+    #[test]
+    fn a_catalog_from_before_its_file_system_could_be_read_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = InitOptions {
+            chunk_bytes: 65_536,
+            slot_kind: SlotKind::KeyFile,
+            unlock: Unlock::KeyFile(&[7; 32]),
+            label: "",
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let repo = init(Arc::new(DirStore::open(dir.path())), &options, Arc::new(SystemEntropy)).unwrap();
+        let put = |byte: u8, holds: Option<&str>| {
+            let volume = Volume {
+                disk: "vda".into(),
+                partition: Some(1),
+                offset_bytes: 0,
+                length_bytes: 4096,
+                holds: holds.map(str::to_owned),
+                files: Files::NoReader,
+            };
+            let (manifest, made_at) = (ManifestId([byte; 32]), Timestamp::UNIX_EPOCH);
+            catalog::put(&repo, &Catalog { manifest, name: "web".into(), made_at, volumes: vec![volume] }).unwrap();
+            manifest
+        };
+        let (read_now, unreadable, unknown) = (put(1, Some("xfs")), put(2, Some("zfs")), put(3, None));
+        assert_eq!(sound(&repo).unwrap(), [unreadable, unknown].into());
+        assert_eq!(catalog::read(&repo, &read_now).unwrap(), None, "the next one takes its place");
+    }
+}

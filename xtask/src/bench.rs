@@ -24,6 +24,9 @@ pub struct Options {
     /// Measure backup and restore over the loopback next to a directory: 4 GiB, or 1 GiB with --quick
     #[arg(long, conflicts_with_all = ["without_rustic", "prepare", "kernel"])]
     remote: bool,
+    /// Measure how long a person waits for a file of 1 MiB out of a point of a disk of 100 GiB (sparse; 1 GiB with --quick)
+    #[arg(long, conflicts_with_all = ["without_rustic", "prepare", "kernel", "remote"])]
+    click: bool,
     /// Measure what the kernel module costs, in instructions and bytes, next to dm-snapshot
     #[arg(long, conflicts_with_all = ["quick", "without_rustic", "prepare"])]
     kernel: bool,
@@ -46,8 +49,9 @@ pub fn run(options: &Options) -> Result<()> {
     let icecore = workspace::build("icecore", true)?;
     let bench = workspace::build("bench", true)?;
     let mut command = std::process::Command::new(&bench);
-    if options.remote {
-        command.arg("--remote").env("ICECORE_BIN_SERVER", workspace::build("icecore-server", true)?);
+    if options.remote || options.click {
+        command.arg(if options.remote { "--remote" } else { "--click" });
+        command.env("ICECORE_BIN_SERVER", workspace::build("icecore-server", true)?);
     }
     let switches =
         [(options.quick, "--quick"), (options.without_rustic, "--without-rustic"), (options.prepare, "--prepare")];

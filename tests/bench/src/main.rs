@@ -3,6 +3,7 @@
 //! `image` makes the disks, `peers` puts the other programs in place, `scenario` says what is measured, `target` judges it.
 //! Started by `cargo xtask bench`, which builds both programs in release.
 
+mod click;
 mod content;
 mod image;
 mod limits;
@@ -42,6 +43,9 @@ struct Options {
     /// Measure backup and restore over the loopback next to a directory; the result is printed only
     #[arg(long)]
     remote: bool,
+    /// Measure how long a person waits for a file of 1 MiB out of a point of a disk of 100 GiB; the result is printed only
+    #[arg(long)]
+    click: bool,
     /// Only make the disks and install the peers
     #[arg(long)]
     prepare: bool,
@@ -63,6 +67,9 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     if options.remote {
         return remote::run(if options.quick { GIB } else { 4 * GIB }, &options.cache);
+    }
+    if options.click {
+        return click::run(if options.quick { GIB } else { 100 * GIB }, &options.cache);
     }
     ensure!(e2e::loop_devices_usable(), "the benchmark fills its disks through a mount; run it as root");
     let recipe = Recipe { disk_bytes: if options.quick { GIB } else { 6 * GIB } };

@@ -2,7 +2,7 @@
 //! carries out what needs one. The server that faces the network holds no key and opens no chunk.
 //!
 //! It does what the server's jobs say and believes the server little: what may be given up it works out again from its own proofs
-//! ([`giving_up`]), a restore goes only where its own command line allows ([`Places`]), a disk only to machines that this names ([`passing`]), and what a copy of the database is it looks at itself.
+//! ([`giving_up`]), a restore goes only where its own command line allows ([`Places`]), a disk or files only to machines that this names ([`passing`], [`passing_files`]), and what a copy of the database is it looks at itself.
 
 mod archive;
 mod cataloguer;
@@ -12,6 +12,7 @@ mod desk;
 mod forget;
 mod giving_up;
 mod passing;
+mod passing_files;
 mod prune;
 mod restore;
 mod searching;

@@ -139,6 +139,20 @@ pub fn meant<'v>(volumes: impl IntoIterator<Item = &'v Volume>) -> Meant {
     }
 }
 
+/// The volume of this number, or the one that is meant; none where that is not clear.
+pub fn named(disk: &PointDisk<'_>, partition: Option<u32>) -> io::Result<Option<Volume>> {
+    let known = volumes(&facts(disk)?, disk.disk());
+    let meant = match meant(&known) {
+        Meant::One(at) => Some(at),
+        Meant::Several | Meant::None => None,
+    };
+    let at = match partition {
+        None => meant,
+        Some(_) => known.iter().position(|volume| volume.partition == partition),
+    };
+    Ok(at.and_then(|at| known.into_iter().nth(at)))
+}
+
 /// The disk that is meant when nobody names disk or partition, where that is clear and the disk has to be named.
 pub fn meant_disk(manifest: &Manifest) -> Option<&str> {
     let of_disk = |disk| volumes(&recorded_facts(disk).unwrap_or_default(), disk);

@@ -1,8 +1,9 @@
-//! Passing a disk of a recovery point to one machine, through a server that must not see it.
+//! Passing a disk of a recovery point, or files of it, to one machine, through a server that must not see it.
 //!
 //! The machine makes a key for this one passage and orders the disk as a writer of the repository: the order names point and disk, carries the
 //! public half, and is signed. Who holds the repository's private key seals each part to that key and signs it as the operator. Who stands
-//! between can withhold and repeat, but neither read nor change anything: a part says which order it answers and where it belongs. Nothing
+//! between can withhold and repeat, but neither read nor change anything: a part says which order it answers and where it belongs. An order of
+//! files names them, and what the machine asks about them is sealed too: the answer says to which bytes of a question it belongs. Nothing
 //! of it is ever stored. Whom a disk may be passed to is for the caller to decide, not for this file.
 
 use crate::entropy::{Entropy, random};
@@ -24,7 +25,12 @@ const INFO: &[u8] = b"icecore v1 passage";
 const ABOUT: u8 = 0;
 const ZEROES: u8 = 1;
 const DATA: u8 = 2;
-/// Digest of the order, kind, offset, length.
+const ANSWER: u8 = 3;
+/// Longest question about files, sealed.
+const MAX_ASK_BYTES: usize = 64 << 10;
+/// As errors name what comes.
+const PART: &str = "a part of the disk";
+/// Digest of the order (of an answer: of the order's digest and the question), kind, offset, length.
 const HEAD_BYTES: usize = 32 + 1 + 8 + 8;
 
 /// What a machine orders.
@@ -35,6 +41,37 @@ struct OrderBody {
     disk: Option<String>,
     /// 64 hexadecimal digits.
     public_key: String,
+    /// Nothing but these files of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files: Option<FilesBody>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FilesBody {
+    partition: Option<u32>,
+    /// BLAKE3 of their paths, in hexadecimal digits.
+    paths: String,
+}
+
+/// Files of a point, as both sides and the server name them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Files<'f> {
+    /// The partition, where one was named.
+    pub partition: Option<u32>,
+    /// The paths, in any form that all agree on.
+    pub paths: &'f [String],
+}
+
+impl Files<'_> {
+    fn body(&self) -> FilesBody {
+        let mut digest = blake3::Hasher::new();
+        for path in self.paths {
+            digest.update(&(path.len() as u64).to_le_bytes());
+            digest.update(path.as_bytes());
+        }
+        FilesBody { partition: self.partition, paths: digest.finalize().to_hex().to_string() }
+    }
 }
 
 /// A part of a disk, or what there is to know before the first.
@@ -56,6 +93,13 @@ pub enum Part {
         /// The bytes.
         bytes: Vec<u8>,
     },
+    /// What was asked about files.
+    Answer(Vec<u8>),
+}
+
+/// What an answer about files answers: these bytes of a question to this order.
+fn digest_of(order: &blake3::Hash, ask: &[u8]) -> blake3::Hash {
+    blake3::hash(&[order.as_bytes().as_slice(), ask].concat())
 }
 
 impl Part {
@@ -64,6 +108,7 @@ impl Part {
             Self::About(text) => (ABOUT, 0, text.len() as u64),
             Self::Zeroes { offset_bytes, length_bytes } => (ZEROES, *offset_bytes, *length_bytes),
             Self::Data { offset_bytes, bytes } => (DATA, *offset_bytes, bytes.len() as u64),
+            Self::Answer(bytes) => (ANSWER, 0, bytes.len() as u64),
         };
         let mut head = [0; HEAD_BYTES];
         head[..32].copy_from_slice(order.as_bytes());
@@ -75,7 +120,7 @@ impl Part {
 
     fn content(&self) -> &[u8] {
         match self {
-            Self::About(bytes) | Self::Data { bytes, .. } => bytes,
+            Self::About(bytes) | Self::Data { bytes, .. } | Self::Answer(bytes) => bytes,
             Self::Zeroes { .. } => &[],
         }
     }
@@ -89,6 +134,8 @@ fn info(repository: &RepositoryId) -> Vec<u8> {
 pub struct Receiver {
     repository: RepositoryId,
     key: PrivateKey,
+    /// Of the repository: what is asked about files is sealed to it.
+    keeper: PublicKey,
     order: Vec<u8>,
     signers: Signers,
 }
@@ -98,14 +145,16 @@ impl Receiver {
     pub fn order(
         keys: &WriterKeys,
         (point, disk): (ManifestId, Option<String>),
+        files: Option<&Files<'_>>,
         entropy: &dyn Entropy,
     ) -> Result<Self> {
         let secret: Zeroizing<[u8; 32]> = Zeroizing::new(random(entropy));
         let key = PrivateKey::new(&secret);
-        let body = OrderBody { point, disk, public_key: hex(&key.public().bytes()) };
+        let files = files.map(Files::body);
+        let body = OrderBody { point, disk, public_key: hex(&key.public().bytes()), files };
         let order = record::encode_json(record::PASSAGE_ORDER, &keys.repository, &keys.signer(), &body)?;
         let signers = Signers { operator: keys.operator, writers: HashMap::new() };
-        Ok(Self { repository: keys.repository, key, order, signers })
+        Ok(Self { repository: keys.repository, key, keeper: keys.public.clone(), order, signers })
     }
 
     /// The order as hexadecimal digits.
@@ -113,33 +162,51 @@ impl Receiver {
         hex(&self.order)
     }
 
+    /// Seals a question about the ordered files.
+    pub fn ask(&self, question: &[u8], entropy: &dyn Entropy) -> Result<Vec<u8>> {
+        let order = blake3::hash(&self.order);
+        self.keeper.seal(&info(&self.repository), order.as_bytes(), question, entropy)
+    }
+
+    /// Opens the answer to a question, as [`ask`](Self::ask) sealed it.
+    pub fn open_answer(&self, sealed: &[u8], ask: &[u8]) -> Result<Vec<u8>> {
+        match self.opened(sealed, &digest_of(&blake3::hash(&self.order), ask))? {
+            (ANSWER, 0, length_bytes, bytes) if bytes.len() as u64 == length_bytes => Ok(bytes),
+            _ => Err(Error::damaged(PART, "it is no answer to what was asked")),
+        }
+    }
+
     /// Opens a part that answers this order, and of it what was asked for: what the disk is, or what lies at an offset.
     pub fn open(&self, sealed: &[u8], offset_bytes: Option<u64>) -> Result<Part> {
-        const WHAT: &str = "a part of the disk";
-        let damaged = |what: &str| Error::damaged(WHAT, what);
-        let record = record::decode(WHAT, record::PASSAGE_PART, sealed)?.alone(WHAT, sealed)?;
-        let record = record.verified(WHAT, &self.repository, &self.signers, MaySign::Operator)?;
-        let (head, sealed) =
-            record.body.split_at_checked(HEAD_BYTES).ok_or_else(|| damaged("it is shorter than its head"))?;
-        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
-        let (offset, length_bytes) = (number(33), number(41));
-        if head[..32] != *blake3::hash(&self.order).as_bytes() {
-            return Err(damaged("it answers another order"));
-        }
+        let (kind, offset, length_bytes, bytes) = self.opened(sealed, &blake3::hash(&self.order))?;
         if offset_bytes.is_some_and(|asked| asked != offset) {
-            return Err(damaged("it is another part than was asked for"));
+            return Err(Error::damaged(PART, "it is another part than was asked for"));
         }
-        let opened = self.key.open(&info(&self.repository), head, sealed);
-        let bytes = opened.ok_or_else(|| damaged("it was not sealed to this machine"))?.to_vec();
         let fits = bytes.len() as u64 == length_bytes && bytes.len() <= MAX_PART_BYTES;
-        match (head[32], offset_bytes) {
+        match (kind, offset_bytes) {
             (ABOUT, None) if fits => Ok(Part::About(bytes)),
             (DATA, Some(offset_bytes)) if fits && !bytes.is_empty() => Ok(Part::Data { offset_bytes, bytes }),
             (ZEROES, Some(offset_bytes)) if bytes.is_empty() && length_bytes > 0 => {
                 Ok(Part::Zeroes { offset_bytes, length_bytes })
             }
-            _ => Err(damaged("it is no part of what was asked for")),
+            _ => Err(Error::damaged(PART, "it is no part of what was asked for")),
         }
+    }
+
+    /// Kind, offset, length and content of a part that the operator signed and sealed to this machine.
+    fn opened(&self, sealed: &[u8], digest: &blake3::Hash) -> Result<(u8, u64, u64, Vec<u8>)> {
+        let damaged = |what: &str| Error::damaged(PART, what);
+        let record = record::decode(PART, record::PASSAGE_PART, sealed)?.alone(PART, sealed)?;
+        let record = record.verified(PART, &self.repository, &self.signers, MaySign::Operator)?;
+        let (head, sealed) =
+            record.body.split_at_checked(HEAD_BYTES).ok_or_else(|| damaged("it is shorter than its head"))?;
+        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+        if head[..32] != *digest.as_bytes() {
+            return Err(damaged("it answers another order"));
+        }
+        let opened = self.key.open(&info(&self.repository), head, sealed);
+        let bytes = opened.ok_or_else(|| damaged("it was not sealed to this machine"))?.to_vec();
+        Ok((head[32], number(33), number(41), bytes))
     }
 }
 
@@ -151,6 +218,7 @@ pub struct Order {
     pub point: ManifestId,
     /// Its disk; none: its only one.
     pub disk: Option<String>,
+    files: Option<FilesBody>,
     public_key: PublicKey,
     digest: blake3::Hash,
 }
@@ -172,15 +240,44 @@ impl Order {
             writer: record.signer,
             point: body.point,
             disk: body.disk,
+            files: body.files,
             public_key: PublicKey::new(&key)?,
             digest: blake3::hash(&bytes),
         })
     }
 
+    /// Whether it is for these files and nothing else; without any, for the whole disk.
+    pub fn is_for(&self, files: Option<&Files<'_>>) -> bool {
+        self.files == files.map(Files::body)
+    }
+
+    /// Opens a question about the files that were ordered. Anybody may have sealed it; the answer is opened by who ordered alone.
+    pub fn open_ask(&self, ask: &[u8], repository: &RepositoryId, private: &PrivateKey) -> Result<Vec<u8>> {
+        const WHAT: &str = "a question about files";
+        let fits = ask.len() <= MAX_ASK_BYTES;
+        let opened = fits.then(|| private.open(&info(repository), self.digest.as_bytes(), ask)).flatten();
+        opened.map(|bytes| bytes.to_vec()).ok_or_else(|| Error::damaged(WHAT, "it belongs to another order"))
+    }
+
     /// Seals a part for who ordered; `operator` signs it.
-    pub fn seal(
+    pub fn seal(&self, part: &Part, by: (&RepositoryId, &Signer), entropy: &dyn Entropy) -> Result<Vec<u8>> {
+        self.sealed(part, &self.digest, by, entropy)
+    }
+
+    /// Seals the answer to a question for who ordered; `operator` signs it.
+    pub fn seal_answer(
+        &self,
+        (answer, ask): (Vec<u8>, &[u8]),
+        by: (&RepositoryId, &Signer),
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>> {
+        self.sealed(&Part::Answer(answer), &digest_of(&self.digest, ask), by, entropy)
+    }
+
+    fn sealed(
         &self,
         part: &Part,
+        digest: &blake3::Hash,
         (repository, operator): (&RepositoryId, &Signer),
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>> {
@@ -189,7 +286,7 @@ impl Order {
             let allowed = format!("at most {MAX_PART_BYTES}");
             return Err(Error::Limit { what: "a part of a disk in bytes", value: content.len() as u64, allowed });
         }
-        let head = part.head(&self.digest);
+        let head = part.head(digest);
         let sealed = self.public_key.seal(&info(repository), &head, content, entropy)?;
         record::encode(record::PASSAGE_PART, repository, operator, &[head.as_slice(), &sealed].concat())
     }
@@ -231,7 +328,7 @@ mod tests {
 
     impl Scene {
         fn receiver(&self) -> Receiver {
-            Receiver::order(&self.keys, (POINT, Some("sda".into())), &self.entropy).unwrap()
+            Receiver::order(&self.keys, (POINT, Some("sda".into())), None, &self.entropy).unwrap()
         }
 
         fn sealed(&self, to: &Receiver, part: &Part, by: &Signer) -> Vec<u8> {
@@ -297,6 +394,39 @@ mod tests {
         assert!(Order::verify(&text, &scene.repository, &signers).is_err(), "of a writer that was revoked");
         signers.writers.clear();
         assert!(Order::verify(&text, &scene.repository, &signers).is_err(), "of a writer that nobody knows");
+    }
+
+    #[test]
+    fn an_answer_about_files_belongs_to_its_question_and_its_order() {
+        let scene = scene();
+        let (paths, others) = (["/etc".to_owned()], ["/e".to_owned(), "tc".to_owned()]);
+        let files = Files { partition: Some(2), paths: &paths };
+        let order = |files: &Files<'_>| {
+            let receiver = Receiver::order(&scene.keys, (POINT, None), Some(files), &scene.entropy).unwrap();
+            let order = Order::verify(&receiver.text(), &scene.repository, &scene.signers).unwrap();
+            (receiver, order)
+        };
+        let (receiver, order_of_files) = order(&files);
+        let (_, other_order) = order(&files);
+        assert!(order_of_files.is_for(Some(&files)) && !order_of_files.is_for(None));
+        assert!(!order_of_files.is_for(Some(&Files { partition: None, ..files.clone() })));
+        assert!(!order_of_files.is_for(Some(&Files { paths: &others, ..files.clone() })));
+        let (ask, again) =
+            (receiver.ask(b"what", &scene.entropy).unwrap(), receiver.ask(b"what", &scene.entropy).unwrap());
+        assert!(!ask.windows(4).any(|window| window == b"what"));
+        let private = scene.master.private_key();
+        assert_eq!(order_of_files.open_ask(&ask, &scene.repository, &private).unwrap(), b"what");
+        assert!(other_order.open_ask(&ask, &scene.repository, &private).is_err(), "of another order");
+        assert!(order_of_files.open_ask(&[7; MAX_ASK_BYTES + 1], &scene.repository, &private).is_err());
+        let by = (&scene.repository, &scene.master.operator_signer());
+        let seal = |order: &Order, ask: &[u8]| order.seal_answer((b"this".to_vec(), ask), by, &scene.entropy).unwrap();
+        let sealed = seal(&order_of_files, &ask);
+        assert_eq!(receiver.open_answer(&sealed, &ask).unwrap(), b"this");
+        assert!(receiver.open_answer(&sealed, &again).is_err(), "the answer to another question");
+        assert!(receiver.open_answer(&seal(&other_order, &ask), &ask).is_err(), "the answer to another order");
+        assert!(receiver.open(&sealed, Some(0)).is_err() && receiver.open(&sealed, None).is_err());
+        let part = order_of_files.seal(&data(0), by, &scene.entropy).unwrap();
+        assert!(receiver.open_answer(&part, &ask).is_err(), "a part of a disk answers nothing");
     }
 
     #[test]

@@ -142,7 +142,6 @@ fn parts_are_given_for_a_restore_job_in_hand_and_to_its_agent_alone() -> Result<
     let keeper = scene.start_keeper(&["--pass-to", &scene.spare.writer, "--show-files"])?;
     scene.appliance.until("/api/v1/recovery-points", |seen| (!seen["items"].as_array()?.is_empty()).then_some(()))?;
     for (more, status) in [
-        (json!({"files": ["/etc"]}), 422),
         (json!({"format": "qcow2"}), 422),
         (json!({"agent_id": scene.point}), 400),
         (json!({"agent_id": "0193f0f0-0000-7000-8000-000000000000"}), 404),

@@ -1,21 +1,22 @@
 //! `icecore restore`: a disk, a partition or files of a recovery point.
 
-use super::console::Console;
 use super::context::Context;
 use super::disk;
 use super::failure::{Code, Failure};
 use super::point::{self, PointName};
 use super::size;
-use agent::files::restore::{self as file_restore, Problem, RestoreOptions};
+use agent::files::restore::{self as file_restore, Existing, Problem, RestoreOptions};
 use agent::output;
 use agent::point_disk::PointDisk;
 use agent::progress::{Counts, Progress};
-use agent::restore::{self, GrowOutcome, GrowRequest, RestoreOutcome, RestoreRequest};
+use agent::restore::{self, GrowOutcome, GrowRequest, RestoreOutcome, RestoreRequest, in_place};
+use agent::source::sys::SysRoot;
+use agent::volumes;
 use repo_format::reader::Reader;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -26,8 +27,11 @@ pub struct Args {
     #[arg(value_name = "POINT")]
     point: PointName,
     /// Image file or block device to write; with --files the directory
-    #[arg(long, value_name = "TARGET")]
-    to: PathBuf,
+    #[arg(long, value_name = "TARGET", required_unless_present = "in_place")]
+    to: Option<PathBuf>,
+    /// With --files: back to where they were, in the file system of the same id wherever it is mounted on this machine now
+    #[arg(long, requires = "files", conflicts_with = "to")]
+    in_place: bool,
     /// Which disk, when the point has several
     #[arg(long, value_name = "NAME")]
     disk: Option<String>,
@@ -35,7 +39,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     partition: Option<u32>,
     /// Restore these files and directories with all below them (`/` for everything), with owners, times and attributes
-    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with_all = ["delta", "dry_run"])]
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "delta")]
     files: Vec<OsString>,
     /// Read the target and write only what differs
     #[arg(long)]
@@ -46,6 +50,9 @@ pub struct Args {
     /// Replace what is there
     #[arg(long)]
     overwrite: bool,
+    /// With --files: keep files that exist, and give those of the point that differ from them the ending .restored-DATE
+    #[arg(long, requires = "files", conflicts_with = "overwrite")]
+    beside: bool,
     /// On a larger target, extend this partition (by default the last one) and its file system (ext4, xfs)
     #[arg(long, value_name = "PARTITION", num_args = 0..=1, conflicts_with = "files")]
     grow: Option<Option<u32>>,
@@ -66,13 +73,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         if !args.files.is_empty() {
             let reader = Reader::new(&repo, &index);
             let disk = PointDisk::new(&reader, &manifest, args.disk.as_deref())?;
-            return files(args, &disk, (&*progress, &cancel), context.console);
+            return files(args, &disk, (&*progress, &cancel), context);
         }
         let request = RestoreRequest {
             point: stored.at,
             disk: args.disk.clone(),
             partition: args.partition,
-            target: args.to.clone(),
+            // Only files go without a target.
+            target: args.to.clone().unwrap_or_default(),
             delta: args.delta,
             dry_run: args.dry_run,
             overwrite: args.overwrite,
@@ -100,7 +108,7 @@ fn text(args: &Args, outcome: &RestoreOutcome) -> String {
     let mut text = format!(
         "{verb} {} to {} in {}: {} written, {} of zeroes, {} right already.\n",
         output::bytes(outcome.bytes_target),
-        output::name(&args.to.display().to_string()),
+        output::name(&args.to.as_deref().unwrap_or(Path::new("")).display().to_string()),
         output::duration(Duration::from_millis(outcome.duration_ms)),
         output::bytes(outcome.bytes_written),
         output::bytes(outcome.bytes_zeroed),
@@ -130,21 +138,31 @@ fn files(
     args: &Args,
     disk: &PointDisk<'_>,
     (progress, cancel): (&dyn Progress, &AtomicBool),
-    console: Console,
+    context: &Context,
 ) -> anyhow::Result<()> {
-    let fs = disk::file_system(disk, args.partition, console)?;
+    let fs = disk::file_system(disk, args.partition, context.console)?;
     let paths: Vec<Vec<u8>> = args.files.iter().map(|path| path.clone().into_vec()).collect();
-    progress.begin("restore", None);
+    progress.begin(if args.dry_run { "comparing" } else { "restore" }, None);
     let mut written = 0;
-    let outcome =
-        file_restore::restore(&*fs, &paths, &args.to, RestoreOptions { overwrite: args.overwrite }, &mut |at| {
-            progress.advance(Counts { done: at.bytes_written.saturating_sub(written), ..Counts::default() });
-            written = at.bytes_written;
-            if cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
+    let existing = match (args.overwrite, args.beside) {
+        (true, _) => Existing::Replace,
+        (_, true) => Existing::Beside(file_restore::ending(context.now())),
+        _ => Existing::Leave,
+    };
+    let volume = volumes::named(disk, args.partition)?;
+    let target = match &args.to {
+        Some(target) => target.clone(),
+        None => in_place::mounted_at(&SysRoot::host(), volume.as_ref().and_then(|volume| volume.content.as_ref()))?,
+    };
+    let options = RestoreOptions { existing, is_real: false, one_file_system: args.in_place, dry_run: args.dry_run };
+    let outcome = file_restore::restore(&*fs, &paths, &target, options, &mut |at| {
+        progress.advance(Counts { done: at.bytes_written.saturating_sub(written), ..Counts::default() });
+        written = at.bytes_written;
+        if cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
     progress.end();
     let outcome = outcome?;
-    console.result(&outcome, files_text)?;
+    context.console.result(&outcome, |outcome| files_text(args.dry_run, outcome))?;
     match outcome.failed + outcome.existing {
         0 if outcome.incomplete > 0 => {
             let what = format!(
@@ -162,23 +180,34 @@ fn files(
             let what = format!("{count} files were not restored");
             let next = match outcome.existing {
                 0 => "the lines above say why; the other files are restored",
-                _ => "add --overwrite to replace files that exist",
+                _ => "add --beside to restore under other names, or --overwrite to replace files that exist",
             };
             Err(Failure::new(Code::Failed, what).next(next).into())
         }
     }
 }
 
-fn files_text(outcome: &file_restore::RestoreOutcome) -> String {
+fn files_text(dry_run: bool, outcome: &file_restore::RestoreOutcome) -> String {
     let problem = |problem: &Problem| format!("{}: {}\n", problem.path, output::name(&problem.message));
     let problems: String = outcome.problems.iter().map(problem).collect();
-    format!(
-        "{problems}Restored: {} files, {} directories, {} symbolic links, {} hard links, {} other; {} of content.",
+    let verb = if dry_run { "Would restore" } else { "Restored" };
+    let mut text = format!(
+        "{problems}{verb}: {} files, {} directories, {} symbolic links, {} hard links, {} other; {} of content.",
         outcome.regular_files,
         outcome.directories,
         outcome.symlinks,
         outcome.hard_links,
         outcome.special_files,
         output::bytes(outcome.bytes_content),
-    )
+    );
+    for (count, what) in [
+        (outcome.replaced, "in place of others"),
+        (outcome.beside, "beside others"),
+        (outcome.unchanged, "were there already"),
+    ] {
+        if count > 0 {
+            text += &format!(" {count} {what}.");
+        }
+    }
+    text
 }

@@ -8,6 +8,7 @@
 pub mod child;
 pub mod frame;
 
+use crate::files::detail::Detail;
 use crate::files::{FileId, ListEntry};
 use crate::read_at::ReadAt;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -111,6 +112,45 @@ impl<'d> Confined<'d> {
     pub fn names(&mut self) -> Result<Vec<Named>, Failed> {
         match self.ask(&Question::Names)? {
             (Answer::Names(named), _) => Ok(named),
+            _ => Err(odd()),
+        }
+    }
+
+    /// Names of a directory in their order, behind one of them, and whether more follow.
+    pub fn names_in(
+        &mut self,
+        path: &str,
+        behind: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<(String, FileId)>, bool), Failed> {
+        let question = Question::NamesIn { path: path.into(), behind: behind.map(str::to_owned), limit };
+        match self.ask(&question)? {
+            (Answer::NamesIn { names, more }, _) if names.len() <= limit => Ok((names, more)),
+            _ => Err(odd()),
+        }
+    }
+
+    /// All there is to know of entries of a directory, behind one of them, and whether more follow.
+    pub fn details(&mut self, path: &str, behind: Option<&str>, limit: usize) -> Result<(Vec<Detail>, bool), Failed> {
+        let question = Question::Details { path: path.into(), behind: behind.map(str::to_owned), limit };
+        match self.ask(&question)? {
+            (Answer::Details { details, more }, _) if details.len() <= limit => Ok((details, more)),
+            _ => Err(odd()),
+        }
+    }
+
+    /// All there is to know of one file.
+    pub fn detail(&mut self, path: &str) -> Result<Detail, Failed> {
+        match self.ask(&Question::Detail { path: path.into() })? {
+            (Answer::Details { mut details, .. }, _) if details.len() == 1 => details.pop().ok_or_else(odd),
+            _ => Err(odd()),
+        }
+    }
+
+    /// Stretches with data of a file, the first of those that begin at an offset or behind it.
+    pub fn extents(&mut self, id: FileId, from_bytes: u64) -> Result<Vec<(u64, u64)>, Failed> {
+        match self.ask(&Question::Extents { id, from_bytes })? {
+            (Answer::Extents(extents), _) => Ok(extents),
             _ => Err(odd()),
         }
     }

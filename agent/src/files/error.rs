@@ -82,6 +82,18 @@ pub enum FilesError {
         /// The system's error.
         source: io::Error,
     },
+    /// Who passes the files says why something of them cannot be had.
+    #[error("{what}")]
+    Told {
+        /// In its words.
+        what: String,
+    },
+    /// Who passes the files cannot be asked any more.
+    #[error("the files are not passed any more: {what}")]
+    Passage {
+        /// Why.
+        what: String,
+    },
     /// The progress callback asked to stop.
     #[error("the restore was cancelled; what was restored so far stays in the target")]
     Cancelled,

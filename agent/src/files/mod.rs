@@ -7,6 +7,7 @@
 
 pub mod btrfs;
 pub mod confined;
+pub mod detail;
 mod error;
 mod escape;
 pub mod ext4;

@@ -7,6 +7,7 @@
 
 use super::archive::{self, Carrier};
 use super::passing::Passing;
+use super::passing_files::PassingFiles;
 use super::searching::Searching;
 use crate::daemon::work::{OpenRepository, index};
 use crate::daemon::{Asked, Link, Pauses, wait};
@@ -19,7 +20,7 @@ use crate::volumes::{self, Meant};
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use repo_format::id::WriterId;
-use repo_format::manifest::{Disk, Manifest, PointKey};
+use repo_format::manifest::{Disk, Manifest, PointKey, StoredManifest};
 use repo_format::reader::Reader;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -27,8 +28,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use web_api::file::{
-    AskedQuestion, FileAnswer, FileEntry, FilePage, FileQuestion, FileRefusal, MAX_PIECE_BYTES, PassDisk, PointVolume,
-    PointVolumes, Volume,
+    AskedQuestion, FileAnswer, FileEntry, FilePage, FileQuestion, FileRefusal, MAX_PIECE_BYTES, PassDisk, PassFiles,
+    PointVolume, PointVolumes, Volume,
 };
 use web_api::unit::ByteCount;
 
@@ -64,6 +65,7 @@ pub struct Desk<'k> {
 /// The point that is looked into.
 struct Open<'o> {
     at: PointKey,
+    stored: &'o StoredManifest,
     reader: &'o Reader<'o>,
     manifest: &'o Manifest,
     searching: RefCell<Searching<'o>>,
@@ -119,7 +121,7 @@ impl Desk<'_> {
         crate::open::reading(&repo, &[(&stored, &manifest)], (self.clock, &warn), || {
             let reader = Reader::new(&repo, &index);
             let searching = RefCell::new(Searching::new(&repo, (at.name, &manifest)));
-            let open = Open { at: *at, reader: &reader, manifest: &manifest, searching };
+            let open = Open { at: *at, stored: &stored, reader: &reader, manifest: &manifest, searching };
             let mut question = first;
             loop {
                 let next = self.about(&open, &question).unwrap_or_else(|error| {
@@ -138,6 +140,7 @@ impl Desk<'_> {
     fn about(&self, open: &Open<'_>, question: &AskedQuestion) -> Result<Option<AskedQuestion>> {
         match (&question.question, question.question.volume()) {
             (FileQuestion::Pass(wanted), _) => self.pass(open, wanted, question),
+            (FileQuestion::PassFiles(wanted), _) => self.pass_files(open, wanted, question),
             _ if !self.show_files => bail!("the keeper shows no files; it was started without --show-files"),
             (_, Some(volume)) => self.volume(open, volume, question.clone()),
             (_, None) => {
@@ -172,12 +175,47 @@ impl Desk<'_> {
         }
     }
 
+    /// Passes files to a machine, for as long as questions to its order come.
+    fn pass_files(&self, open: &Open<'_>, wanted: &PassFiles, first: &AskedQuestion) -> Result<Option<AskedQuestion>> {
+        let mut passing = PassingFiles::begin(open.reader, open.stored, wanted, &self.pass_to)?;
+        tracing::info!(point = %open.at.manifest, writer = %passing.writer(), files = wanted.files.len(), "files are passed to a machine");
+        let meant = || volumes::meant_disk(open.manifest).filter(|_| wanted.partition.is_none());
+        let disk = PointDisk::new(open.reader, open.manifest, wanted.disk.as_deref().or_else(meant))?;
+        let volume = volume_of(&disk, wanted.partition)?;
+        passing.lies_on(volume.content);
+        let slice = Slice::new(&disk, volume.offset_bytes, volume.length_bytes)?;
+        let mut files = Confined::start(&self.program, &slice, Life::Long)?;
+        let (mut question, mut ask) = (first.clone(), wanted.ask.clone());
+        loop {
+            match passing.answer(&mut files, &ask) {
+                Ok((sealed, is_broken)) => {
+                    self.tell(self.link.bring_piece(question.id, sealed));
+                    if is_broken {
+                        tracing::warn!(point = question.point, "the process that reads files failed");
+                        return Ok(self.next());
+                    }
+                }
+                Err(error) => self.refuse(&question, false, format!("{error:#}")),
+            }
+            question = match self.next() {
+                Some(next) if next.point == first.point => next,
+                other => return Ok(other),
+            };
+            ask = match &question.question {
+                FileQuestion::PassFiles(next) if PassFiles { ask: wanted.ask.clone(), ..next.clone() } == *wanted => {
+                    next.ask.clone()
+                }
+                _ => return Ok(Some(question)),
+            };
+        }
+    }
+
     /// Answers about one file system; returns a question about something else.
     fn volume(&self, open: &Open<'_>, volume: Volume, first: AskedQuestion) -> Result<Option<AskedQuestion>> {
         let meant = || volumes::meant_disk(open.manifest).filter(|_| volume.partition.is_none());
         let disk = PointDisk::new(open.reader, open.manifest, volume.disk.as_deref().or_else(meant))?;
-        let (offset_bytes, length_bytes) = place_of(&disk, volume.partition)?;
-        let slice = Slice::new(&disk, offset_bytes, length_bytes)?;
+        let place = volume_of(&disk, volume.partition)?;
+        let slice = Slice::new(&disk, place.offset_bytes, place.length_bytes)?;
         let life = if self.archives { Life::Long } else { Life::Short };
         let mut files = Confined::start(&self.program, &slice, life)?;
         let mut question = first;
@@ -259,7 +297,9 @@ fn answer(files: &mut Confined<'_>, question: &FileQuestion) -> Result<Answer, F
         FileQuestion::Search { .. } | FileQuestion::Versions { .. } => {
             return Err(Failed::Refused(false, "a search opens no file system".into()));
         }
-        FileQuestion::Volumes | FileQuestion::Pass(_) => Answer::Words(FileAnswer::Volumes(Vec::new())),
+        FileQuestion::Volumes | FileQuestion::Pass(_) | FileQuestion::PassFiles(_) => {
+            Answer::Words(FileAnswer::Volumes(Vec::new()))
+        }
         FileQuestion::List { path, behind, limit, .. } => {
             let Listing { file_system, notes, count, entries, more } =
                 files.list(path, behind.as_deref(), *limit as usize)?;
@@ -300,7 +340,7 @@ fn kind_name(kind: FileKind) -> &'static str {
 }
 
 /// Where a partition lies, or what is meant when none is named.
-fn place_of(disk: &PointDisk<'_>, partition: Option<u32>) -> Result<(u64, u64)> {
+fn volume_of(disk: &PointDisk<'_>, partition: Option<u32>) -> Result<volumes::Volume> {
     let known = volumes::volumes(&volumes::facts(disk)?, disk.disk());
     let (name, listed) = (&disk.disk().name, volumes::listed(&known));
     let found = match (partition, volumes::meant(&known)) {
@@ -309,8 +349,7 @@ fn place_of(disk: &PointDisk<'_>, partition: Option<u32>) -> Result<(u64, u64)> 
         (None, Meant::None) => bail!("no partition of disk {name} is known to have files: {listed}"),
         (Some(_), _) => known.iter().find(|volume| volume.partition == partition),
     };
-    let found = found.with_context(|| format!("disk {name} has no partition {}", partition.unwrap_or(0)))?;
-    Ok((found.offset_bytes, found.length_bytes))
+    found.cloned().with_context(|| format!("disk {name} has no partition {}", partition.unwrap_or(0)))
 }
 
 /// What the manifest says, which is signed and needs no look at the disk.

@@ -14,6 +14,22 @@ use repo_format::reader::Reader;
 use repo_format::sign::Signer;
 use repo_format::tree::TreeWalk;
 
+/// Looks at an order: who signed it, whether that machine may, and whether it is about this point. With it comes who signs what is passed.
+pub(super) fn ordered(reader: &Reader<'_>, at: PointKey, order: &str, pass_to: &[WriterId]) -> Result<(Order, Signer)> {
+    let repo = reader.repository();
+    let order = Order::verify(order, &repo.config().repository, repo.signers())?;
+    ensure!(order.point == at.manifest, "the order is about another recovery point");
+    if !pass_to.contains(&order.writer) {
+        let what = format!(
+            "the keeper passes no disks to the machine of writer {}; its --pass-to says to which it does",
+            order.writer
+        );
+        return Err(Error::Refused(what).into());
+    }
+    let signer = repo.keys().master_for("passing a disk to another machine")?.operator_signer();
+    Ok((order, signer))
+}
+
 /// A disk that is being passed to one machine.
 pub(super) struct Passing<'p> {
     reader: &'p Reader<'p>,
@@ -25,24 +41,15 @@ pub(super) struct Passing<'p> {
 }
 
 impl<'p> Passing<'p> {
-    /// Looks at the order: who signed it, whether that machine may, and whether it is about this point.
+    /// Looks at the order.
     pub(super) fn begin(
         reader: &'p Reader<'p>,
         (at, manifest): (PointKey, &Manifest),
         order: &str,
         pass_to: &[WriterId],
     ) -> Result<Self> {
-        let repo = reader.repository();
-        let order = Order::verify(order, &repo.config().repository, repo.signers())?;
-        ensure!(order.point == at.manifest, "the order is about another recovery point");
-        if !pass_to.contains(&order.writer) {
-            let what = format!(
-                "the keeper passes no disks to the machine of writer {}; its --pass-to says to which it does",
-                order.writer
-            );
-            return Err(Error::Refused(what).into());
-        }
-        let signer = repo.keys().master_for("passing a disk to another machine")?.operator_signer();
+        let (order, signer) = ordered(reader, at, order, pass_to)?;
+        ensure!(order.is_for(None), "the order is about files, and not about a disk");
         let disk = PointDisk::new(reader, manifest, order.disk.as_deref())?;
         Ok(Self { reader, at, chunk_bytes: manifest.chunk_bytes, disk, order, signer })
     }

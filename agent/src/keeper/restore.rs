@@ -4,11 +4,13 @@ use super::At;
 use crate::export::{ExportFormat, export};
 use crate::extents::Extent;
 use crate::files::FileSystem;
-use crate::files::restore::{self as file_restore, RestoreOptions};
 use crate::point_disk::PointDisk;
 use crate::progress::{Counts, Progress as _};
+use crate::restore::files_of_job::{self, Whose};
 use crate::restore::{self, Places, RestoreRequest};
-use anyhow::{Result, bail, ensure};
+use crate::source::sys::SysRoot;
+use crate::volumes;
+use anyhow::{Result, ensure};
 use repo_format::manifest::{Manifest, StoredManifest};
 use repo_format::reader::Reader;
 use std::ops::ControlFlow;
@@ -26,7 +28,7 @@ pub(super) fn run(
     work: &RestoreWork,
     (places, file_system): (&Places, &OpenFileSystem<'_>),
 ) -> Result<RestoreResult> {
-    let target = places.allow(Path::new(&work.target))?;
+    let target = if work.files.is_empty() { places.allow(Path::new(&work.target))? } else { PathBuf::new() };
     let (stored, manifest) = at.repo.open_point_unverified(at.point(&work.point)?)?;
     if !stored.is_verified {
         at.report.message(
@@ -34,7 +36,7 @@ pub(super) fn run(
         );
     }
     at.reading(&[(&stored, &manifest)], || match (work.files.is_empty(), work.format) {
-        (false, _) => files(at, work, (&manifest, &target), file_system),
+        (false, _) => files(at, work, (&stored, &manifest), (places, file_system)),
         (true, RestoreFormat::Raw) => disk(at, work, (&stored, target)),
         (true, RestoreFormat::Qcow2) => image(at, work, (&manifest, &target), ExportFormat::Qcow2),
         (true, RestoreFormat::Vmdk) => image(at, work, (&manifest, &target), ExportFormat::Vmdk),
@@ -62,6 +64,7 @@ fn disk(at: &At<'_>, work: &RestoreWork, (stored, target): (&StoredManifest, Pat
         zeroed_bytes: ByteCount(outcome.bytes_zeroed),
         unchanged_bytes: ByteCount(outcome.bytes_unchanged),
         files: None,
+        restored: None,
         notes: outcome.notes.into_iter().take(MAX_FINDINGS).collect(),
         took_ms: at.took_ms(),
     })
@@ -101,6 +104,7 @@ fn image(
         zeroed_bytes: ByteCount(0),
         unchanged_bytes: ByteCount(0),
         files: None,
+        restored: None,
         notes: Vec::new(),
         took_ms: at.took_ms(),
     })
@@ -109,41 +113,23 @@ fn image(
 fn files(
     at: &At<'_>,
     work: &RestoreWork,
-    (manifest, target): (&Manifest, &Path),
-    file_system: &OpenFileSystem<'_>,
+    (stored, manifest): (&StoredManifest, &Manifest),
+    (places, file_system): (&Places, &OpenFileSystem<'_>),
 ) -> Result<RestoreResult> {
-    if work.dry_run || work.delta {
-        bail!("files are restored, not compared: dry_run and delta are for disks and partitions");
-    }
     let reader = Reader::new(&at.repo, &at.index);
     let disk = PointDisk::new(&reader, manifest, work.disk.as_deref())?;
+    let volume = volumes::named(&disk, work.partition)?;
+    let whose = Whose {
+        sys: &SysRoot::host(),
+        places,
+        is_own: stored.is_verified && stored.writer == at.repo.keys().writer().writer,
+        volume: volume.as_ref().and_then(|volume| volume.content.as_ref()),
+    };
+    let target = files_of_job::target(work, &whose)?;
     let fs = file_system(&disk, work.partition)?;
-    fs.notes().iter().for_each(|note| at.report.message(&format!("the {} file system: {note}", fs.name())));
-    let paths: Vec<Vec<u8>> = work.files.iter().map(|path| path.clone().into_bytes()).collect();
-    at.report.begin("restore", None);
-    let mut written = 0;
-    let options = RestoreOptions { overwrite: work.overwrite };
-    let outcome = file_restore::restore(&*fs, &paths, target, options, &mut |now| {
-        at.report.advance(Counts { done: now.bytes_written.saturating_sub(written), ..Counts::default() });
-        written = now.bytes_written;
-        if at.cancel.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    at.report.end();
-    let problems = outcome.problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message));
-    let notes: Vec<String> = problems.take(MAX_FINDINGS).collect();
-    let count = outcome.failed + outcome.existing;
-    ensure!(count == 0, "{count} files were not restored, the others were: {}", notes.join("; "));
-    Ok(RestoreResult {
-        dry_run: false,
-        target: work.target.clone(),
-        target_bytes: ByteCount(outcome.bytes_content),
-        written_bytes: ByteCount(written),
-        zeroed_bytes: ByteCount(0),
-        unchanged_bytes: ByteCount(0),
-        files: Some(
-            outcome.regular_files + outcome.directories + outcome.symlinks + outcome.hard_links + outcome.special_files,
-        ),
-        notes,
-        took_ms: at.took_ms(),
-    })
+    let said = |note: &String| format!("the {} file system: {note}", fs.name());
+    let notes: Vec<String> = fs.notes().iter().map(said).collect();
+    notes.iter().for_each(|note| at.report.message(note));
+    let outcome = files_of_job::run(&*fs, (work, &target), at.now(), (at.report, at.cancel))?;
+    files_of_job::told(&outcome, (work, &target), &notes, at.took_ms())
 }

@@ -49,6 +49,8 @@ impl fmt::Display for DeviceNumber {
 pub struct Mount {
     /// The file system's device; anonymous for some.
     pub device: DeviceNumber,
+    /// Which directory of the file system is seen.
+    pub root: PathBuf,
     /// Where it is seen.
     pub mountpoint: PathBuf,
     /// `ext4` and the like.
@@ -65,16 +67,22 @@ impl Mount {
         self.super_options.as_bytes().split(|b| *b == b',').any(|option| option == b"ro")
     }
 
+    /// Is the whole file system seen, and no part of it such as a subvolume?
+    pub fn is_whole(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|b| *b == b' ');
         let device = DeviceNumber::parse(std::str::from_utf8(fields.by_ref().nth(2)?).ok()?)?;
-        let mountpoint = unescape(fields.by_ref().nth(1)?).into();
+        let root = unescape(fields.next()?).into();
+        let mountpoint = unescape(fields.next()?).into();
         // Optional fields end at a lone dash.
         fields.by_ref().find(|field| *field == b"-")?;
         let fs_type = String::from_utf8_lossy(fields.next()?).into_owned();
         let source = unescape(fields.next()?).into();
         let super_options = unescape(fields.next().unwrap_or_default());
-        Some(Self { device, mountpoint, fs_type, source, super_options })
+        Some(Self { device, root, mountpoint, fs_type, source, super_options })
     }
 }
 

@@ -49,6 +49,15 @@ fn files_are_listed_and_restored_without_a_mount() {
     assert_eq!(fs::read_to_string(bench.path("out/hello")).unwrap(), "hello\n");
     bench.run(["restore", "latest", "--files", "/hello", "--to", &target]).failed(1, &["--overwrite"]);
     bench.run(["restore", "latest", "--files", "/hello", "--to", &target, "--overwrite"]).ok();
+    fs::write(bench.path("out/hello"), "mine\n").unwrap();
+    let look = ["restore", "latest", "--files", "/hello", "--to", &target, "--beside", "--dry-run"];
+    assert!(bench.run(look).ok().stdout.contains("1 beside others"));
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 2, "a dry run wrote");
+    bench.run(&look[..look.len() - 1]).ok();
+    assert_eq!(fs::read_to_string(bench.path("out/hello")).unwrap(), "mine\n");
+    assert_eq!(fs::read_dir(bench.path("out")).unwrap().count(), 3);
+    let in_place = ["restore", "latest", "--files", "/hello", "--in-place"];
+    bench.run(in_place).failed(6, &["not mounted on this machine"]);
 }
 
 #[test]

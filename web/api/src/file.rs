@@ -14,6 +14,8 @@ pub const MAX_FILES: u32 = 500;
 pub const MAX_PIECE_BYTES: u32 = 1 << 20;
 /// Longest order of a machine that a disk is passed to, in hexadecimal digits.
 pub const MAX_ORDER_DIGITS: usize = 8192;
+/// Longest question of a machine about files that it restores, in hexadecimal digits.
+pub const MAX_ASK_DIGITS: usize = 131_072;
 /// Most files that are found in one page.
 pub const MAX_FOUND: u32 = 200;
 /// Most characters of a pattern that is searched for.
@@ -107,6 +109,25 @@ pub enum FileQuestion {
     },
     /// A part of a disk for a machine that restores it, sealed to that machine. The answer is bytes that the server cannot read.
     Pass(PassDisk),
+    /// What a machine asks about files that it restores; both question and answer are sealed.
+    PassFiles(PassFiles),
+}
+
+/// What a machine asks about the files of its job, which the server adds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PassFiles {
+    /// The machine's signed order, in hexadecimal digits.
+    pub order: String,
+    /// The sealed question, in hexadecimal digits.
+    pub ask: String,
+    /// The disk of the job.
+    pub disk: Option<String>,
+    /// The partition of the job.
+    pub partition: Option<u32>,
+    /// The files of the job.
+    pub files: Vec<String>,
 }
 
 /// Which part of a disk a machine wants passed to it.
@@ -120,9 +141,13 @@ pub struct PassDisk {
     /// Where the part begins; without it, what the disk is.
     #[serde(default)]
     pub offset_bytes: Option<u64>,
+    /// Of a restore of files: what is asked about them, sealed to the keeper, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(max_length = 131_072))]
+    pub ask: Option<String>,
 }
 
-/// A machine asks for a part of the disk that it restores.
+/// A machine asks for a part of the disk that it restores, or about files of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
@@ -137,7 +162,7 @@ impl FileQuestion {
     /// The file system that has to be opened to answer it.
     pub fn volume(&self) -> Option<Volume> {
         match self {
-            Self::Volumes | Self::Pass(_) | Self::Search { .. } | Self::Versions { .. } => None,
+            Self::Volumes | Self::Pass(_) | Self::PassFiles(_) | Self::Search { .. } | Self::Versions { .. } => None,
             Self::List { disk, partition, .. }
             | Self::Look { disk, partition, .. }
             | Self::Archive { disk, partition, .. }

@@ -116,6 +116,19 @@ pub enum RestoreFormat {
     Vmdk,
 }
 
+/// What becomes of files that exist where files are restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum ExistingFiles {
+    /// They stay; those of the point that differ get the ending `.restored-DATE`.
+    Beside,
+    /// They stay; those of the point are not restored.
+    Skip,
+    /// Those of the point take their places.
+    Overwrite,
+}
+
 /// What is written back, and where to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -136,13 +149,21 @@ pub struct RestoreWork {
     /// How a disk is written.
     #[serde(default)]
     pub format: RestoreFormat,
-    /// The agent that writes it; without it the keeper of the repository. To another agent whole disks and partitions are passed, sealed
+    /// The agent that writes it; without it the keeper of the repository. To another agent disks, partitions and files are passed, sealed
     /// to it, where the keeper was started to allow that (`--pass-to`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<AgentId>,
     /// Absolute path on the machine that writes: a device, an image file, or with `files` a directory. It has to lie where that machine's
-    /// agent was started to allow restores to (`--restore-to`).
+    /// agent was started to allow restores to (`--restore-to`, for files also `--restore-files`). Left out with `in_place`.
+    #[serde(default)]
     pub target: String,
+    /// Only with `files`: back to where they were, in the file system of the same id wherever it is mounted on that machine now. The point
+    /// has to be that machine's own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_place: bool,
+    /// Only with `files`, and instead of `overwrite`: what becomes of files that exist. Without either they stay, and the job fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<ExistingFiles>,
     /// Read the target and write only what differs.
     #[serde(default)]
     pub delta: bool,
@@ -306,10 +327,29 @@ pub struct RestoreResult {
     pub unchanged_bytes: ByteCount,
     /// Files and directories that were written, where files were restored.
     pub files: Option<u64>,
+    /// What became of the files, where files were restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<RestoredFiles>,
     /// What a person should know; at most 50.
     pub notes: Vec<String>,
     /// How long it took.
     pub took_ms: u64,
+}
+
+/// What became of files that were restored; of a dry run, what would become of them.
+#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RestoredFiles {
+    /// Files that took the place of others.
+    pub replaced: u64,
+    /// Files that stand beside others, under another name.
+    pub beside: u64,
+    /// Files that were there already as they are in the point. A dry run reads no content, and counts them as any other that exists.
+    pub unchanged: u64,
+    /// Files that were left alone, because something had their name.
+    pub skipped: u64,
+    /// Files that lack an owner, a mode, a time or an attribute; their content is whole.
+    pub incomplete: u64,
 }
 
 /// How a repository is looked after without anybody asking.

@@ -15,7 +15,9 @@ use serde::Serialize;
 use web_api::error::ErrorCode;
 use web_api::id::{AgentId, RepositoryId};
 use web_api::job::{Job, JobCause, JobKind};
-use web_api::keeping::{CheckWork, CopyWork, ForgetWork, KeeperWork, MAX_POINTS, PruneWork, RestoreWork, VerifyWork};
+use web_api::keeping::{
+    CheckWork, CopyWork, ForgetWork, KeeperWork, MAX_POINTS, PruneWork, RestoreFormat, RestoreWork, VerifyWork,
+};
 use web_api::recovery_point::ForgetPoint;
 
 /// Longest reason for giving a point up.
@@ -84,7 +86,13 @@ fn told(work: &KeeperWork) -> String {
         KeeperWork::Forget(work) => format!(", {}", work.points.join(" ")),
         KeeperWork::Restore(work) => {
             let onto = work.agent_id.map(|agent| format!(" of agent {agent}")).unwrap_or_default();
-            format!(", point {} to {}{onto}, dry_run {}", work.point, work.target, work.dry_run)
+            let target = if work.in_place { "where its files were" } else { &work.target };
+            let files = match work.files.as_slice() {
+                [] => String::new(),
+                [one] => format!(", file {one}"),
+                [first, rest @ ..] => format!(", file {first} and {} more", rest.len()),
+            };
+            format!(", point {} to {target}{onto}{files}, dry_run {}", work.point, work.dry_run)
         }
         KeeperWork::Prune(work) => format!(", dry_run {}", work.dry_run),
         _ => String::new(),
@@ -221,7 +229,7 @@ pub async fn undo(State(app): State<App>, Path(point): Path<String>, key: Idempo
     order(app, key, acting, Order { repository, kind: JobKind::Forget, work }).await
 }
 
-/// Writes a recovery point back on the machine that keeps its repository, or a disk of it on another agent's, where these allow it.
+/// Writes a recovery point back on the machine that keeps its repository, or a disk or files of it on another agent's, where these allow it.
 #[utoipa::path(post, path = "/api/v1/restores", tag = "restores", request_body = RestoreWork,
     responses((status = 201, body = Job)))]
 pub async fn restore(
@@ -238,23 +246,28 @@ pub async fn restore(
 
 fn check_restore(work: &RestoreWork) -> ApiResult<()> {
     let is_path = |path: &String| !path.is_empty() && path.len() <= MAX_PATH_BYTES && !path.contains('\0');
-    if !work.target.starts_with('/') || !is_path(&work.target) {
+    let has_files = !work.files.is_empty();
+    if work.in_place && !(has_files && work.target.is_empty()) {
+        return Err(invalid("in_place is for files, and goes without a target"));
+    }
+    if !work.in_place && (!work.target.starts_with('/') || !is_path(&work.target)) {
         return Err(invalid("target is an absolute path on the machine that writes it"));
     }
     if work.files.len() > MAX_FILES || !work.files.iter().all(is_path) {
         return Err(invalid(format!("files are at most {MAX_FILES} paths")));
     }
-    if work.agent_id.is_some() && (!work.files.is_empty() || work.format != web_api::keeping::RestoreFormat::Raw) {
-        return Err(invalid(
-            "to another agent disks and partitions are passed as they are, no files and no other formats",
-        ));
+    let is_export = work.format != RestoreFormat::Raw;
+    if work.agent_id.is_some() && is_export {
+        return Err(invalid("to another agent disks, partitions and files are passed as they are, in no other format"));
     }
-    let is_export = work.format != web_api::keeping::RestoreFormat::Raw;
-    if is_export && (work.delta || work.partition.is_some() || !work.files.is_empty()) {
+    if is_export && (work.delta || work.partition.is_some() || has_files) {
         return Err(invalid("qcow2 and vmdk are images of whole disks, written anew"));
     }
-    if !work.files.is_empty() && (work.delta || work.dry_run) {
-        return Err(invalid("delta and dry_run are for disks and partitions"));
+    if has_files && work.delta {
+        return Err(invalid("delta is for disks and partitions"));
+    }
+    if work.existing.is_some() && (!has_files || work.overwrite) {
+        return Err(invalid("existing is for files, and goes without overwrite"));
     }
     Ok(())
 }

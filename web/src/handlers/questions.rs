@@ -16,12 +16,12 @@ use std::time::Duration;
 use web_api::agent_work::MAX_WAIT_S;
 use web_api::error::ErrorCode;
 use web_api::file::{
-    AskPart, AskQuestion, FileAnswer, FileQuestion, FileRefusal, GivenQuestion, MAX_FILES, MAX_FOUND, MAX_ORDER_DIGITS,
-    MAX_PIECE_BYTES, MAX_VERSIONS,
+    AskPart, AskQuestion, FileAnswer, FileQuestion, FileRefusal, GivenQuestion, MAX_ASK_DIGITS, MAX_FILES, MAX_FOUND,
+    MAX_ORDER_DIGITS, MAX_PIECE_BYTES, MAX_VERSIONS, PassDisk, PassFiles,
 };
 use web_api::id::{JobId, QuestionId};
 use web_api::job::JobState;
-use web_api::keeping::KeeperWork;
+use web_api::keeping::{KeeperWork, RestoreWork};
 
 /// Most disks and partitions of an answer.
 const MAX_VOLUMES: usize = 256;
@@ -116,21 +116,27 @@ pub async fn ask_part(
     if asked.part.order.len() > MAX_ORDER_DIGITS {
         return Err(ApiError::new(ErrorCode::Invalid, format!("an order has at most {MAX_ORDER_DIGITS} digits")));
     }
+    if asked.part.ask.as_ref().is_some_and(|ask| ask.len() > MAX_ASK_DIGITS) {
+        return Err(ApiError::new(ErrorCode::Invalid, format!("a question has at most {MAX_ASK_DIGITS} digits")));
+    }
     let lease = asked.lease;
-    let (repository, point) = app
+    let (repository, point, question) = app
         .database
         .read(move |connection| {
             let job = jobs::in_hand(connection, agent.id, id, lease)?;
             match (job.state, job.work, job.repository) {
                 (JobState::Running, Work::Keeper(work), Some((repository, _))) => match *work {
-                    KeeperWork::Restore(work) if !agent.keeper => ApiResult::Ok((repository, work.point)),
+                    KeeperWork::Restore(work) if !agent.keeper => {
+                        let question = question_of(asked.part, &work)?;
+                        ApiResult::Ok((repository, work.point, question))
+                    }
                     _ => Err(not_passed()),
                 },
                 _ => Err(not_passed()),
             }
         })
         .await?;
-    match app.questions.ask(repository, &point, FileQuestion::Pass(asked.part)).await? {
+    match app.questions.ask(repository, &point, question).await? {
         Answered::Piece(bytes) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()),
         Answered::Said(FileAnswer::Refused(FileRefusal { is_missing, what })) => {
             Err(ApiError::new(if is_missing { ErrorCode::NotFound } else { ErrorCode::Conflict }, what))
@@ -139,6 +145,21 @@ pub async fn ask_part(
             Err(ApiError::new(ErrorCode::Unavailable, "the keeper gave an answer to another question")
                 .next("look whether keeper and server are of the same version"))
         }
+    }
+}
+
+/// What the keeper is asked: of a job of files nothing but about these files.
+fn question_of(part: PassDisk, work: &RestoreWork) -> ApiResult<FileQuestion> {
+    match (part, work.files.is_empty()) {
+        (part @ PassDisk { ask: None, .. }, true) => Ok(FileQuestion::Pass(part)),
+        (PassDisk { order, ask: Some(ask), .. }, false) => Ok(FileQuestion::PassFiles(PassFiles {
+            order,
+            ask,
+            disk: work.disk.clone(),
+            partition: work.partition,
+            files: work.files.clone(),
+        })),
+        _ => Err(ApiError::new(ErrorCode::Conflict, "the job is about something else than what is asked for")),
     }
 }
 
@@ -151,5 +172,30 @@ fn passed_on(somebody_waits: bool) -> ApiResult<StatusCode> {
     match somebody_waits {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::not_found("question that somebody waits for")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_is_asked_for_nothing_but_what_its_job_is_about() {
+        let work = |files: &[&str]| -> RestoreWork {
+            serde_json::from_value(serde_json::json!({
+                "point": "ab", "target": "/srv", "disk": "sda", "partition": 2, "files": files
+            }))
+            .unwrap()
+        };
+        let part = |ask: Option<&str>| PassDisk { order: "0d".into(), offset_bytes: None, ask: ask.map(str::to_owned) };
+        assert!(matches!(question_of(part(None), &work(&[])), Ok(FileQuestion::Pass(_))));
+        let asked = question_of(part(Some("a5")), &work(&["/etc"])).unwrap();
+        let FileQuestion::PassFiles(asked) = asked else { panic!("{asked:?}") };
+        assert_eq!(
+            (asked.disk.as_deref(), asked.partition, asked.files),
+            (Some("sda"), Some(2), vec!["/etc".to_owned()])
+        );
+        assert!(question_of(part(None), &work(&["/etc"])).is_err(), "the whole disk for a file");
+        assert!(question_of(part(Some("a5")), &work(&[])).is_err(), "files where a disk was meant");
     }
 }

@@ -33,8 +33,9 @@ SIGTERM ends it cleanly: a job under way goes back to the server and is begun ag
 On a machine that was enrolled with --keeps it is the keeper of that repository: it verifies, checks, prunes, copies the server's
 database and restores, as the server's jobs say and its own options allow. It runs as the user that the server runs as.
 
-With --restore-to any machine takes part in restores: disks of recovery points, its own or others', come from the keeper, where that
-was started with --pass-to for this machine's writer.
+With --restore-to or --restore-files any machine takes part in restores: disks and files of recovery points, its own or others', come
+from the keeper, where that was started with --pass-to for this machine's writer. Files go back to where they were only from points that
+this machine made, and only below these directories.
 
 Which server, which repository, the secret and the writer key follow from the machine's enrolment in /etc/icecore/agent (or
 ICECORE_AGENT_DIR). Without one they are named:
@@ -55,10 +56,14 @@ pub struct Args {
     /// Let the server's people restore below this directory of this machine, or to this device; may be given several times [default: nowhere]
     #[arg(long, value_name = "DIR|DEVICE")]
     restore_to: Vec<PathBuf>,
+    /// Let the server's people restore files, and nothing else, below this directory of this machine, also back to where they were; may be
+    /// given several times [default: nowhere but where --restore-to says]
+    #[arg(long, value_name = "DIR")]
+    restore_files: Vec<PathBuf>,
     /// Of a keeper: let the server's people look at the files inside recovery points and download them. The server sees what is looked at
     #[arg(long)]
     show_files: bool,
-    /// Of a keeper: let the server's people restore disks of any recovery point onto the machine of this writer, which sees what it is
+    /// Of a keeper: let the server's people restore disks and files of any recovery point onto the machine of this writer, which sees what it is
     /// passed and the server does not; may be given several times
     #[arg(long, value_name = "WRITER", value_parser = writer)]
     pass_to: Vec<WriterId>,
@@ -98,8 +103,13 @@ fn back_up(args: &Args, context: &Context, host: String) -> anyhow::Result<()> {
         repo.with_context(|| format!("cannot open the repository at {address}"))
     };
     let (module, lvm) = (|| args.snapshot.module(), |repository: &str, name: &str| args.snapshot.lvm(repository, name));
-    let restores =
-        Restores { server: server.clone(), patience, keys: keys.clone(), restore_to: Places::new(&args.restore_to)? };
+    let restores = Restores {
+        server: server.clone(),
+        patience,
+        keys: keys.clone(),
+        restore_to: Places::new(&args.restore_to, &args.restore_files)?,
+        sys: SysRoot::host(),
+    };
     let backups = backups(args, context, (&open, &module, &lvm), host.clone(), Vec::new())?;
     let worker = Machine { backups, restores };
     let (lane, stop) = (Lane::for_all(Link::new(&server)?), context.cancel()?);
@@ -109,7 +119,7 @@ fn back_up(args: &Args, context: &Context, host: String) -> anyhow::Result<()> {
 /// The keeper of a repository. What unlocks it is asked for once, now.
 fn keep(args: &Args, context: &Context, (enrolled, directory): (&Enrolled, &Path), host: String) -> anyhow::Result<()> {
     check_owner(directory)?;
-    let restore_to = Places::new(&args.restore_to)?;
+    let restore_to = Places::new(&args.restore_to, &args.restore_files)?;
     let master = context.open()?.keys().master_for("keeping a repository")?.clone();
     let open = |_: &Arc<AtomicBool>| {
         let repo = Opened::directory(directory).repository(Access::Master(master.clone()));

@@ -5,9 +5,10 @@
 
 use super::Life;
 use super::frame::{Answer, FromChild, MAX_BYTES, Named, Question, ToChild, Visited};
+use crate::files::detail::{Detail, pair};
 use crate::files::{
-    self, DirEntry, FileContent, FileId, FileKind, FileSystem, FilesError, Visit, Walk, escape_name, listing,
-    lookup_path, unescape_name,
+    self, DataExtent, DirEntry, FileContent, FileId, FileKind, FileSystem, FilesError, Visit, Walk, escape_name,
+    listing, lookup_path, unescape_name,
 };
 use crate::read_at::ReadAt;
 use anyhow::{Context as _, Result};
@@ -34,6 +35,8 @@ const BLOCK_BYTES: u64 = 64 << 10;
 const MOST_BLOCKS: usize = 512;
 /// So many names of a walk are one answer, which has a time limit.
 const NAMES: usize = 128;
+/// So many stretches of a file are one answer.
+const EXTENTS: usize = 8192;
 /// A longer path is cut, which makes it none that anybody takes.
 const LONGEST_PATH_BYTES: usize = 16 << 10;
 /// A page of a directory ends before it is longer than this.
@@ -170,6 +173,21 @@ impl Opened {
                 Ok((Answer::Step(visited.map(Box::new)), Vec::new()))
             }
             Question::Names => Ok((Answer::Names(self.names(fs)), Vec::new())),
+            Question::NamesIn { path, behind, limit } => {
+                self.names_in(fs, path, (behind.as_deref(), *limit)).map(|answer| (answer, Vec::new()))
+            }
+            Question::Details { path, behind, limit } => {
+                self.details(fs, path, (behind.as_deref(), *limit)).map(|answer| (answer, Vec::new()))
+            }
+            Question::Detail { path } => {
+                let detail = Detail::of(fs, b"", lookup_path(fs, &bytes_of(path)?)?);
+                Ok((Answer::Details { details: vec![detail], more: false }, Vec::new()))
+            }
+            Question::Extents { id, from_bytes } => {
+                let behind = |extent: &DataExtent| extent.offset_bytes >= *from_bytes;
+                let extents = self.file(fs, *id)?.data_extents().filter(behind).take(EXTENTS).map(pair).collect();
+                Ok((Answer::Extents(extents), Vec::new()))
+            }
             Question::ReadVisited { id, offset_bytes, length_bytes } => {
                 self.read(fs, *id, (*offset_bytes, *length_bytes))
             }
@@ -182,15 +200,59 @@ impl Opened {
         id: FileId,
         (offset_bytes, length_bytes): (u64, u32),
     ) -> files::Result<(Answer, Vec<u8>)> {
+        let mut bytes = vec![0; length_bytes.min(MAX_BYTES) as usize];
+        self.file(fs, id)?.read_exact_at(&mut bytes, offset_bytes)?;
+        Ok((Answer::Piece, bytes))
+    }
+
+    fn file(&mut self, fs: &'static dyn FileSystem, id: FileId) -> files::Result<&dyn FileContent> {
         // The one before goes first: its map takes memory.
         let kept = self.file.take().filter(|(kept, _)| *kept == id);
         let (_, file) = self.file.insert(match kept {
             Some(file) => file,
             None => (id, fs.open_file(id)?),
         });
-        let mut bytes = vec![0; length_bytes.min(MAX_BYTES) as usize];
-        file.read_exact_at(&mut bytes, offset_bytes)?;
-        Ok((Answer::Piece, bytes))
+        Ok(&**file)
+    }
+
+    fn names_in(
+        &mut self,
+        fs: &dyn FileSystem,
+        path: &str,
+        (behind, limit): (Option<&str>, usize),
+    ) -> files::Result<Answer> {
+        let rest = behind_in(self.directory(fs, path)?, behind)?;
+        let (mut names, mut length) = (Vec::new(), 0);
+        for entry in rest.iter().take(limit) {
+            let name = escape_name(&entry.name);
+            length += name.len() + 50;
+            if length > PAGE_BYTES && !names.is_empty() {
+                break;
+            }
+            names.push((name, entry.id));
+        }
+        let more = names.len() < rest.len();
+        Ok(Answer::NamesIn { names, more })
+    }
+
+    fn details(
+        &mut self,
+        fs: &dyn FileSystem,
+        path: &str,
+        (behind, limit): (Option<&str>, usize),
+    ) -> files::Result<Answer> {
+        let rest = behind_in(self.directory(fs, path)?, behind)?;
+        let (mut details, mut length) = (Vec::new(), 0);
+        for entry in rest.iter().take(limit) {
+            let detail = Detail::of(fs, &entry.name, entry.id);
+            length += detail.length();
+            if length > PAGE_BYTES && !details.is_empty() {
+                break;
+            }
+            details.push(detail);
+        }
+        let more = details.len() < rest.len();
+        Ok(Answer::Details { details, more })
     }
 
     fn names(&mut self, fs: &dyn FileSystem) -> Vec<Named> {
@@ -219,10 +281,9 @@ impl Opened {
         (behind, limit): (Option<&str>, usize),
     ) -> files::Result<Answer> {
         let directory = self.directory(fs, path)?;
-        let behind = behind.map(bytes_of).transpose()?;
-        let first = behind.map_or(0, |behind| directory.partition_point(|entry| entry.name <= behind));
+        let rest = behind_in(directory, behind)?;
         let (mut entries, mut length) = (Vec::new(), 0);
-        for entry in directory.iter().skip(first).take(limit) {
+        for entry in rest.iter().take(limit) {
             let described = listing::describe(fs, &entry.name, entry.id);
             length += described.name.len() + described.link_target.as_ref().map_or(0, String::len) + 300;
             if length > PAGE_BYTES && !entries.is_empty() {
@@ -230,7 +291,7 @@ impl Opened {
             }
             entries.push(described);
         }
-        let more = first + entries.len() < directory.len();
+        let more = entries.len() < rest.len();
         Ok(Answer::List {
             file_system: fs.name().into(),
             notes: fs.notes().iter().take(50).cloned().collect(),
@@ -254,6 +315,13 @@ impl Opened {
         }
         Ok(self.directory.as_ref().map_or(&[], |(_, entries)| entries))
     }
+}
+
+/// The entries behind a name.
+fn behind_in<'e>(directory: &'e [DirEntry], behind: Option<&str>) -> files::Result<&'e [DirEntry]> {
+    let behind = behind.map(bytes_of).transpose()?;
+    let first = behind.map_or(0, |behind| directory.partition_point(|entry| entry.name <= behind));
+    Ok(&directory[first..])
 }
 
 /// What is damaged comes back as an error that names it.

@@ -1,6 +1,7 @@
 //! What parent and child say to each other: a byte for the kind, a length, and so many bytes. Neither believes a length that is
 //! beyond its limit.
 
+use crate::files::detail::Detail;
 use crate::files::{FileId, FileKind, ListEntry, Metadata, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,27 @@ pub enum Question {
     Step,
     /// The next names of the walk, many at a time.
     Names,
+    /// Names of a directory in their order, behind one of them.
+    NamesIn {
+        path: String,
+        behind: Option<String>,
+        limit: usize,
+    },
+    /// All there is to know of entries of a directory, behind one of them.
+    Details {
+        path: String,
+        behind: Option<String>,
+        limit: usize,
+    },
+    /// All there is to know of one file.
+    Detail {
+        path: String,
+    },
+    /// Stretches with data of a file, from an offset on.
+    Extents {
+        id: FileId,
+        from_bytes: u64,
+    },
     /// A piece of a file that a step came to.
     ReadVisited {
         id: FileId,
@@ -89,6 +111,16 @@ pub enum Answer {
     Step(Option<Box<Visited>>),
     /// Names in the order of the walk; none at the end.
     Names(Vec<Named>),
+    NamesIn {
+        names: Vec<(String, FileId)>,
+        more: bool,
+    },
+    Details {
+        details: Vec<Detail>,
+        more: bool,
+    },
+    /// The first of those that are left.
+    Extents(Vec<(u64, u64)>),
     Refused {
         is_missing: bool,
         what: String,

@@ -1,9 +1,10 @@
 //! Restores files and directories into a directory, with everything the file system knew about them.
 //!
 //! Full paths are kept below the target, as tar does. Neither the recovery point nor the target is trusted: names are
-//! checked, every step in the target starts from an open directory and follows no symbolic link, and existing files
-//! are kept unless [`RestoreOptions::overwrite`] is set. What cannot be restored is collected in the
-//! [`RestoreOutcome`] and the rest goes on; only a target that takes no more data ends the restore.
+//! checked, every step in the target starts from an open directory and follows no symbolic link, and what exists is
+//! lost only with [`Existing::Replace`]. A file gets its name when it is whole and on the medium. What cannot be
+//! restored is collected in the [`RestoreOutcome`] and the rest goes on; only a target that takes no more data ends
+//! the restore.
 
 mod content;
 mod directories;
@@ -12,6 +13,7 @@ mod file;
 mod metadata;
 mod outcome;
 
+pub use durable::TEMPORARY;
 pub use outcome::{Problem, ProblemKind, RestoreOutcome};
 
 use std::collections::{HashMap, HashSet};
@@ -26,11 +28,34 @@ use super::{
     split_path,
 };
 
+/// What becomes of files that exist in the target. Directories are never removed; files go into those that exist.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// They stay, and those of the recovery point are not restored.
+    #[default]
+    Leave,
+    /// They stay, and those of the recovery point that differ get this ending.
+    Beside(String),
+    /// Those of the recovery point take their places, and existing directories get the restored metadata.
+    Replace,
+}
+
+/// The ending of files that are restored beside others at this time.
+pub fn ending(now: jiff::Timestamp) -> String {
+    format!("restored-{}", now.strftime("%Y-%m-%d"))
+}
+
 /// How to restore.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RestoreOptions {
-    /// Replace files that exist in the target. Directories are never removed; existing ones get the restored metadata.
-    pub overwrite: bool,
+    /// What becomes of files that exist.
+    pub existing: Existing,
+    /// The target's own path leads through no symbolic link; one that appears there meanwhile is not followed.
+    pub is_real: bool,
+    /// Go into no other file system that is mounted below the target.
+    pub one_file_system: bool,
+    /// Only look and count. What would turn out to be unchanged is counted as a conflict.
+    pub dry_run: bool,
 }
 
 /// Where a restore is, handed to the progress callback after each file and each piece of a large one.
@@ -51,8 +76,8 @@ pub type ProgressCallback<'a> = dyn FnMut(&RestoreProgress<'_>) -> ControlFlow<(
 ///
 /// When this returns everything restored is durable; what the target could not write in the end is an error.
 ///
-/// Set-user-id bits are dropped where the owner cannot be set. A cancelled or failed restore can be repeated with
-/// `overwrite`.
+/// Set-user-id bits are dropped where the owner cannot be set. A cancelled or failed restore can be repeated: what is there already is
+/// found unchanged, unless files that exist are left alone.
 pub fn restore(
     fs: &dyn FileSystem,
     paths: &[Vec<u8>],
@@ -67,20 +92,19 @@ pub fn restore(
     }
     let mut restorer = Restorer {
         fs,
+        directories: Directories::open(target, fs.root(), &options)?,
         options,
-        directories: Directories::open(target, fs.root())?,
-        written: Written::default(),
+        written: Written::new(),
         report: Report::new(progress),
         links: HashMap::new(),
         entered: HashSet::new(),
         chain: Vec::new(),
     };
-    for path in &wanted {
-        restorer.restore_path(path)?;
+    let done = restorer.restore_all(&wanted);
+    if done.is_err() {
+        restorer.discard_all();
     }
-    restorer.finish_directories()?;
-    restorer.make_durable()?;
-    Ok(restorer.report.into_outcome())
+    done.map(|()| restorer.report.into_outcome())
 }
 
 /// The paths split into components, without those that lie below another one.
@@ -107,7 +131,7 @@ struct Restorer<'a> {
     directories: Directories,
     written: Written,
     report: Report<'a>,
-    /// First restored name of each file that has several.
+    /// Where each file that has several names has its first, for as long as it waits under a temporary one.
     links: HashMap<FileId, (DirIndex, Vec<u8>)>,
     /// Directories that were listed; a second time is a loop.
     entered: HashSet<FileId>,
@@ -116,14 +140,27 @@ struct Restorer<'a> {
 }
 
 impl Restorer<'_> {
+    fn restore_all(&mut self, wanted: &[Vec<&[u8]>]) -> Result<()> {
+        for path in wanted {
+            self.restore_path(path)?;
+        }
+        if self.options.dry_run {
+            return Ok(());
+        }
+        self.publish_all()?;
+        self.finish_directories()?;
+        self.make_durable()
+    }
+
     fn restore_path(&mut self, parts: &[&[u8]]) -> Result<()> {
         let shared = self.chain.iter().zip(parts).take_while(|((name, _), part)| name == *part).count();
         self.chain.truncate(shared);
         let mut at = self.chain.last().map_or(DirIndex::ROOT, |(_, index)| *index);
-        for part in &parts[shared..] {
+        for (number, part) in parts.iter().enumerate().skip(shared) {
             let entry = DirEntry { name: part.to_vec(), id: self.child(self.directories.source(at), part)? };
             // What is no directory is the last part, or its problem is noted already.
-            let Some(directory) = self.restore_entry(at, &entry)? else { return Ok(()) };
+            let is_wanted = number + 1 == parts.len();
+            let Some(directory) = self.restore_entry(at, &entry, is_wanted)? else { return Ok(()) };
             self.chain.push((entry.name, directory));
             at = directory;
         }
@@ -146,7 +183,7 @@ impl Restorer<'_> {
                 }
             };
             for entry in &children {
-                pending.extend(self.restore_entry(directory, entry)?);
+                pending.extend(self.restore_entry(directory, entry, true)?);
             }
         }
         Ok(())
@@ -164,10 +201,10 @@ impl Restorer<'_> {
     }
 
     /// Restores one name; `Some` when it is a directory that has still to be filled. Errors end the restore.
-    fn restore_entry(&mut self, directory: DirIndex, entry: &DirEntry) -> Result<Option<DirIndex>> {
+    fn restore_entry(&mut self, directory: DirIndex, entry: &DirEntry, is_wanted: bool) -> Result<Option<DirIndex>> {
         let path = self.directories.path(directory, &entry.name);
-        let done = self.fs.metadata(entry.id).and_then(|metadata| self.restore_file(directory, entry, &metadata));
-        match done {
+        let found = self.fs.metadata(entry.id);
+        match found.and_then(|metadata| self.restore_file(directory, entry, &metadata, is_wanted)) {
             Ok(made) => {
                 self.report.progress(&path)?;
                 Ok(made)
@@ -184,19 +221,18 @@ impl Restorer<'_> {
         }
     }
 
-    fn restore_file(&mut self, directory: DirIndex, entry: &DirEntry, metadata: &Metadata) -> Result<Option<DirIndex>> {
+    fn restore_file(
+        &mut self,
+        directory: DirIndex,
+        entry: &DirEntry,
+        metadata: &Metadata,
+        is_wanted: bool,
+    ) -> Result<Option<DirIndex>> {
         check_name(&entry.name)?;
         if metadata.kind == FileKind::Directory {
-            return self.make_directory(directory, entry).map(Some);
+            return self.make_directory(directory, entry, is_wanted).map(Some);
         }
-        if metadata.links > 1 && self.restore_link(directory, entry)? {
-            return Ok(None);
-        }
-        self.make_file(directory, entry, metadata)?;
-        if metadata.links > 1 {
-            self.links.insert(metadata.id, (directory, entry.name.clone()));
-        }
-        Ok(None)
+        self.restore_other(directory, entry, metadata).map(|()| None)
     }
 }
 
@@ -215,7 +251,7 @@ fn target_errno(error: &FilesError) -> Option<nix::errno::Errno> {
 /// A full, read-only or failing target, or the user's wish: going on would only fail again for each file.
 fn ends_restore(error: &FilesError) -> bool {
     use nix::errno::Errno;
-    matches!(error, FilesError::Cancelled)
+    matches!(error, FilesError::Cancelled | FilesError::Passage { .. })
         || matches!(
             target_errno(error),
             Some(Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EIO | Errno::EMFILE)

@@ -14,7 +14,9 @@ const MAX_LISTED_PROBLEMS: usize = 10_000;
 pub enum ProblemKind {
     /// The file is restored, but for something such as its owner.
     Incomplete,
-    /// A file of that name exists and `overwrite` was not asked for.
+    /// A file of that name exists and stays; this one has another name.
+    Beside,
+    /// A file of that name exists and was left alone.
     Exists,
     /// The file is not restored.
     Failed,
@@ -52,6 +54,12 @@ pub struct RestoreOutcome {
     pub failed: u64,
     /// Files that were left alone because they exist.
     pub existing: u64,
+    /// Files that took the place of others.
+    pub replaced: u64,
+    /// Files that stand under another name because theirs was taken.
+    pub beside: u64,
+    /// Files that were there already, with this content and metadata.
+    pub unchanged: u64,
     /// Files that are restored but for an owner, a mode, a time or an attribute.
     pub incomplete: u64,
     /// The first problems, in the order they were met; the counters above count all.
@@ -92,6 +100,12 @@ impl<'a> Report<'a> {
     pub(super) fn skipped(&mut self, path: &str) {
         self.outcome.existing += 1;
         self.problem(path, ProblemKind::Exists, "it exists in the target and was left as it is".to_owned());
+    }
+
+    /// It got another name, or would.
+    pub(super) fn beside(&mut self, path: &str, name: &str) {
+        self.outcome.beside += 1;
+        self.problem(path, ProblemKind::Beside, format!("a file of this name is there and stays; this one is {name}"));
     }
 
     pub(super) fn incomplete(&mut self, path: &str, messages: Vec<String>) {

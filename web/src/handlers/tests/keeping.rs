@@ -378,7 +378,12 @@ async fn restores_need_their_right_a_target_and_a_point() {
         (json!({"point": point(7)}), "not_found"),
         (json!({"point": "../config"}), "invalid"),
         (json!({"format": "qcow2", "delta": true}), "invalid"),
-        (json!({"files": ["/etc"], "dry_run": true}), "invalid"),
+        (json!({"files": ["/etc"], "delta": true}), "invalid"),
+        (json!({"files": ["/etc"], "in_place": true}), "invalid"),
+        (json!({"in_place": true, "target": ""}), "invalid"),
+        (json!({"existing": "skip"}), "invalid"),
+        (json!({"files": ["/etc"], "existing": "skip", "overwrite": true}), "invalid"),
+        (json!({"files": ["/etc"], "existing": "perhaps"}), "bad_request"),
         (json!({"files": [""], "dry_run": false}), "invalid"),
         (json!({"format": "vhd"}), "bad_request"),
     ] {

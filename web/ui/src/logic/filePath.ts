@@ -23,6 +23,15 @@ export function placeUrl(place: { point: string; disk?: string | undefined; part
   return `/points/${place.point}/files?${query}`;
 }
 
+/** Where files and directories of a point begin to be restored on this page. */
+export function restoreUrl(place: { point: string; disk?: string | undefined; partition?: number | undefined }, paths: string[]): string {
+  const query = new URLSearchParams({ point: place.point, what: 'files' });
+  if (place.disk) query.set('disk', place.disk);
+  if (place.partition) query.set('partition', String(place.partition));
+  for (const path of paths) query.append('file', path);
+  return `/restore?${query}`;
+}
+
 export interface Crumb {
   name: string;
   path: string;

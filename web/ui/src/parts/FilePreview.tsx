@@ -4,9 +4,10 @@ import { Button } from '@mantine/core';
 import { IconDownload } from '@tabler/icons-react';
 import { useEffect, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
+import { Link } from 'react-router';
 import type { Schemas } from '../api/client';
 import { asFailure, Failure } from '../api/failure';
-import { asText, imageType, MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../logic/filePath';
+import { asText, imageType, isPlain, MAX_IMAGE_BYTES, MAX_TEXT_BYTES, restoreUrl } from '../logic/filePath';
 import { quoted } from '../logic/commands';
 import { short } from '../logic/pointState';
 import { bytes, moment } from '../logic/units';
@@ -49,6 +50,11 @@ export default function FilePreview({ place, path, entry, close }: FilePreviewPr
           <Button component="a" href={url} download={name} leftSection={<IconDownload size={17} />}>
             {t('files.download')}
           </Button>
+          {isPlain(path) && (
+            <Button component={Link} to={restoreUrl(place, [path])} variant="default">
+              {t('files.restoreFile')}
+            </Button>
+          )}
           <Commands of={t('files.download')} cli={`icecore restore ${short(place.point)}${partition} --files ${quoted(path)} --to ./restored`} call={{ method: 'GET', path: url }} />
         </div>
         <Look url={url} name={name} />

@@ -22,18 +22,28 @@ type Result = Schemas['RestoreResult'];
 function Amounts({ result }: { result: Result }) {
   const { t, i18n } = useTranslation();
   const size = (count: number) => bytes(count, i18n.language);
+  const files = result.restored;
+  const count = (files: number) => number(files, i18n.language);
+  const amounts: [string, string][] = files
+    ? [
+        [t('restored.files'), count(result.files ?? 0)],
+        [t('restored.length'), size(result.target_bytes)],
+        [t('restored.replaced'), count(files.replaced)],
+        [t('restored.beside'), count(files.beside)],
+        [t('restored.skipped'), count(files.skipped)],
+        // A dry run reads no content, so it cannot tell.
+        ...(result.dry_run ? [] : ([[t('restored.same'), count(files.unchanged)], [t('restored.incomplete'), count(files.incomplete)]] as [string, string][])),
+      ]
+    : [
+        [t('restored.length'), size(result.target_bytes)],
+        [result.dry_run ? t('restored.wouldWrite') : t('restored.written'), size(result.written_bytes)],
+        [result.dry_run ? t('restored.wouldZero') : t('restored.zeroed'), size(result.zeroed_bytes)],
+        [t('restored.unchanged'), size(result.unchanged_bytes)],
+        ...(result.files == null ? [] : ([[t('restored.files'), count(result.files)]] as [string, string][])),
+      ];
   return (
     <>
-      <Facts
-        items={[
-          [t('restored.length'), size(result.target_bytes)],
-          [result.dry_run ? t('restored.wouldWrite') : t('restored.written'), size(result.written_bytes)],
-          [result.dry_run ? t('restored.wouldZero') : t('restored.zeroed'), size(result.zeroed_bytes)],
-          [t('restored.unchanged'), size(result.unchanged_bytes)],
-          ...(result.files == null ? [] : ([[t('restored.files'), number(result.files, i18n.language)]] as [string, string][])),
-          [t('jobs.took'), duration(result.took_ms)],
-        ]}
-      />
+      <Facts items={[...amounts, [t('jobs.took'), duration(result.took_ms)]]} />
       {result.notes.length > 0 && (
         <Note title={t('job.warnings')}>
           <ul>
@@ -116,7 +126,7 @@ function Check({ work }: { work: Schemas['RestoreWork'] }) {
   const { t } = useTranslation();
   const go = useNavigate();
   const may = useMay('restore');
-  const body = { point: work.point, target: work.target, ...(work.disk ? { disk: work.disk } : {}), ...(work.partition ? { partition: work.partition } : {}), ...(work.agent_id ? { agent_id: work.agent_id } : {}), delta: true, dry_run: true };
+  const body = { point: work.point, target: work.target ?? '', ...(work.disk ? { disk: work.disk } : {}), ...(work.partition ? { partition: work.partition } : {}), ...(work.agent_id ? { agent_id: work.agent_id } : {}), delta: true, dry_run: true };
   const check = useAct(async () => {
     const job = await ask(api.POST('/api/v1/restores', { body }));
     await go(`/jobs/${job.id}`);
@@ -131,7 +141,7 @@ function Check({ work }: { work: Schemas['RestoreWork'] }) {
         <Button onClick={() => void check.run()} loading={check.isBusy}>
           {t('restored.check')}
         </Button>
-        <Commands of={t('restored.check')} cli={`icecore restore ${work.point.slice(0, 12)} --to ${work.target} --delta --dry-run`} call={{ method: 'POST', path: '/api/v1/restores', body }} />
+        <Commands of={t('restored.check')} cli={`icecore restore ${work.point.slice(0, 12)} --to ${work.target ?? ''} --delta --dry-run`} call={{ method: 'POST', path: '/api/v1/restores', body }} />
       </div>
     </div>
   );

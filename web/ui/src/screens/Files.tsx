@@ -1,15 +1,15 @@
 // The files inside a recovery point: which file system, which directory and which file is in the URL.
-import { Anchor, Button, Select } from '@mantine/core';
+import { Anchor, Button, Checkbox, Select } from '@mantine/core';
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { IconDownload, IconFile, IconFolder, IconLink } from '@tabler/icons-react';
-import { lazy, Suspense, useCallback } from 'react';
+import { lazy, Suspense, useCallback, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, useParams, useSearchParams } from 'react-router';
 import { api, ask, type Schemas } from '../api/client';
 import { asFailure } from '../api/failure';
 import { point as pointQuery } from '../api/queries';
 import { useMay } from '../app/session';
-import { archiveUrl, crumbs, isPlain, joined } from '../logic/filePath';
+import { archiveUrl, crumbs, isPlain, joined, restoreUrl } from '../logic/filePath';
 import { short } from '../logic/pointState';
 import { quoted } from '../logic/commands';
 import { bytes, moment, number } from '../logic/units';
@@ -120,6 +120,10 @@ function Directory({ place }: { place: Place }) {
     if (part.show) next.set('show', part.show);
     return `?${next}`;
   };
+  // What was chosen in another directory is not chosen in this one.
+  const [choice, setChoice] = useState<{ path: string; names: string[] }>({ path, names: [] });
+  const chosen = choice.path === path ? choice.names : [];
+  const choose = (name: string, isChosen: boolean) => setChoice({ path, names: isChosen ? [...chosen, name] : chosen.filter((one) => one !== name) });
   const items = found.data?.pages.flatMap((page) => page.items) ?? [];
   const first = found.data?.pages[0];
   const partition = place.partition ? `:${place.partition}` : '';
@@ -131,8 +135,8 @@ function Directory({ place }: { place: Place }) {
         <span className="row tight">
           <Archives place={place} path={path} />
           {isPlain(path) && (
-            <Button component={Link} variant="default" size="xs" to={`/restore?${new URLSearchParams({ point: place.point, what: 'files', file: path, ...(place.partition ? { partition: String(place.partition) } : {}) })}`}>
-              {t('files.restore')}
+            <Button component={Link} variant={chosen.length > 0 ? 'filled' : 'default'} size="xs" to={restoreUrl(place, chosen.length > 0 ? chosen.map((name) => joined(path, name)) : [path])}>
+              {chosen.length > 0 ? t('files.restoreChosen', { count: chosen.length }) : t('files.restore')}
             </Button>
           )}
           <Commands of={t('files.title')} cli={`icecore ls ${short(place.point)}${partition} ${quoted(path)}`} call={{ method: 'GET', path: `/api/v1/recovery-points/${place.point}/files?${new URLSearchParams({ path, ...(place.disk ? { disk: place.disk } : {}), ...(place.partition ? { partition: String(place.partition) } : {}) })}` }} />
@@ -160,6 +164,13 @@ function Directory({ place }: { place: Place }) {
               hasMore={hasNextPage}
               loadMore={more}
               columns={[
+                {
+                  name: t('restore.choose'),
+                  track: '72px',
+                  isWideOnly: true,
+                  cell: (entry) =>
+                    isPlain(path) && isPlain(entry.name) && <Checkbox aria-label={t('restore.chooseOf', { name: entry.name })} checked={chosen.includes(entry.name)} onChange={(event) => choose(entry.name, event.currentTarget.checked)} />,
+                },
                 { name: t('machines.name'), track: '2fr', cell: (entry) => <Name entry={entry} to={entry.kind === 'directory' ? to({ path: joined(path, entry.name) }) : entry.kind === 'regular' ? to({ show: entry.name }) : undefined} isHere={entry.name === shown} /> },
                 { name: t('points.size'), track: '0.7fr', isNumber: true, isMark: true, cell: (entry) => (entry.kind === 'regular' ? bytes(entry.size_bytes, i18n.language) : '') },
                 { name: t('files.modified'), track: '1.1fr', cell: (entry) => (entry.modified_at ? moment(new Date(entry.modified_at), i18n.language) : '–') },

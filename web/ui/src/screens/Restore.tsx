@@ -8,7 +8,7 @@ import { Link, useNavigate, useSearchParams } from 'react-router';
 import { api, ask } from '../api/client';
 import { agents as agentsQuery, point as pointQuery, points as pointsQuery, repositories as repositoriesQuery, type RecoveryPoint } from '../api/queries';
 import { useMay } from '../app/session';
-import { bodyOf, canLookFirst, cliOf, destroys, draftOf, FORMATS, goesToMachines, lacks, paths, searchOf, WHATS, type Format, type RestoreDraft, type What } from '../logic/restoreDraft';
+import { allowedFor, bodyOf, cliOf, confirmWord, destroys, draftOf, EXISTING, FORMATS, goesBack, goesToMachines, lacks, paths, searchOf, WHATS, type Existing, type Format, type RestoreDraft, type What } from '../logic/restoreDraft';
 import { quoted } from '../logic/commands';
 import { bytes } from '../logic/units';
 import { useAct } from '../parts/act';
@@ -53,7 +53,7 @@ export default function Restore() {
             <Contents draft={draft} point={found.data} change={change} />
           </Step>
           <Step number={3} title={t('restore.where')} isDone={!missing.includes('target')}>
-            <Target draft={draft} repository={found.data.repository} change={change} />
+            <Target draft={draft} point={found.data} change={change} />
           </Step>
           {may && (
             <Step number={4} title={t('restore.go')} isDone={false}>
@@ -200,10 +200,14 @@ function Contents({ draft, point, change }: { draft: RestoreDraft; point: Recove
   );
 }
 
-function Target({ draft, repository, change }: { draft: RestoreDraft; repository: string; change: Change }) {
+function Target({ draft, point, change }: { draft: RestoreDraft; point: RecoveryPoint; change: Change }) {
   const { t } = useTranslation();
   const kept = useQuery(repositoriesQuery);
+  const agents = useQuery(agentsQuery);
+  const { repository } = point;
   const found = kept.data?.find((one) => one.name === repository);
+  const own = agents.data?.find((one) => one.id === point.agent_id && !one.keeper && !one.revoked_at);
+  const isFiles = draft.what === 'files';
   const compares = draft.what === 'disk' || draft.what === 'partition';
   return (
     <div className="stack">
@@ -213,19 +217,40 @@ function Target({ draft, repository, change }: { draft: RestoreDraft; repository
           <CopyLine text={`icecore-server admin enroll-keeper ${repository}`} />
         </Note>
       )}
+      {isFiles && (
+        <>
+          <SegmentedControl
+            className={classes.what}
+            aria-label={t('restore.where')}
+            value={draft.inPlace ? 'back' : 'directory'}
+            onChange={(value) => change(value === 'back' ? { inPlace: true, agent: own?.id } : { inPlace: false })}
+            data={[
+              { value: 'directory', label: t('restore.intoDirectory') },
+              { value: 'back', label: t('restore.back') },
+            ]}
+          />
+          {draft.inPlace && <p className="soft small">{t('restore.backMore')}</p>}
+        </>
+      )}
       {goesToMachines(draft) && <Writer draft={draft} repository={repository} change={change} />}
-      <TextInput
-        label={draft.what === 'files' ? t('restore.targetDirectory') : t('restore.target')}
-        description={t(draft.agent && goesToMachines(draft) ? 'restore.targetThere' : 'restore.targetMore')}
-        placeholder={draft.what === 'files' ? '/srv/restores/files' : draft.what === 'image' ? `/srv/restores/disk.${draft.format}` : '/srv/restores/disk.img'}
-        value={draft.target}
-        onChange={(event) => change({ target: event.currentTarget.value })}
-        spellCheck={false}
-        autoComplete="off"
-        maxLength={4096}
-        error={draft.target !== '' && !/^\/.+/.test(draft.target) && t('restore.targetWrong')}
-      />
-      <Checkbox label={t('restore.overwrite')} description={t('restore.overwriteMore')} checked={draft.overwrite} onChange={(event) => change({ overwrite: event.currentTarget.checked })} />
+      {!goesBack(draft) && (
+        <TextInput
+          label={isFiles ? t('restore.targetDirectory') : t('restore.target')}
+          description={t(draft.agent && goesToMachines(draft) ? 'restore.targetThere' : 'restore.targetMore')}
+          placeholder={isFiles ? '/srv/restores/files' : draft.what === 'image' ? `/srv/restores/disk.${draft.format}` : '/srv/restores/disk.img'}
+          value={draft.target}
+          onChange={(event) => change({ target: event.currentTarget.value })}
+          spellCheck={false}
+          autoComplete="off"
+          maxLength={4096}
+          error={draft.target !== '' && !/^\/.+/.test(draft.target) && t('restore.targetWrong')}
+        />
+      )}
+      {isFiles ? (
+        <Select label={t('restore.existing')} description={t(`restore.existingMore_${draft.existing}`)} data={EXISTING.map((value) => ({ value, label: t(`restore.existing_${value}`) }))} value={draft.existing} onChange={(value) => value && change({ existing: value as Existing })} allowDeselect={false} maw={420} />
+      ) : (
+        <Checkbox label={t('restore.overwrite')} description={t('restore.overwriteMore')} checked={draft.overwrite} onChange={(event) => change({ overwrite: event.currentTarget.checked })} />
+      )}
       {compares && <Checkbox label={t('restore.delta')} description={t('restore.deltaMore')} checked={draft.delta} onChange={(event) => change({ delta: event.currentTarget.checked })} />}
       <p className="faint">{t('restore.elsewhere')}</p>
       <CopyLine text={cliOf(draft, false)} label={t('commands.cli')} />
@@ -233,12 +258,17 @@ function Target({ draft, repository, change }: { draft: RestoreDraft; repository
   );
 }
 
+/** A machine that has said nothing for so long would leave the job waiting. */
+const AWAY_MS = 180_000;
+
 /** Which machine writes it. Another one than the keeper's takes a word on two command lines, which nobody can give from here. */
 function Writer({ draft, repository, change }: { draft: RestoreDraft; repository: string; change: Change }) {
   const { t } = useTranslation();
   const found = useQuery(agentsQuery);
   const machines = (found.data ?? []).filter((one) => one.repository === repository && !one.keeper && !one.revoked_at);
   const chosen = machines.find((one) => one.id === draft.agent);
+  const isAway = (seen: string | null | undefined) => !seen || found.dataUpdatedAt - Date.parse(seen) > AWAY_MS;
+  const option = draft.what === 'files' ? '--restore-files' : '--restore-to';
   return (
     <>
       <Select
@@ -246,7 +276,7 @@ function Writer({ draft, repository, change }: { draft: RestoreDraft; repository
         placeholder={t('restore.writerKeeper')}
         clearable
         searchable
-        data={machines.map((one) => ({ value: one.id, label: one.name }))}
+        data={machines.map((one) => ({ value: one.id, label: isAway(one.last_seen_at) ? t('restore.away', { name: one.name }) : one.name }))}
         value={draft.agent ?? null}
         onChange={(value) => change({ agent: value ?? undefined })}
         maw={320}
@@ -254,8 +284,10 @@ function Writer({ draft, repository, change }: { draft: RestoreDraft; repository
       {chosen && (
         <Note title={t('restore.consents', { name: chosen.name })}>
           <p className="small">{t('restore.consentsMore')}</p>
+          <p className="small">{t('restore.consentKeeper')}</p>
           <CopyLine text={`icecore agent run --pass-to ${chosen.writer}`} label={t('restore.consentKeeper')} />
-          <CopyLine text={`icecore agent run --restore-to ${quoted(draft.target || '/dev/vdb')}`} label={t('restore.consentMachine', { name: chosen.name })} />
+          <p className="small">{t('restore.consentMachine', { name: chosen.name })}</p>
+          <CopyLine text={`icecore agent run ${option} ${quoted(allowedFor(draft))}`} label={t('restore.consentMachine', { name: chosen.name })} />
         </Note>
       )}
     </>
@@ -284,31 +316,29 @@ function Go({ draft, point, trial, tried }: GoProps) {
   };
   const begin = useAct(start);
   const isTyped = destroys(draft);
+  const target = goesBack(draft) ? t('restore.wherePlace') : draft.target;
+  const lost = draft.what === 'files' ? t('restore.replaces') : t('restore.destroys', { target });
   return (
     <div className="stack">
-      {canLookFirst(draft) && (
-        <>
-          <p className="soft">{t('restore.trialMore')}</p>
-          <div className="row">
-            <Button variant={trial ? 'default' : 'filled'} onClick={() => void look.run()} loading={look.isBusy}>
-              {trial ? t('restore.trialAgain') : t('restore.trial')}
-            </Button>
-            <Commands of={t('restore.trial')} cli={cliOf(draft, true)} call={{ method: 'POST', path: '/api/v1/restores', body: bodyOf(draft, true) }} />
-          </div>
-          {look.failure && <FailureNote failure={look.failure} />}
-          {trial && <Trial id={trial} />}
-        </>
-      )}
-      {isTyped && <Note title={t('restore.destroys', { target: draft.target })}>{t('restore.destroysMore')}</Note>}
+      <p className="soft">{draft.what === 'files' ? t('restore.trialFiles') : t('restore.trialMore')}</p>
+      <div className="row">
+        <Button variant={trial ? 'default' : 'filled'} onClick={() => void look.run()} loading={look.isBusy}>
+          {trial ? t('restore.trialAgain') : t('restore.trial')}
+        </Button>
+        <Commands of={t('restore.trial')} cli={cliOf(draft, true)} call={{ method: 'POST', path: '/api/v1/restores', body: bodyOf(draft, true) }} />
+      </div>
+      {look.failure && <FailureNote failure={look.failure} />}
+      {trial && <Trial id={trial} />}
+      {isTyped && <Note title={lost}>{t('restore.destroysMore')}</Note>}
       {begin.failure && <FailureNote failure={begin.failure} />}
       <div className="row">
-        <Button color={isTyped ? 'red.8' : undefined} variant={trial || !canLookFirst(draft) ? 'filled' : 'default'} onClick={() => (isTyped ? setAsks(true) : void begin.run())} loading={begin.isBusy}>
+        <Button color={isTyped ? 'red.8' : undefined} variant={trial ? 'filled' : 'default'} onClick={() => (isTyped ? setAsks(true) : void begin.run())} loading={begin.isBusy}>
           {t('restore.do')}
         </Button>
         <Commands of={t('restore.do')} cli={cliOf(draft, false)} call={{ method: 'POST', path: '/api/v1/restores', body: bodyOf(draft, false) }} />
       </div>
       {asks && (
-        <Confirm title={t('restore.confirm', { name: name(point), target: draft.target })} action={t('restore.do')} word={draft.target} close={() => setAsks(false)} act={start}>
+        <Confirm title={t('restore.confirm', { name: name(point), target })} action={t('restore.do')} word={confirmWord(draft)} close={() => setAsks(false)} act={start}>
           {t('restore.destroysMore')}
         </Confirm>
       )}

@@ -266,6 +266,35 @@ pub fn tool_or_install(name: &str) -> Result<PathBuf> {
     tool(name)
 }
 
+/// Version of Garage that the tests run against; `repo-format/tests/garage` looks for it by the same name.
+const GARAGE_VERSION: &str = "2.5.0";
+
+/// Where Garage is, or will be: a directory of its own for each version.
+fn garage_root() -> Result<PathBuf> {
+    Ok(workspace::cache_dir()?.join("tools").join(format!("garage-{GARAGE_VERSION}")))
+}
+
+/// Whether Garage is built.
+pub fn has_garage() -> Result<bool> {
+    Ok(garage_root()?.join("bin/garage").is_file())
+}
+
+/// The path of Garage, an S3 engine for tests; it is built when it is not there.
+pub fn garage() -> Result<PathBuf> {
+    let root = garage_root()?;
+    if !has_garage()? {
+        eprintln!("Building garage {GARAGE_VERSION} into {} (once; some minutes)", root.display());
+        let mut command = workspace::cargo();
+        command.args(["install", "garage", "--version", GARAGE_VERSION, "--locked", "--quiet", "--root"]).arg(&root);
+        command.args(["--no-default-features", "--features", "bundled-libs,sqlite"]);
+        // It serves small tests for seconds: optimising it fully would take longer than they do.
+        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_LTO", "off");
+        let status = command.stdout(Stdio::null()).status().context("cannot start cargo")?;
+        ensure!(status.success(), "garage does not build; cargo's messages are above");
+    }
+    Ok(root.join("bin/garage"))
+}
+
 /// Builds a cargo tool into our cache, not into the user's own tools.
 fn install_tool(name: &str) -> Result<()> {
     let tools = workspace::cache_dir()?.join("tools");

@@ -34,15 +34,18 @@ enum Group {
     Browser,
     /// The scenarios of `tests/guest` in an emulated machine.
     Guest,
+    /// Repositories in object storage, on Garage.
+    S3,
     /// The OpenAPI document, fuzzed by Schemathesis against the real server.
     ApiFuzz,
 }
 
-const GROUPS: [(&str, Group); 5] = [
+const GROUPS: [(&str, Group); 6] = [
     ("page", Group::Page),
     ("rust", Group::Rust),
     ("browser", Group::Browser),
     ("guest", Group::Guest),
+    ("s3", Group::S3),
     ("api-fuzz", Group::ApiFuzz),
 ];
 
@@ -86,11 +89,16 @@ fn run_groups(options: &Options) -> Result<Count> {
                 println!("  left out, because the module's build root needs root: sudo cargo xtask test --only guest");
                 continue;
             }
+            if group == Group::S3 && options.only.is_none() && !setup::has_garage()? {
+                println!("  left out, because Garage takes minutes to build: cargo xtask test --only s3");
+                continue;
+            }
             count.add(match group {
                 Group::Page => steps(page_steps(&Node::find()?))?,
                 Group::Rust => steps(rust_steps(options.soak)?)?,
                 Group::Browser => browser(options.setup)?,
                 Group::Guest => guest::run_as_group(options.soak, options.setup)?,
+                Group::S3 => steps(s3_steps()?)?,
                 Group::ApiFuzz => steps(api_fuzz_steps(options.soak)?)?,
             });
         }
@@ -159,6 +167,14 @@ fn api_fuzz_steps(soak: bool) -> Result<Vec<(&'static str, Command)>> {
         ("build of the programs", programs),
         ("the API, fuzzed by callers of each role", fuzzing),
     ])
+}
+
+/// Not among the Rust tests: Garage is a program of others that has to be built once. Small engines are among them.
+fn s3_steps() -> Result<Vec<(&'static str, Command)>> {
+    let garage = setup::garage()?;
+    let mut stories = workspace::cargo();
+    stories.args(["test", "--workspace", "--test", "garage", "--quiet"]).env("ICECORE_GARAGE", garage);
+    Ok(vec![("repositories in object storage, on Garage", stories)])
 }
 
 fn rust_steps(soak: bool) -> Result<Vec<(&'static str, Command)>> {

@@ -4,7 +4,7 @@ use crate::support::s3::{BUCKET, KEY_ID, REGION, SECRET, settings_at};
 use repo_format::store::Store;
 use repo_format::store::s3::{S3Store, Settings};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::sleep;
@@ -77,17 +77,26 @@ impl Node {
     }
 
     /// Runs a command of Garage's own until it succeeds, and returns what it printed.
-    fn tell(&mut self, arguments: &[&str]) -> String {
+    fn tell(&mut self, arguments: &[&str]) -> Result<String, String> {
         let begun = Instant::now();
         loop {
             let output = self.command().args(arguments).output().unwrap();
             if output.status.success() {
-                return String::from_utf8(output.stdout).unwrap();
+                return Ok(String::from_utf8(output.stdout).unwrap());
             }
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(begun.elapsed() < PATIENCE, "garage {arguments:?}: {said}\n{}", read(&self.log()));
-            sleep(Duration::from_millis(200));
+            self.go_on(begun, &format!("garage {arguments:?}: {said}"))?;
         }
+    }
+
+    /// Waits a little, unless it has ended or patience has.
+    fn go_on(&mut self, begun: Instant, what: &str) -> Result<(), String> {
+        let has_ended = self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
+        if has_ended || begun.elapsed() > PATIENCE {
+            return Err(format!("{what}\n{}", std::fs::read_to_string(self.log()).unwrap_or_default()));
+        }
+        sleep(Duration::from_millis(100));
+        Ok(())
     }
 
     /// Kills it at once, as a power cut does.
@@ -102,21 +111,20 @@ impl Node {
         format!("http://127.0.0.1:{}", self.s3_port)
     }
 
-    fn id(&mut self) -> String {
-        let printed = self.tell(&["node", "id", "-q"]);
-        let address = printed.trim();
-        address.split('@').next().unwrap().to_owned()
+    fn id(&mut self) -> Result<String, String> {
+        let printed = self.tell(&["node", "id", "-q"])?;
+        Ok(printed.trim().split('@').next().unwrap_or_default().to_owned())
     }
 
     /// Waits until the bucket can be listed.
-    fn wait(&self) {
+    fn wait(&mut self) -> Result<(), String> {
         let settings = Settings { patience: Duration::from_secs(1), ..settings_at(&self.endpoint(), "wait") };
         let store = S3Store::open(settings).unwrap();
         let begun = Instant::now();
         while let Err(error) = store.keys("") {
-            assert!(begun.elapsed() < PATIENCE, "Garage does not answer: {error}\n{}", read(&self.log()));
-            sleep(Duration::from_millis(100));
+            self.go_on(begun, &format!("Garage does not answer: {error}"))?;
         }
+        Ok(())
     }
 }
 
@@ -126,45 +134,55 @@ impl Drop for Node {
     }
 }
 
-fn read(log: &Path) -> String {
-    std::fs::read_to_string(log).unwrap_or_default()
-}
-
 /// A cluster.
 pub struct Garage {
     pub nodes: Vec<Node>,
 }
 
+/// A port that was free may be somebody's before Garage has it. Then it ends at once, and all begins anew.
+fn again(make: fn() -> Result<Garage, String>) -> Garage {
+    let mut said = String::new();
+    for _ in 0..5 {
+        match make() {
+            Ok(garage) => return garage,
+            Err(why) => said = why,
+        }
+    }
+    panic!("Garage does not start: {said}");
+}
+
 impl Garage {
     /// One node.
     pub fn single() -> Self {
-        let mut node = Node::new(1);
-        node.start(&["--single-node", "--default-bucket"]);
-        node.wait();
-        Self { nodes: vec![node] }
+        again(|| {
+            let mut node = Node::new(1);
+            node.start(&["--single-node", "--default-bucket"]);
+            node.wait()?;
+            Ok(Self { nodes: vec![node] })
+        })
     }
 
     /// Three nodes that each have everything.
     pub fn cluster() -> Self {
-        let mut nodes: Vec<Node> = (0..3).map(|_| Node::new(3)).collect();
-        nodes.iter_mut().for_each(|node| node.start(&[]));
-        let ids: Vec<String> = nodes.iter_mut().map(Node::id).collect();
-        let addresses: Vec<String> =
-            ids.iter().zip(&nodes).map(|(id, node)| format!("{id}@127.0.0.1:{}", node.rpc_port)).collect();
-        let first = &mut nodes[0];
-        for address in &addresses[1..] {
-            first.tell(&["node", "connect", address]);
-        }
-        for (number, id) in ids.iter().enumerate() {
-            first.tell(&["layout", "assign", "-z", &format!("z{number}"), "-c", "1G", id]);
-        }
-        first.tell(&["layout", "apply", "--version", "1"]);
-        first.tell(&["key", "import", "--yes", "-n", "test", KEY_ID, SECRET]);
-        first.tell(&["bucket", "create", BUCKET]);
-        first.tell(&["bucket", "allow", "--read", "--write", "--owner", BUCKET, "--key", KEY_ID]);
-        let garage = Self { nodes };
-        garage.nodes.iter().for_each(Node::wait);
-        garage
+        again(|| {
+            let mut nodes: Vec<Node> = (0..3).map(|_| Node::new(3)).collect();
+            nodes.iter_mut().for_each(|node| node.start(&[]));
+            let ids = nodes.iter_mut().map(Node::id).collect::<Result<Vec<_>, _>>()?;
+            let ports: Vec<u16> = nodes.iter().map(|node| node.rpc_port).collect();
+            let first = &mut nodes[0];
+            for (id, port) in ids.iter().zip(ports).skip(1) {
+                first.tell(&["node", "connect", &format!("{id}@127.0.0.1:{port}")])?;
+            }
+            for (number, id) in ids.iter().enumerate() {
+                first.tell(&["layout", "assign", "-z", &format!("z{number}"), "-c", "1G", id])?;
+            }
+            first.tell(&["layout", "apply", "--version", "1"])?;
+            first.tell(&["key", "import", "--yes", "-n", "test", KEY_ID, SECRET])?;
+            first.tell(&["bucket", "create", BUCKET])?;
+            first.tell(&["bucket", "allow", "--read", "--write", "--owner", BUCKET, "--key", KEY_ID])?;
+            nodes.iter_mut().try_for_each(Node::wait)?;
+            Ok(Self { nodes })
+        })
     }
 
     pub fn settings(&self, prefix: &str) -> Settings {

@@ -49,10 +49,7 @@ fn its_own_refusals_say_what_to_do() {
     for keys in [key("GKffffffffffffffffffffffff", "x"), key(KEY_ID, "wrong")] {
         let store = with(&|settings| Settings { keys: keys.clone(), ..settings });
         let error = store.get("config").unwrap_err();
-        assert!(
-            matches!(&error, Error::AccessRefused { next, .. } if next.contains("AWS_ACCESS_KEY_ID") || next.contains("allow the key")),
-            "{error:?}"
-        );
+        assert!(matches!(&error, Error::AccessRefused { next, .. } if next.contains("AWS_ACCESS_KEY_ID")), "{error:?}");
     }
     let store = with(&|settings| Settings { region: "mars".into(), ..settings });
     let error = store.get("config").unwrap_err();
@@ -83,6 +80,9 @@ fn uploads_in_parts_arrive_and_those_that_broke_off_are_swept() {
     assert!(store.put("data/cd/cdef", &long).is_err());
     proxy.decide(|_| Fate::Pass);
     let deletes = || store.requests().unwrap().deletes;
+    let neighbour = S3Store::open(Settings { address: "s3://backups".parse().unwrap(), ..settings() }).unwrap();
+    neighbour.sweep().unwrap();
+    assert_eq!(neighbour.requests().unwrap().deletes, 0, "another's upload is left alone");
     let before = deletes();
     store.sweep().unwrap();
     assert_eq!(deletes() - before, 1, "one upload was left");

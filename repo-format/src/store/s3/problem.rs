@@ -202,7 +202,8 @@ fn kind_of(status: StatusCode, code: &str, message: &str, headers: &HeaderMap, b
         "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidSecurity" | "NotSignedUp" => Kind::WrongKey,
         "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken" | "ExpiredTokenException" => Kind::ExpiredToken,
         "RequestTimeTooSkewed" | "RequestExpired" => Kind::ClockSkew,
-        "AccessDenied" if message.contains("No such key") => Kind::WrongKey,
+        // In Garage's words.
+        "AccessDenied" if message.contains("No such key") || message.contains("nvalid signature") => Kind::WrongKey,
         "AccessDenied" if message.to_lowercase().contains("object lock") => Kind::Locked,
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "Forbidden" => Kind::Denied,
         "ObjectLocked" => Kind::Locked,

@@ -123,17 +123,17 @@ impl Surroundings<'_> {
         };
         match pair {
             (Some(key_id), Some(secret)) => Ok(KeySource::Given { key_id, secret, token }),
-            (Some(_), None) | (None, Some(_)) => Err(Error::KeyNeeded(
-                "only one half of the object storage's key is given; give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or both in the profile"
-                    .into(),
-            )),
+            (Some(_), None) | (None, Some(_)) => Err(Error::AccessRefused {
+                what: "only one half of the object storage's key is given".into(),
+                next: "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or both in the profile".into(),
+            }),
             (None, None) => {
                 let foreign = ["credential_process", "sso_session", "sso_account_id", "source_profile"];
                 if let Some(name) = foreign.iter().find(|name| profile.get(name).is_some()) {
-                    return Err(Error::KeyNeeded(format!(
-                        "the profile gets its key by {name}, which icecore does not do; run `aws configure export-credentials --format env` and \
-                         set what it prints"
-                    )));
+                    return Err(Error::AccessRefused {
+                        what: format!("the profile gets its key by {name}, which icecore does not do"),
+                        next: "run `aws configure export-credentials --format env` and set what it prints".into(),
+                    });
                 }
                 Ok(KeySource::Machine(self.of_machine()))
             }

@@ -9,6 +9,9 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutOptions, PutPayload};
 
+/// Where objects are that may be long enough for parts. What lies elsewhere below the prefix is somebody else's, such as a repository whose
+/// prefix begins with ours.
+const LONG: [&str; 2] = ["data/", "tree/"];
 /// Parts of one object that are sent at once.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -97,9 +100,9 @@ impl S3Store {
             listed => listed?,
         };
         for (name, upload) in uploads {
-            let Some(path) = Path::parse(&name).ok().filter(|_| self.settings.address.key(&name).is_some()) else {
-                continue;
-            };
+            let is_ours =
+                self.settings.address.key(&name).is_some_and(|key| LONG.iter().any(|long| key.starts_with(long)));
+            let Some(path) = Path::parse(&name).ok().filter(|_| is_ours) else { continue };
             let aborted = self.patience.with(async || {
                 self.client.s3().await?.abort_multipart(&path, &upload).await.map_err(|error| Problem::of(&error))
             });

@@ -14,6 +14,7 @@ use repo_format::reconcile::{self, Reconciled, reconcile};
 use repo_format::repository::{Access, Repository};
 use repo_format::store::Store;
 use repo_format::store::dir::DirStore;
+use repo_format::store::s3::{S3Store, Settings};
 use repo_format::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +37,11 @@ impl Opened {
     /// A directory.
     pub fn directory(dir: &Path) -> Self {
         Self { store: store(dir), elsewhere: None }
+    }
+
+    /// Object storage.
+    pub fn bucket(settings: Settings) -> Result<Self> {
+        Ok(Self { store: Arc::new(S3Store::open(settings)?), elsewhere: None })
     }
 
     /// A repository of a server.
@@ -65,10 +71,11 @@ pub fn entropy() -> Arc<dyn Entropy> {
 }
 
 /// Directory of the index of a store: below `index_dir`, one for each place a store lies at, so that two copies of one
-/// repository never share an index.
-pub fn index_dir_of(index_dir: &Path, place: &Place) -> PathBuf {
+/// repository never share an index. Of a bucket the store says at which endpoint that is: one of the same name elsewhere is another one.
+pub fn index_dir_of(index_dir: &Path, place: &Place, bucket: Option<&dyn Store>) -> PathBuf {
     let name = match place {
         Place::Directory(dir) => dir.canonicalize().unwrap_or_else(|_| dir.clone()).into_os_string(),
+        Place::Bucket(address) => bucket.map_or_else(|| address.to_string(), Store::describe).into(),
         Place::Server(address) => address.to_string().into(),
     };
     let hash = blake3::hash(std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str()));

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-const DOCUMENTS: [&str; 14] = [
+const DOCUMENTS: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -15,6 +15,7 @@ const DOCUMENTS: [&str; 14] = [
     "docs/kernel/blksnap.md",
     "docs/lvm.md",
     "docs/restore.md",
+    "docs/s3.md",
     "docs/server.md",
     "packaging/hooks/README.md",
     "repo-format/FORMAT.md",

@@ -50,7 +50,7 @@ pub fn open(options: &Options, context: &Context) -> anyhow::Result<Searched> {
             return Err(point::no_such(format!("there is no recovery point of the name {name:?}")));
         }
     }
-    if !options.listed_only && matches!(context.place()?, Place::Directory(_)) {
+    if !options.listed_only && matches!(context.place()?, Place::Directory(_) | Place::Bucket(_)) {
         make(&repo, &points, context)?;
     }
     let shelf = Shelf::of(&repo, &points)?;

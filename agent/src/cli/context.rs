@@ -20,6 +20,7 @@ use repo_format::keys::WriterKeys;
 use repo_format::manifest::{Manifest, StoredManifest};
 use repo_format::repair::rebuild_config;
 use repo_format::repository::{Access, Repository, read_config};
+use repo_format::store::Store;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -28,7 +29,7 @@ use zeroize::Zeroizing;
 /// Options that every verb has.
 #[derive(clap::Args)]
 pub struct Globals {
-    /// The repository: a directory, or https://SERVER/NAME
+    /// The repository: a directory, s3://BUCKET/PREFIX, or https://SERVER/NAME
     #[arg(
         long,
         global = true,
@@ -168,8 +169,11 @@ impl Context {
     pub fn repo_dir(&self, work: &str) -> anyhow::Result<&Path> {
         let place = self.place()?;
         place.directory().ok_or_else(|| {
-            let what = format!("{place} is behind a server, and {work} works on a directory");
-            Failure::new(Code::Usage, what).next("do it on the machine that has the repository, with --repo DIR").into()
+            let (at, next) = match place {
+                Place::Bucket(_) => ("in object storage", "give --repo DIR"),
+                _ => ("behind a server", "do it on the machine that has the repository, with --repo DIR"),
+            };
+            Failure::new(Code::Usage, format!("{place} is {at}, and {work} works on a directory")).next(next).into()
         })
     }
 
@@ -180,12 +184,18 @@ impl Context {
         }
         let opened = match self.place()? {
             Place::Directory(dir) => Opened::directory(dir),
+            Place::Bucket(address) => Opened::bucket(self.bucket(address)?)?,
             Place::Server(address) => {
                 let client = Client::new(address.clone(), self.reach(address)?)?;
                 Opened::server(client.renewing(self.renew(address)))
             }
         };
         Ok(self.opened.get_or_init(|| opened))
+    }
+
+    /// The store, if the verb used one.
+    pub fn used_store(&self) -> Option<&dyn Store> {
+        self.opened.get().map(|opened| &*opened.store)
     }
 
     /// The writer key that options, environment or this machine's enrolment name; another key is refused.
@@ -301,7 +311,7 @@ impl Context {
 
     fn cannot_open(&self) -> String {
         match self.place() {
-            Ok(Place::Server(address)) => format!("cannot open the repository at {address}"),
+            Ok(place @ (Place::Server(_) | Place::Bucket(_))) => format!("cannot open the repository at {place}"),
             place => {
                 format!("cannot open the repository in {}", place.iter().map(ToString::to_string).collect::<String>())
             }
@@ -357,7 +367,11 @@ impl Context {
     /// Where this repository's index lies; `None` when there is no place for it but memory.
     pub fn index_place(&self) -> anyhow::Result<Option<PathBuf>> {
         let place = self.place()?;
-        Ok(self.index_base().map(|base| open::index_dir_of(&base, place)))
+        let bucket = match place {
+            Place::Bucket(_) => Some(&*self.opened()?.store),
+            _ => None,
+        };
+        Ok(self.index_base().map(|base| open::index_dir_of(&base, place, bucket)))
     }
 
     fn index_base(&self) -> Option<PathBuf> {

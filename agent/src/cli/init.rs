@@ -1,21 +1,26 @@
-//! `icecore init`: a new repository in a new or empty directory.
+//! `icecore init`: a new repository in a new or empty directory, or in object storage.
 
+use super::bucket;
 use super::context::Context;
 use super::failure::{Code, Failure};
 use super::secrets;
 use super::size;
 use agent::open;
 use agent::output;
+use agent::remote::Place;
 use anyhow::Context as _;
 use repo_format::Error;
 use repo_format::config;
 use repo_format::key_slot::{DEFAULT_PASSPHRASE, SlotKind, Unlock};
+use repo_format::probe;
 use repo_format::repository::{InitOptions, init, read_config};
+use repo_format::store::Store;
 use serde_json::json;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Options of `init`.
@@ -36,8 +41,7 @@ fn chunk_size(text: &str) -> Result<u32, String> {
 
 /// Makes the repository.
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
-    let dir = context.repo_dir("init")?;
-    refuse_what_is_there(dir)?;
+    let (place, store) = new_place(context)?;
     let options = context.key_options();
     if options.recovery_kit.is_some() || options.writer_key.is_some() {
         let what = "a new repository is opened by a passphrase or a key file";
@@ -49,7 +53,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         Some(_) => None,
         None => Some(first_passphrase(context)?),
     };
-    make_dir(dir)?;
+    place.directory().map_or(Ok(()), make_dir)?;
     let key_file = key_file.map(|file| secrets::key_file_or_new(&file, context.console)).transpose()?;
     let unlock = match (&key_file, &passphrase) {
         (Some((_, key)), _) => Unlock::KeyFile(key),
@@ -58,24 +62,48 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let slot_kind = if key_file.is_some() { SlotKind::KeyFile } else { DEFAULT_PASSPHRASE };
     let init_options =
         InitOptions { chunk_bytes: args.chunk_size, slot_kind, unlock, label: &args.label, now: context.now() };
-    let repo = init(open::store(dir), &init_options, open::entropy())
-        .with_context(|| format!("cannot make a repository in {}", dir.display()))?;
+    let repo = init(store, &init_options, open::entropy()).with_context(|| cannot_make(place))?;
     let config = repo.config();
+    let tried = probe::newest(repo.records())?;
+    let at = place.to_string();
     let result = json!({
-        "repository": config.repository, "path": dir, "chunk_bytes": config.chunk_bytes,
+        "repository": config.repository, "path": at, "chunk_bytes": config.chunk_bytes,
         "created_at": config.created_at, "key_file_created": key_file.is_some_and(|(new, _)| new),
+        "probe": tried,
     });
     context.console.result(&result, |_| {
         format!(
-            "Made repository {} in {}, with chunks of {}.\n\n\
+            "Made repository {} in {}, with chunks of {}.\n{}\n\
              Without the key nobody can read a backup, you included. Make a recovery kit, print it, and keep it elsewhere:\n  \
              icecore --repo {} key recovery-export --out recovery-kit.txt\n",
             config.repository,
-            output::name(&dir.display().to_string()),
+            output::name(&at),
             output::bytes(config.chunk_bytes.into()),
-            output::name(&dir.display().to_string()),
+            tried.as_ref().map(|probe| format!("\n{}", bucket::findings(&probe.findings))).unwrap_or_default(),
+            output::name(&at),
         )
     })
+}
+
+fn cannot_make(place: &Place) -> String {
+    format!("cannot make a repository in {place}")
+}
+
+/// Where it is to be made, and the store there; refuses a place that has something.
+fn new_place(context: &Context) -> anyhow::Result<(&Place, Arc<dyn Store>)> {
+    let place = context.place()?;
+    if !matches!(place, Place::Bucket(_)) {
+        let dir = context.repo_dir("init")?;
+        refuse_what_is_there(dir)?;
+        return Ok((place, open::store(dir)));
+    }
+    let store = context.opened()?.store.clone();
+    match read_config(&*store) {
+        Err(Error::NoRepository) => Ok((place, store)),
+        // Damaged, it may be somebody's backups all the same.
+        Ok(_) => Err(Error::RepositoryExists).with_context(|| cannot_make(place)),
+        Err(error) => Err(error).with_context(|| cannot_make(place)),
+    }
 }
 
 /// The key file that options or environment name, unless they name a passphrase first.

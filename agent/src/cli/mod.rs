@@ -4,6 +4,7 @@
 
 mod agent;
 mod backup;
+mod bucket;
 mod catalogs;
 mod check;
 mod console;
@@ -26,6 +27,7 @@ mod login;
 mod ls;
 mod mount;
 mod point;
+mod probe;
 mod prune;
 mod reach;
 mod read_files;
@@ -111,6 +113,8 @@ enum Verb {
     Prune(prune::Args),
     /// Show what the repository holds: points, space, ratios, sessions
     Status(status::Args),
+    /// Try anew what the object storage does that the repository is in
+    Probe,
     /// Work on the local index, a cache that can always be made again
     Index(index::Args),
     /// Passphrases, key files, recovery kits and writer keys
@@ -187,30 +191,37 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn run(cli: Cli, console: Console) -> anyhow::Result<()> {
     let context = Context::new(cli.globals, console);
-    match &cli.verb {
-        Verb::Init(args) => init::run(args, &context),
-        Verb::Backup(args) => backup::run(args, &context),
-        Verb::List(args) => list::run(args, &context),
-        Verb::Show(args) => show::run(args, &context),
-        Verb::Diff(args) => diff::run(args, &context),
-        Verb::Restore(args) => restore::run(args, &context),
-        Verb::Ls(args) => ls::run(args, &context),
-        Verb::Search(args) => search::run(args, &context),
-        Verb::Versions(args) => versions::run(args, &context),
-        Verb::Export(args) => export::run(args, &context),
-        Verb::Mount(args) => mount::run(args, &context),
-        Verb::Check(args) => check::run(args, &context),
-        Verb::Prune(args) => prune::run(args, &context),
-        Verb::Agent(args) => agent::run(args, &context),
-        Verb::Dump(args) => dump::run(args, &context),
-        Verb::Forget(args) => forget::run(args, &context),
-        Verb::Undo(args) => undo::run(args, &context),
-        Verb::Status(args) => status::run(args, &context),
-        Verb::Index(args) => index::run(args, &context),
-        Verb::Key(args) => key::run(args, &context),
-        Verb::Login(args) => login::run(args, &context),
-        Verb::Logout(args) => login::logout(args, &context),
-        Verb::Tracker(args) => tracker::run(args, &context),
+    let done = run_verb(&cli.verb, &context, console);
+    bucket::tell_requests(&context);
+    done
+}
+
+fn run_verb(verb: &Verb, context: &Context, console: Console) -> anyhow::Result<()> {
+    match verb {
+        Verb::Init(args) => init::run(args, context),
+        Verb::Backup(args) => backup::run(args, context),
+        Verb::List(args) => list::run(args, context),
+        Verb::Show(args) => show::run(args, context),
+        Verb::Diff(args) => diff::run(args, context),
+        Verb::Restore(args) => restore::run(args, context),
+        Verb::Ls(args) => ls::run(args, context),
+        Verb::Search(args) => search::run(args, context),
+        Verb::Versions(args) => versions::run(args, context),
+        Verb::Export(args) => export::run(args, context),
+        Verb::Mount(args) => mount::run(args, context),
+        Verb::Check(args) => check::run(args, context),
+        Verb::Prune(args) => prune::run(args, context),
+        Verb::Agent(args) => agent::run(args, context),
+        Verb::Dump(args) => dump::run(args, context),
+        Verb::Forget(args) => forget::run(args, context),
+        Verb::Undo(args) => undo::run(args, context),
+        Verb::Status(args) => status::run(args, context),
+        Verb::Probe => probe::run(context),
+        Verb::Index(args) => index::run(args, context),
+        Verb::Key(args) => key::run(args, context),
+        Verb::Login(args) => login::run(args, context),
+        Verb::Logout(args) => login::logout(args, context),
+        Verb::Tracker(args) => tracker::run(args, context),
         Verb::Completions(args) => generate::completions(args, console),
         Verb::Man(args) => generate::man(args, console),
         Verb::Version => help::version(console),

@@ -133,9 +133,11 @@ impl Context {
     pub fn connection(&self, work: &str) -> anyhow::Result<Connection> {
         match self.place()? {
             Place::Server(address) => Connection::new(address.server().clone(), self.reach(address)?),
-            Place::Directory(_) => Err(Failure::new(Code::Usage, format!("{work} goes by a server"))
-                .next("give --repo https://SERVER/NAME")
-                .into()),
+            Place::Directory(_) | Place::Bucket(_) => {
+                Err(Failure::new(Code::Usage, format!("{work} goes by a server"))
+                    .next("give --repo https://SERVER/NAME")
+                    .into())
+            }
         }
     }
 

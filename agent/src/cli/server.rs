@@ -26,7 +26,7 @@ pub struct ServerOptions {
         help_heading = "Repositories behind a server"
     )]
     pub ca_file: Option<PathBuf>,
-    /// How long a server that cannot be reached is asked again, in seconds
+    /// How long a server or object storage that cannot be reached is asked again, in seconds
     #[arg(
         long,
         global = true,

@@ -2,6 +2,7 @@
 
 mod disks;
 
+use super::bucket;
 use super::console::{fields, table};
 use super::context::Context;
 use super::list::{Entry, entries};
@@ -12,7 +13,9 @@ use jiff::Timestamp;
 use repo_format::forget::tombstones;
 use repo_format::index::Index;
 use repo_format::pack::PackKind;
+use repo_format::probe::{self, Probe};
 use repo_format::repository::Repository;
+use repo_format::store::requests::Requests;
 use repo_format::{condemned, lease};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -26,7 +29,7 @@ pub struct Args {
 }
 
 /// Where the objects of a store are (FORMAT.md, "Objects in the store"); `config` is too small to matter.
-const PREFIXES: [&str; 16] = [
+const PREFIXES: [&str; 17] = [
     "keys/",
     "writers/",
     "data/",
@@ -41,6 +44,7 @@ const PREFIXES: [&str; 16] = [
     "verified/",
     "damaged/",
     "suspects/",
+    "probes/",
     "catalogs/",
     "leaves/",
 ];
@@ -73,6 +77,10 @@ struct Status {
     names: Vec<Name>,
     sessions: Vec<Session>,
     disks: Vec<disks::DiskStatus>,
+    /// What the store was seen to do, where that differs from store to store.
+    probe: Option<Probe>,
+    /// What this command asked of a store where requests cost something.
+    requests: Option<Requests>,
 }
 
 /// What prune would find dead now. Points whose undo time is not over still need theirs.
@@ -136,6 +144,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
+    status.requests = repo.store().requests();
     context.console.result(&status, text)
 }
 
@@ -181,6 +190,8 @@ fn space(repo: &Repository, index: &Index) -> anyhow::Result<Status> {
         names: Vec::new(),
         sessions: Vec::new(),
         disks: Vec::new(),
+        probe: probe::newest(repo.records())?,
+        requests: None,
     })
 }
 
@@ -274,6 +285,13 @@ fn text(status: &Status) -> String {
             "{all}: `icecore prune` frees {at_once} now, {later} in whole packs later; {mixed} in packs that stay or are repacked"
         );
         pairs.push(("Unreferenced", parts));
+    }
+    if let Some(probe) = &status.probe {
+        let tried = format!("tried {}: {}", output::time(probe.probed_at), bucket::findings(&probe.findings));
+        pairs.push(("Store", tried.trim_end().replace('\n', " ")));
+    }
+    if let Some(requests) = &status.requests {
+        pairs.push(("Requests", format!("{} for this status", bucket::requests(requests))));
     }
     let mut text = fields(&pairs);
     if !status.names.is_empty() {

@@ -1,6 +1,7 @@
-//! Where a repository is: in a directory, or behind a server.
+//! Where a repository is: in a directory, in object storage, or behind a server.
 
 use anyhow::{Context, Result, ensure};
+use repo_format::store::s3::S3Address;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -12,6 +13,8 @@ use web_api::repository::{REPOSITORY_NAMES, is_repository_name};
 pub enum Place {
     /// A directory.
     Directory(PathBuf),
+    /// In object storage.
+    Bucket(S3Address),
     /// Behind a server.
     Server(Address),
 }
@@ -21,7 +24,7 @@ impl Place {
     pub fn directory(&self) -> Option<&Path> {
         match self {
             Self::Directory(dir) => Some(dir),
-            Self::Server(_) => None,
+            Self::Bucket(_) | Self::Server(_) => None,
         }
     }
 }
@@ -32,8 +35,11 @@ impl FromStr for Place {
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once("://") {
             Some(("https" | "http", _)) => text.parse().map(Self::Server),
+            Some(("s3", _)) => Ok(Self::Bucket(text.parse()?)),
             Some((scheme, _)) => {
-                anyhow::bail!("{scheme}:// is no place for a repository; give a directory or https://SERVER/REPOSITORY")
+                anyhow::bail!(
+                    "{scheme}:// is no place for a repository; give a directory, s3://BUCKET/PREFIX or https://SERVER/REPOSITORY"
+                )
             }
             None => Ok(Self::Directory(text.into())),
         }
@@ -44,6 +50,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(dir) => dir.display().fmt(f),
+            Self::Bucket(address) => address.fmt(f),
             Self::Server(address) => address.fmt(f),
         }
     }
@@ -187,6 +194,8 @@ mod tests {
     fn what_is_no_url_is_a_directory_and_other_schemes_are_refused() {
         assert_eq!("/srv/https".parse::<Place>().unwrap(), Place::Directory("/srv/https".into()));
         assert!(matches!("https://b/main".parse::<Place>().unwrap(), Place::Server(_)));
+        assert!(matches!("s3://bucket/home".parse::<Place>().unwrap(), Place::Bucket(_)));
+        assert!("s3://b".parse::<Place>().unwrap_err().to_string().contains("s3://BUCKET/PREFIX"));
         assert!("ftp://b/main".parse::<Place>().unwrap_err().to_string().contains("ftp:// is no place"));
     }
 }

@@ -88,7 +88,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 
 fn back_up(args: &Args, context: &Context, host: String) -> anyhow::Result<()> {
     let Place::Server(address) = context.place()? else {
-        let what = "an agent works for a server, and a directory was named";
+        let what = "an agent works for a server, and none was named";
         return Err(Failure::new(Code::Usage, what).next("give --repo https://SERVER/NAME").into());
     };
     if args.show_files || !args.pass_to.is_empty() {

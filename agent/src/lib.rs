@@ -27,4 +27,5 @@ pub mod remote;
 pub mod restore;
 pub mod source;
 pub mod tracker;
+pub mod volume_groups;
 pub mod volumes;

@@ -17,7 +17,7 @@ pub fn require_root() {
 /// Runs a program and fails with its messages.
 pub fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| {
-        panic!("cannot run {program}: {error}; install e2fsprogs xfsprogs btrfs-progs dosfstools ntfs-3g wimtools acl attr qemu-utils")
+        panic!("cannot run {program}: {error}; install e2fsprogs xfsprogs btrfs-progs dosfstools ntfs-3g wimtools lvm2 thin-provisioning-tools acl attr qemu-utils")
     });
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?} failed: {errors}");

@@ -1,7 +1,7 @@
 //! Files, mounts and exports of real disk images, compared with what the kernel and qemu-img say of them.
 //!
-//! Needs root, loop devices, /dev/fuse and the Debian packages e2fsprogs, xfsprogs, btrfs-progs, dosfstools, ntfs-3g, wimtools, acl, attr and
-//! qemu-utils; each test says so when something is missing.
+//! Needs root, loop devices, /dev/fuse and the Debian packages e2fsprogs, xfsprogs, btrfs-progs, dosfstools, ntfs-3g, wimtools, lvm2,
+//! thin-provisioning-tools, acl, attr and qemu-utils; each test says so when something is missing.
 
 #![expect(clippy::cast_possible_truncation, reason = "tests run on 64-bit machines with small numbers")]
 
@@ -14,6 +14,12 @@ mod facts;
 mod hostile;
 mod images;
 mod journal;
+mod lvm_groups;
+mod lvm_hostile;
+mod lvm_made;
+mod lvm_mirrors;
+mod lvm_thin;
+mod lvm_truth;
 mod mount;
 mod ntfs_edited;
 mod ntfs_hostile;

@@ -14,6 +14,7 @@ pub mod files;
 pub mod hooks;
 pub mod keeper;
 mod lengths;
+pub mod medium;
 pub mod mount;
 pub mod open;
 pub mod output;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 
 /// A disk of fixed size that can be read at any offset from any thread.
@@ -13,16 +14,16 @@ pub trait ReadAt: Send + Sync {
     fn read_exact_at(&self, buf: &mut [u8], offset_bytes: u64) -> io::Result<()>;
 }
 
-/// A window of another disk, such as one partition of it.
-pub struct Slice<'a> {
-    disk: &'a dyn ReadAt,
+/// A window of another disk, such as one partition of it. The disk is borrowed or shared.
+pub struct Slice<D> {
+    disk: D,
     offset_bytes: u64,
     length_bytes: u64,
 }
 
-impl<'a> Slice<'a> {
+impl<D: Deref<Target: ReadAt>> Slice<D> {
     /// The window `[offset, offset + length)`; `InvalidInput` when it does not lie inside `disk`.
-    pub fn new(disk: &'a dyn ReadAt, offset_bytes: u64, length_bytes: u64) -> io::Result<Self> {
+    pub fn new(disk: D, offset_bytes: u64, length_bytes: u64) -> io::Result<Self> {
         match offset_bytes.checked_add(length_bytes) {
             Some(end) if end <= disk.size_bytes() => Ok(Self { disk, offset_bytes, length_bytes }),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "the window lies outside the disk")),
@@ -30,7 +31,7 @@ impl<'a> Slice<'a> {
     }
 }
 
-impl ReadAt for Slice<'_> {
+impl<D: Deref<Target: ReadAt> + Send + Sync> ReadAt for Slice<D> {
     fn size_bytes(&self) -> u64 {
         self.length_bytes
     }

@@ -12,7 +12,7 @@ use repo_format::manifest::{Disk, Manifest};
 use std::io;
 
 /// Sector size where a point does not say.
-const SECTOR_BYTES: u32 = 512;
+pub const SECTOR_BYTES: u32 = 512;
 
 /// Facts as the point recorded them; `None` when a program wrote them that this one does not understand.
 pub fn recorded_facts(disk: &Disk) -> Option<DiskFacts> {
@@ -27,9 +27,8 @@ pub fn facts(disk: &PointDisk<'_>) -> io::Result<DiskFacts> {
     }
 }
 
-/// The partitions that have bytes of their own and lie on the disk.
-pub fn partitions<'f>(facts: &'f DiskFacts, disk: &Disk) -> impl Iterator<Item = &'f Partition> + use<'f> {
-    let size_bytes = disk.size_bytes;
+/// The partitions that have bytes of their own and lie on a disk of this size.
+pub fn partitions(facts: &DiskFacts, size_bytes: u64) -> impl Iterator<Item = &Partition> {
     let inside = move |partition: &&Partition| {
         let end = partition.offset_bytes.checked_add(partition.length_bytes);
         !partition.extended && end.is_some_and(|end| end <= size_bytes)
@@ -85,7 +84,7 @@ pub fn reads(holds: &str) -> bool {
 }
 
 /// The volumes of a disk: its partitions, or the disk itself where it has none.
-pub fn volumes(facts: &DiskFacts, disk: &Disk) -> Vec<Volume> {
+pub fn volumes(facts: &DiskFacts, size_bytes: u64) -> Vec<Volume> {
     let of_partition = |partition: &Partition| Volume {
         partition: Some(partition.number),
         name: partition.name.clone(),
@@ -94,7 +93,7 @@ pub fn volumes(facts: &DiskFacts, disk: &Disk) -> Vec<Volume> {
         content: partition.content.clone(),
         is_efi_system: partition.is_efi_system(),
     };
-    let known: Vec<Volume> = partitions(facts, disk).map(of_partition).collect();
+    let known: Vec<Volume> = partitions(facts, size_bytes).map(of_partition).collect();
     if !known.is_empty() {
         return known;
     }
@@ -102,7 +101,7 @@ pub fn volumes(facts: &DiskFacts, disk: &Disk) -> Vec<Volume> {
         partition: None,
         name: None,
         offset_bytes: 0,
-        length_bytes: disk.size_bytes,
+        length_bytes: size_bytes,
         content: facts.content.clone(),
         is_efi_system: false,
     }]
@@ -139,23 +138,9 @@ pub fn meant<'v>(volumes: impl IntoIterator<Item = &'v Volume>) -> Meant {
     }
 }
 
-/// The volume of this number, or the one that is meant; none where that is not clear.
-pub fn named(disk: &PointDisk<'_>, partition: Option<u32>) -> io::Result<Option<Volume>> {
-    let known = volumes(&facts(disk)?, disk.disk());
-    let meant = match meant(&known) {
-        Meant::One(at) => Some(at),
-        Meant::Several | Meant::None => None,
-    };
-    let at = match partition {
-        None => meant,
-        Some(_) => known.iter().position(|volume| volume.partition == partition),
-    };
-    Ok(at.and_then(|at| known.into_iter().nth(at)))
-}
-
-/// The disk that is meant when nobody names disk or partition, where that is clear and the disk has to be named.
+/// The disk that is meant when nobody names disk or partition, where that is clear and the disk has to be named. Logical volumes aside.
 pub fn meant_disk(manifest: &Manifest) -> Option<&str> {
-    let of_disk = |disk| volumes(&recorded_facts(disk).unwrap_or_default(), disk);
+    let of_disk = |disk: &Disk| volumes(&recorded_facts(disk).unwrap_or_default(), disk.size_bytes);
     let all: Vec<(&Disk, Volume)> =
         manifest.disks.iter().flat_map(|disk| of_disk(disk).into_iter().map(move |volume| (disk, volume))).collect();
     match meant(all.iter().map(|(_, volume)| volume)) {

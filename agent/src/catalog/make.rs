@@ -4,10 +4,11 @@
 //! Leaves are stored as they come, the catalog at the very end. Who is stopped in between leaves leaves that nothing names, which the next
 //! try finds and prune removes.
 
+use crate::facts::content::ContentKind;
 use crate::files::confined::{Confined, Failed, Life, Named};
 use crate::files::{FileKind, unescape_name};
+use crate::medium::Medium;
 use crate::open::Warn;
-use crate::point_disk::PointDisk;
 use crate::read_at::Slice;
 use crate::volumes;
 use anyhow::{Result, bail};
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 use repo_format::catalog::leaf::{Builder, Entry, Facts, Finished, Kind};
 use repo_format::catalog::{self, Catalog, Files, LeafPlace, Listed, Volume};
 use repo_format::index::Index;
-use repo_format::manifest::{Disk, Manifest, PointKey, StoredManifest};
+use repo_format::manifest::{Manifest, PointKey, StoredManifest};
 use repo_format::reader::Reader;
 use repo_format::repository::Repository;
 use repo_format::tree::diff;
@@ -70,6 +71,11 @@ impl Before {
     }
 }
 
+/// Whether it is a part of a volume group.
+fn is_physical(volume: &volumes::Volume) -> bool {
+    volume.content.as_ref().is_some_and(|content| content.kind == ContentKind::Lvm2)
+}
+
 impl Making<'_> {
     /// Makes the catalog of a point and stores it.
     pub fn make(&self, at: PointKey, before: Option<&Before>) -> Result<Catalog> {
@@ -79,20 +85,20 @@ impl Making<'_> {
         let catalog = crate::open::reading(self.repo, &points, (self.clock, self.warn), || {
             let reader = Reader::new(self.repo, self.index);
             let mut found = Vec::new();
-            for disk in &manifest.disks {
-                let content = PointDisk::new(&reader, &manifest, Some(&disk.name))?;
-                let known = volumes::volumes(&volumes::facts(&content)?, disk);
-                for volume in known.into_iter().take(MAX_VOLUMES - found.len()) {
+            for medium in Medium::all(&reader, &manifest)? {
+                for volume in medium.volumes()?.into_iter().take(MAX_VOLUMES - found.len()) {
                     let files = match volume.is_readable() {
+                        // Its logical volumes are listed under their own names.
+                        false if is_physical(&volume) => Files::Listed(Listed::default()),
                         false => Files::NoReader,
-                        true => match self.unchanged((&reader, &manifest), disk, &volume, before)? {
+                        true => match self.unchanged((&reader, &manifest), &medium, &volume, before)? {
                             Some(listed) => Files::Listed(listed),
-                            None => self.list_or_settle(&content, &volume)?,
+                            None => self.list_or_settle(&medium, &volume)?,
                         },
                     };
                     let holds = volume.holds();
                     let volumes::Volume { partition, offset_bytes, length_bytes, .. } = volume;
-                    let disk = disk.name.clone();
+                    let disk = medium.name.clone();
                     found.push(Volume { disk, partition, offset_bytes, length_bytes, holds, files });
                 }
             }
@@ -119,7 +125,7 @@ impl Making<'_> {
     fn unchanged(
         &self,
         (reader, manifest): (&Reader<'_>, &Manifest),
-        disk: &Disk,
+        medium: &Medium<'_>,
         volume: &volumes::Volume,
         before: Option<&Before>,
     ) -> Result<Option<Listed>> {
@@ -128,27 +134,32 @@ impl Making<'_> {
         };
         let is_same = |other: &&Volume| {
             let place = (other.partition, other.offset_bytes, other.length_bytes);
-            other.disk == disk.name && place == (volume.partition, volume.offset_bytes, volume.length_bytes)
+            other.disk == medium.name && place == (volume.partition, volume.offset_bytes, volume.length_bytes)
         };
         let Some(Files::Listed(listed)) = before.catalog.volumes.iter().find(is_same).map(|volume| &volume.files)
         else {
             return Ok(None);
         };
-        let Ok(disk_before) = before.manifest.disk(Some(&disk.name)) else { return Ok(None) };
+        // A logical volume may lie anywhere on its disks.
         let chunk = u64::from(manifest.chunk_bytes);
-        let first = volume.offset_bytes / chunk;
         let end = volume.offset_bytes.saturating_add(volume.length_bytes).div_ceil(chunk);
-        let trees = (disk_before.tree(manifest.chunk_bytes), disk.tree(manifest.chunk_bytes));
-        let mut differs = false;
-        let compared = diff(trees, (reader, reader), &mut |position, _, _| {
-            differs = (first..end).contains(&position);
-            // Ends the comparison; nobody sees it.
-            if differs { Err(Error::Interrupted) } else { self.go_on() }
-        });
-        if differs {
-            return Ok(None);
+        let span = if medium.is_logical() { 0..u64::MAX } else { volume.offset_bytes / chunk..end };
+        for name in &medium.on {
+            let (Ok(disk), Ok(disk_before)) = (manifest.disk(Some(name)), before.manifest.disk(Some(name))) else {
+                return Ok(None);
+            };
+            let trees = (disk_before.tree(manifest.chunk_bytes), disk.tree(manifest.chunk_bytes));
+            let mut differs = trees.0.chunks != trees.1.chunks && medium.is_logical();
+            let compared = diff(trees, (reader, reader), &mut |position, _, _| {
+                differs |= span.contains(&position);
+                // Ends the comparison; nobody sees it.
+                if differs { Err(Error::Interrupted) } else { self.go_on() }
+            });
+            if differs {
+                return Ok(None);
+            }
+            compared?;
         }
-        compared?;
         for place in &listed.leaves {
             if !catalog::has_leaf(self.repo, &place.leaf)? {
                 return Ok(None);
@@ -161,15 +172,15 @@ impl Making<'_> {
         if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    fn list_or_settle(&self, disk: &PointDisk<'_>, volume: &volumes::Volume) -> Result<Files> {
-        self.list(disk, volume).or_else(|error| match self.settles && self.go_on().is_ok() {
+    fn list_or_settle(&self, medium: &Medium<'_>, volume: &volumes::Volume) -> Result<Files> {
+        self.list(medium, volume).or_else(|error| match self.settles && self.go_on().is_ok() {
             true => Ok(Files::NotListed(format!("{error:#}"))),
             false => Err(error),
         })
     }
 
-    fn list(&self, disk: &PointDisk<'_>, volume: &volumes::Volume) -> Result<Files> {
-        let slice = Slice::new(disk, volume.offset_bytes, volume.length_bytes)?;
+    fn list(&self, medium: &Medium<'_>, volume: &volumes::Volume) -> Result<Files> {
+        let slice = Slice::new(medium.content()?, volume.offset_bytes, volume.length_bytes)?;
         let mut files = Confined::start(self.program, &slice, Life::Long)?;
         match files.walk("/") {
             Ok(()) => {}

@@ -69,7 +69,9 @@ pub fn sound(repo: &Repository) -> Result<HashSet<ManifestId>> {
 }
 
 fn is_outdated(catalog: &Catalog) -> bool {
-    let could_be_read = |holds: &Option<String>| holds.as_deref().is_some_and(volumes::reads);
+    // Volumes of a group are listed under names of their own; a catalog without them says of its physical volumes that nobody reads them.
+    let could_be_read =
+        |holds: &Option<String>| holds.as_deref().is_some_and(|holds| holds == "lvm2" || volumes::reads(holds));
     catalog.volumes.iter().any(|volume| volume.files == Files::NoReader && could_be_read(&volume.holds))
 }
 
@@ -119,6 +121,7 @@ mod tests {
             manifest
         };
         let (read_now, unreadable, unknown) = (put(1, Some("xfs")), put(2, Some("zfs")), put(3, None));
+        put(4, Some("lvm2"));
         assert_eq!(sound(&repo).unwrap(), [unreadable, unknown].into());
         assert_eq!(catalog::read(&repo, &read_now).unwrap(), None, "the next one takes its place");
     }

@@ -83,6 +83,11 @@ impl Shelf {
         Ok(shelf)
     }
 
+    /// The volumes of which there are lists.
+    pub fn volumes(&self) -> impl Iterator<Item = &VolumeKey> {
+        self.volumes.keys()
+    }
+
     fn add(&mut self, catalog: &Catalog, building: &mut BTreeMap<VolumeKey, HashMap<LeafId, Shelved>>) -> Result<()> {
         let number = u32::try_from(self.points.len())?;
         let (manifest, name, made_at) = (catalog.manifest, catalog.name.clone(), catalog.made_at);

@@ -3,8 +3,8 @@
 use super::console::Console;
 use super::failure::{Code, Failure};
 use agent::files::{self, FileSystem};
+use agent::medium::Medium;
 use agent::output;
-use agent::point_disk::PointDisk;
 use agent::read_at::Slice;
 use agent::volumes::{self, Meant, Volume};
 use std::sync::Arc;
@@ -13,11 +13,11 @@ pub use agent::volumes::{facts, partitions, recorded_facts};
 
 /// Opens the file system of a partition; without a number, the one that is meant. What of it is stale or damaged is said.
 pub fn file_system<'d>(
-    disk: &'d PointDisk<'_>,
+    medium: &'d Medium<'_>,
     number: Option<u32>,
     console: Console,
 ) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
-    let fs = find_file_system(disk, number)?;
+    let fs = find_file_system(medium, number)?;
     for note in fs.notes() {
         console.warn(&format!("the {} file system: {note}", fs.name()));
     }
@@ -25,11 +25,12 @@ pub fn file_system<'d>(
 }
 
 /// The same, and what of it is stale or damaged is the caller's to say.
-pub fn find_file_system<'d>(disk: &'d PointDisk<'_>, number: Option<u32>) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
-    let volumes = volumes::volumes(&facts(disk)?, disk.disk());
+pub fn find_file_system<'d>(medium: &'d Medium<'_>, number: Option<u32>) -> anyhow::Result<Box<dyn FileSystem + 'd>> {
+    let content = medium.content()?;
+    let volumes = medium.volumes()?;
     let volume = match number {
         Some(_) => volumes.iter().find(|volume| volume.partition == number).ok_or_else(|| {
-            let what = format!("disk {} has no partition {}", output::name(&disk.disk().name), number.unwrap_or(0));
+            let what = format!("disk {} has no partition {}", output::name(&medium.name), number.unwrap_or(0));
             Failure::new(Code::NotFound, what).next(choice(&volumes))
         })?,
         None => match volumes::meant(&volumes) {
@@ -44,7 +45,7 @@ pub fn find_file_system<'d>(disk: &'d PointDisk<'_>, number: Option<u32>) -> any
             }
         },
     };
-    Ok(files::open(Arc::new(Slice::new(disk, volume.offset_bytes, volume.length_bytes)?))?)
+    Ok(files::open(Arc::new(Slice::new(content, volume.offset_bytes, volume.length_bytes)?))?)
 }
 
 fn choice(volumes: &[Volume]) -> String {

@@ -76,7 +76,7 @@ fn disks(reader: &'static Reader<'static>, manifest: &Manifest) -> anyhow::Resul
     for disk in &manifest.disks {
         let content = PointDisk::new(reader, manifest, Some(&disk.name))?;
         let facts = disk::facts(&content)?;
-        let partitions = disk::partitions(&facts, disk).map(|partition| MountedPartition {
+        let partitions = disk::partitions(&facts, disk.size_bytes).map(|partition| MountedPartition {
             number: partition.number,
             offset_bytes: partition.offset_bytes,
             length_bytes: partition.length_bytes,

@@ -6,12 +6,11 @@ use super::failure::{Code, Failure};
 use super::point::{self, PointName};
 use super::size;
 use agent::files::restore::{self as file_restore, Existing, Problem, RestoreOptions};
+use agent::medium::Medium;
 use agent::output;
-use agent::point_disk::PointDisk;
 use agent::progress::{Counts, Progress};
 use agent::restore::{self, GrowOutcome, GrowRequest, RestoreOutcome, RestoreRequest, in_place};
 use agent::source::sys::SysRoot;
-use agent::volumes;
 use repo_format::reader::Reader;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
@@ -32,7 +31,7 @@ pub struct Args {
     /// With --files: back to where they were, in the file system of the same id wherever it is mounted on this machine now
     #[arg(long, requires = "files", conflicts_with = "to")]
     in_place: bool,
-    /// Which disk, when the point has several
+    /// Which disk, when the point has several; with --files also a logical volume, as GROUP/VOLUME
     #[arg(long, value_name = "NAME")]
     disk: Option<String>,
     /// Only this partition; with --files the one that holds them
@@ -72,8 +71,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let index = context.index(&repo)?;
         if !args.files.is_empty() {
             let reader = Reader::new(&repo, &index);
-            let disk = PointDisk::new(&reader, &manifest, args.disk.as_deref())?;
-            return files(args, &disk, (&*progress, &cancel), context);
+            let medium = Medium::chosen(&reader, &manifest, args.disk.as_deref(), args.partition)?;
+            return files(args, &medium, (&*progress, &cancel), context);
         }
         let request = RestoreRequest {
             point: stored.at,
@@ -136,11 +135,11 @@ fn grow_text(dry_run: bool, grow: &GrowOutcome) -> String {
 
 fn files(
     args: &Args,
-    disk: &PointDisk<'_>,
+    medium: &Medium<'_>,
     (progress, cancel): (&dyn Progress, &AtomicBool),
     context: &Context,
 ) -> anyhow::Result<()> {
-    let fs = disk::file_system(disk, args.partition, context.console)?;
+    let fs = disk::file_system(medium, args.partition, context.console)?;
     let paths: Vec<Vec<u8>> = args.files.iter().map(|path| path.clone().into_vec()).collect();
     progress.begin(if args.dry_run { "comparing" } else { "restore" }, None);
     let mut written = 0;
@@ -149,7 +148,7 @@ fn files(
         (_, true) => Existing::Beside(file_restore::ending(context.now())),
         _ => Existing::Leave,
     };
-    let volume = volumes::named(disk, args.partition)?;
+    let volume = medium.volume(args.partition)?;
     let target = match &args.to {
         Some(target) => target.clone(),
         None => in_place::mounted_at(&SysRoot::host(), volume.as_ref().and_then(|volume| volume.content.as_ref()))?,

@@ -13,14 +13,14 @@ use crate::daemon::work::{OpenRepository, index};
 use crate::daemon::{Asked, Link, Pauses, wait};
 use crate::files::confined::{Confined, Failed, Life, Listing};
 use crate::files::{FileKind, ListEntry};
-use crate::point_disk::PointDisk;
+use crate::medium::Medium;
 use crate::progress::Report;
 use crate::read_at::Slice;
 use crate::volumes::{self, Meant};
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use repo_format::id::WriterId;
-use repo_format::manifest::{Disk, Manifest, PointKey, StoredManifest};
+use repo_format::manifest::{Manifest, PointKey, StoredManifest};
 use repo_format::reader::Reader;
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -145,7 +145,7 @@ impl Desk<'_> {
             (_, Some(volume)) => self.volume(open, volume, question.clone()),
             (_, None) => {
                 let answer = match &question.question {
-                    FileQuestion::Volumes => FileAnswer::Volumes(volumes_of(open.manifest)),
+                    FileQuestion::Volumes => FileAnswer::Volumes(volumes_of(open)?),
                     search => open.searching.borrow_mut().answer(search)?,
                 };
                 self.say(question, &answer);
@@ -179,11 +179,10 @@ impl Desk<'_> {
     fn pass_files(&self, open: &Open<'_>, wanted: &PassFiles, first: &AskedQuestion) -> Result<Option<AskedQuestion>> {
         let mut passing = PassingFiles::begin(open.reader, open.stored, wanted, &self.pass_to)?;
         tracing::info!(point = %open.at.manifest, writer = %passing.writer(), files = wanted.files.len(), "files are passed to a machine");
-        let meant = || volumes::meant_disk(open.manifest).filter(|_| wanted.partition.is_none());
-        let disk = PointDisk::new(open.reader, open.manifest, wanted.disk.as_deref().or_else(meant))?;
-        let volume = volume_of(&disk, wanted.partition)?;
+        let medium = Medium::chosen(open.reader, open.manifest, wanted.disk.as_deref(), wanted.partition)?;
+        let volume = volume_of(&medium, wanted.partition)?;
         passing.lies_on(volume.content);
-        let slice = Slice::new(&disk, volume.offset_bytes, volume.length_bytes)?;
+        let slice = Slice::new(medium.content()?, volume.offset_bytes, volume.length_bytes)?;
         let mut files = Confined::start(&self.program, &slice, Life::Long)?;
         let (mut question, mut ask) = (first.clone(), wanted.ask.clone());
         loop {
@@ -212,10 +211,9 @@ impl Desk<'_> {
 
     /// Answers about one file system; returns a question about something else.
     fn volume(&self, open: &Open<'_>, volume: Volume, first: AskedQuestion) -> Result<Option<AskedQuestion>> {
-        let meant = || volumes::meant_disk(open.manifest).filter(|_| volume.partition.is_none());
-        let disk = PointDisk::new(open.reader, open.manifest, volume.disk.as_deref().or_else(meant))?;
-        let place = volume_of(&disk, volume.partition)?;
-        let slice = Slice::new(&disk, place.offset_bytes, place.length_bytes)?;
+        let medium = Medium::chosen(open.reader, open.manifest, volume.disk.as_deref(), volume.partition)?;
+        let place = volume_of(&medium, volume.partition)?;
+        let slice = Slice::new(medium.content()?, place.offset_bytes, place.length_bytes)?;
         let life = if self.archives { Life::Long } else { Life::Short };
         let mut files = Confined::start(&self.program, &slice, life)?;
         let mut question = first;
@@ -340,9 +338,9 @@ fn kind_name(kind: FileKind) -> &'static str {
 }
 
 /// Where a partition lies, or what is meant when none is named.
-fn volume_of(disk: &PointDisk<'_>, partition: Option<u32>) -> Result<volumes::Volume> {
-    let known = volumes::volumes(&volumes::facts(disk)?, disk.disk());
-    let (name, listed) = (&disk.disk().name, volumes::listed(&known));
+fn volume_of(medium: &Medium<'_>, partition: Option<u32>) -> Result<volumes::Volume> {
+    let known = medium.volumes()?;
+    let (name, listed) = (&medium.name, volumes::listed(&known));
     let found = match (partition, volumes::meant(&known)) {
         (None, Meant::One(at)) => known.get(at),
         (None, Meant::Several) => bail!("disk {name} has several partitions with files; say which one: {listed}"),
@@ -352,35 +350,33 @@ fn volume_of(disk: &PointDisk<'_>, partition: Option<u32>) -> Result<volumes::Vo
     found.cloned().with_context(|| format!("disk {name} has no partition {}", partition.unwrap_or(0)))
 }
 
-/// What the manifest says, which is signed and needs no look at the disk.
-fn volumes_of(manifest: &Manifest) -> Vec<PointVolumes> {
-    let meant = volumes::meant_disk(manifest);
+/// What the manifest says, which is signed and needs no look at the disk; of logical volumes what their metadata says.
+fn volumes_of(open: &Open<'_>) -> Result<Vec<PointVolumes>> {
+    let all = Medium::all(open.reader, open.manifest)?;
+    let meant = Medium::meant(&all)?;
     let mut left = MAX_VOLUMES;
     let mut found = Vec::new();
-    for disk in &manifest.disks {
-        let volumes = volumes_on(disk, meant == Some(&disk.name));
+    for (at, medium) in all.iter().enumerate() {
+        let volumes = volumes_on(medium, meant.filter(|(medium, _)| *medium == at).map(|(_, number)| number))?;
         let volumes: Vec<PointVolume> = volumes.into_iter().take(left.saturating_sub(1)).collect();
         left = left.saturating_sub(1 + volumes.len());
         if left == 0 {
             break;
         }
-        found.push(PointVolumes { disk: disk.name.clone(), size_bytes: ByteCount(disk.size_bytes), volumes });
+        found.push(PointVolumes { disk: medium.name.clone(), size_bytes: ByteCount(medium.size_bytes), volumes });
     }
-    found
+    Ok(found)
 }
 
-fn volumes_on(disk: &Disk, is_meant: bool) -> Vec<PointVolume> {
-    let facts = volumes::recorded_facts(disk).unwrap_or_default();
-    let known = volumes::volumes(&facts, disk);
-    let meant = volumes::meant(&known);
-    let described = known.into_iter().enumerate().map(|(at, volume)| PointVolume {
+fn volumes_on(medium: &Medium<'_>, meant: Option<usize>) -> Result<Vec<PointVolume>> {
+    let described = medium.volumes()?.into_iter().enumerate().map(|(at, volume)| PointVolume {
         holds: volume.holds(),
         readable: volume.is_readable(),
-        is_default: is_meant && meant == Meant::One(at),
+        is_default: meant == Some(at),
         partition: volume.partition,
         name: volume.name,
         size_bytes: ByteCount(volume.length_bytes),
         label: volume.content.and_then(|content| content.label),
     });
-    described.collect()
+    Ok(described.collect())
 }

@@ -4,12 +4,12 @@ use super::At;
 use crate::export::{ExportFormat, export};
 use crate::extents::Extent;
 use crate::files::FileSystem;
+use crate::medium::Medium;
 use crate::point_disk::PointDisk;
 use crate::progress::{Counts, Progress as _};
 use crate::restore::files_of_job::{self, Whose};
 use crate::restore::{self, Places, RestoreRequest};
 use crate::source::sys::SysRoot;
-use crate::volumes;
 use anyhow::{Result, ensure};
 use repo_format::manifest::{Manifest, StoredManifest};
 use repo_format::reader::Reader;
@@ -21,7 +21,7 @@ use web_api::unit::ByteCount;
 
 /// Opens the file system of a partition, or the only one of a disk.
 pub type OpenFileSystem<'o> =
-    dyn for<'d> Fn(&'d PointDisk<'_>, Option<u32>) -> Result<Box<dyn FileSystem + 'd>> + Sync + 'o;
+    dyn for<'d> Fn(&'d Medium<'_>, Option<u32>) -> Result<Box<dyn FileSystem + 'd>> + Sync + 'o;
 
 pub(super) fn run(
     at: &At<'_>,
@@ -117,8 +117,8 @@ fn files(
     (places, file_system): (&Places, &OpenFileSystem<'_>),
 ) -> Result<RestoreResult> {
     let reader = Reader::new(&at.repo, &at.index);
-    let disk = PointDisk::new(&reader, manifest, work.disk.as_deref())?;
-    let volume = volumes::named(&disk, work.partition)?;
+    let medium = Medium::chosen(&reader, manifest, work.disk.as_deref(), work.partition)?;
+    let volume = medium.volume(work.partition)?;
     let whose = Whose {
         sys: &SysRoot::host(),
         places,
@@ -126,7 +126,7 @@ fn files(
         volume: volume.as_ref().and_then(|volume| volume.content.as_ref()),
     };
     let target = files_of_job::target(work, &whose)?;
-    let fs = file_system(&disk, work.partition)?;
+    let fs = file_system(&medium, work.partition)?;
     let said = |note: &String| format!("the {} file system: {note}", fs.name());
     let notes: Vec<String> = fs.notes().iter().map(said).collect();
     notes.iter().for_each(|note| at.report.message(note));

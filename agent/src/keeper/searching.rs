@@ -114,7 +114,10 @@ impl<'s> Searching<'s> {
     }
 
     fn versions(&mut self, volume: (Option<&str>, Option<u32>), path: &str) -> Result<FileVersions> {
-        let (disk, partition) = self.place(volume)?;
+        let (disk, partition) = match self.logical(volume)? {
+            Some(found) => found,
+            None => self.place(volume)?,
+        };
         let only = VolumeKey { name: self.manifest.name.clone(), disk, partition };
         let path = inner(path)?;
         let page = self.page(&Wanted::Path(&path), 1, (None, Some(&only)))?;
@@ -126,11 +129,21 @@ impl<'s> Searching<'s> {
         Ok(FileVersions { more: versions.len() > MAX_VERSIONS, items, points, points_missing })
     }
 
+    /// A logical volume is none of the point's disks; its lists are kept under its name.
+    fn logical(&mut self, (disk, partition): (Option<&str>, Option<u32>)) -> Result<Option<(String, Option<u32>)>> {
+        let manifest = self.manifest;
+        let Some(disk) = disk.filter(|name| manifest.disks.iter().all(|disk| disk.name != **name)) else {
+            return Ok(None);
+        };
+        let is_listed = |key: &VolumeKey| key.name == manifest.name && key.disk == disk && key.partition == partition;
+        Ok(self.shelf()?.volumes().any(is_listed).then(|| (disk.to_owned(), partition)))
+    }
+
     /// The volume that is meant.
     fn place(&self, (disk, partition): (Option<&str>, Option<u32>)) -> Result<(String, Option<u32>)> {
         let meant = || volumes::meant_disk(self.manifest).filter(|_| partition.is_none());
         let disk = self.manifest.disk(disk.or_else(meant))?;
-        let known = volumes::volumes(&volumes::recorded_facts(disk).unwrap_or_default(), disk);
+        let known = volumes::volumes(&volumes::recorded_facts(disk).unwrap_or_default(), disk.size_bytes);
         let number = match (partition, volumes::meant(&known)) {
             (Some(number), _) => Some(number),
             (None, Meant::One(at)) => known.get(at).and_then(|volume| volume.partition),

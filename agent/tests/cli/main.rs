@@ -6,6 +6,7 @@ mod bucket;
 mod damage;
 mod files;
 mod keys;
+mod logical;
 mod maintenance;
 mod points;
 mod providers;

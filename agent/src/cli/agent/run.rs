@@ -129,7 +129,7 @@ fn keep(args: &Args, context: &Context, (enrolled, directory): (&Enrolled, &Path
     let guarded = vec![Guarded { what: "the repository", path: directory.to_owned() }];
     let server = context.keepers_server(enrolled)?;
     let clock = || context.now();
-    let file_system: &OpenFileSystem<'_> = &|disk, partition| super::super::disk::find_file_system(disk, partition);
+    let file_system: &OpenFileSystem<'_> = &|medium, partition| super::super::disk::find_file_system(medium, partition);
     let worker = Keeper {
         backups: backups(args, context, (&open, &module, &lvm), host.clone(), guarded)?,
         link: Link::new(&server)?,

@@ -73,7 +73,7 @@ function Volumes({ id }: { id: string }) {
               <Select label={t('files.volume')} placeholder={t('files.choose')} data={all.map((one) => ({ value: one.key, label: label(one), disabled: !one.volume.readable }))} value={chosen?.key ?? null} onChange={choose} maw={620} allowDeselect={false} />
             )}
             {readable.length === 0 && <NotReadable id={id} held={all.map((one) => one.volume.holds ?? t('files.unknown'))} />}
-            {!find && chosen && chosen.volume.readable && <Directory place={{ point: id, disk: chosen.disk, partition: chosen.volume.partition ?? undefined }} />}
+            {!find && chosen && chosen.volume.readable && <Directory place={{ point: id, disk: chosen.disk, partition: chosen.volume.partition ?? undefined }} onDisk={disks.length > 1 ? ` --disk ${quoted(chosen.disk)}` : ''} />}
           </>
         );
       }}
@@ -92,7 +92,8 @@ function NotReadable({ id, held }: { id: string; held: string[] }) {
   );
 }
 
-function Directory({ place }: { place: Place }) {
+/** `onDisk` names the disk on the command line, where there are several. A logical volume is named as a disk is. */
+function Directory({ place, onDisk }: { place: Place; onDisk: string }) {
   const { t, i18n } = useTranslation();
   const [search, setSearch] = useSearchParams();
   const path = search.get('path') ?? '/';
@@ -133,13 +134,13 @@ function Directory({ place }: { place: Place }) {
       <div className="row apart">
         <Crumbs path={path} to={(at) => to({ path: at })} />
         <span className="row tight">
-          <Archives place={place} path={path} />
+          <Archives place={place} path={path} onDisk={onDisk} />
           {isPlain(path) && (
             <Button component={Link} variant={chosen.length > 0 ? 'filled' : 'default'} size="xs" to={restoreUrl(place, chosen.length > 0 ? chosen.map((name) => joined(path, name)) : [path])}>
               {chosen.length > 0 ? t('files.restoreChosen', { count: chosen.length }) : t('files.restore')}
             </Button>
           )}
-          <Commands of={t('files.title')} cli={`icecore ls ${short(place.point)}${partition} ${quoted(path)}`} call={{ method: 'GET', path: `/api/v1/recovery-points/${place.point}/files?${new URLSearchParams({ path, ...(place.disk ? { disk: place.disk } : {}), ...(place.partition ? { partition: String(place.partition) } : {}) })}` }} />
+          <Commands of={t('files.title')} cli={`icecore ls ${short(place.point)}${partition} ${quoted(path)}${onDisk}`} call={{ method: 'GET', path: `/api/v1/recovery-points/${place.point}/files?${new URLSearchParams({ path, ...(place.disk ? { disk: place.disk } : {}), ...(place.partition ? { partition: String(place.partition) } : {}) })}` }} />
         </span>
       </div>
       {first && first.notes.length > 0 && (
@@ -196,7 +197,7 @@ function Directory({ place }: { place: Place }) {
 }
 
 /** The directory with everything below it, in either form. */
-function Archives({ place, path }: { place: Place; path: string }) {
+function Archives({ place, path, onDisk }: { place: Place; path: string; onDisk: string }) {
   const { t } = useTranslation();
   const partition = place.partition ? ` --partition ${place.partition}` : '';
   const url = (format: 'zip' | 'tar') => archiveUrl(place, path, format);
@@ -207,7 +208,7 @@ function Archives({ place, path }: { place: Place; path: string }) {
           {t('files.downloadAs', { format })}
         </Button>
       ))}
-      <Commands of={t('files.downloadAll')} cli={`icecore restore ${short(place.point)}${partition} --files ${quoted(path)} --to ./restored`} call={{ method: 'GET', path: url('tar') }} />
+      <Commands of={t('files.downloadAll')} cli={`icecore restore ${short(place.point)}${onDisk}${partition} --files ${quoted(path)} --to ./restored`} call={{ method: 'GET', path: url('tar') }} />
     </>
   );
 }

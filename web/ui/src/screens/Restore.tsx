@@ -157,13 +157,16 @@ function Choose({ choose }: { choose: (id: string) => void }) {
 function Contents({ draft, point, change }: { draft: RestoreDraft; point: RecoveryPoint; change: Change }) {
   const { t, i18n } = useTranslation();
   const [text, setText] = useState(draft.files.join('\n'));
+  const media = point.disks.map((disk) => ({ value: disk.name, label: `${disk.name} · ${disk.path} · ${bytes(disk.size_bytes, i18n.language)}` }));
+  // A logical volume, as the files of it are restored.
+  if (draft.disk && media.every((one) => one.value !== draft.disk)) media.push({ value: draft.disk, label: draft.disk });
   return (
     <div className="stack">
       <SegmentedControl className={classes.what} aria-label={t('restore.what')} value={draft.what} onChange={(value) => change({ what: value as What })} data={WHATS.map((value) => ({ value, label: t(`restore.what_${value}`) }))} />
       <p className="soft small">{t(`restore.more_${draft.what}`)}</p>
       <div className={classes.fields}>
-        {point.disks.length > 1 && (
-          <Select label={t('restore.disk')} data={point.disks.map((disk) => ({ value: disk.name, label: `${disk.name} · ${disk.path} · ${bytes(disk.size_bytes, i18n.language)}` }))} value={draft.disk ?? null} onChange={(value) => change({ disk: value ?? undefined })} />
+        {media.length > 1 && (
+          <Select label={t('restore.disk')} data={media} value={draft.disk ?? null} onChange={(value) => change({ disk: value ?? undefined })} />
         )}
         {(draft.what === 'partition' || draft.what === 'files') && (
           <NumberInput

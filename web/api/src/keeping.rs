@@ -394,6 +394,8 @@ mod tests {
         assert_eq!(work, KeeperWork::Verify(VerifyWork::default()));
         let care: Care = serde_json::from_str(r#"{"verify": false}"#).unwrap();
         assert_eq!(care, Care { verify: false, ..Care::default() });
-        assert!(serde_json::from_str::<RestoreWork>(r#"{"point": "ab"}"#).is_err(), "a target is needed");
+        let work: RestoreWork = serde_json::from_str(r#"{"point": "ab", "target": "/to"}"#).unwrap();
+        assert!(!work.in_place && !work.overwrite && work.existing.is_none() && work.files.is_empty());
+        assert!(serde_json::from_str::<RestoreWork>(r#"{"target": "/to"}"#).is_err(), "a point is needed");
     }
 }

@@ -44,12 +44,20 @@ pub async fn pack(
     let most = MAX_PACK_BYTES.saturating_sub(offset_bytes);
     let said = body.size_hint().upper().unwrap_or(MAX_PACK_BYTES).min(MAX_PACK_BYTES);
     let begin = || async {
-        let room = served.usage().room(writer, said, agent.quota_bytes).map_err(|used| quota_exceeded(agent, used))?;
+        let ask = || served.usage().room(writer, said, agent.quota_bytes);
+        // What is kept of packs that nobody goes on with must not keep others out.
+        let room = ask().or_else(|_| {
+            app.unfinished.forget_of(agent.id);
+            ask()
+        });
+        let room = room.map_err(|used| quota_exceeded(agent, used))?;
         let store = served.store().clone();
         blocking(move || Ok(Part::new(Staged::begin(&store)?, room))).await
     };
     let upload = Upload::new(agent, (kind, id));
-    let arriving = app.unfinished.begin(upload, offset_bytes, begin).await?;
+    let mut arriving = app.unfinished.begin(upload, offset_bytes, begin).await?;
+    let whole = offset_bytes.saturating_add(said).min(MAX_PACK_BYTES);
+    arriving.make_room(whole, agent.quota_bytes).map_err(|used| quota_exceeded(agent, used))?;
     let mut arriving = receive(app, agent, arriving, Pieces::new(body, most, app.silence)).await?;
     if let Err(error) = agent::still_counts(app, agent).await {
         arriving.give_up();
@@ -94,7 +102,10 @@ async fn receive(app: &App, agent: &AgentCaller, mut arriving: Arriving, mut pie
         })
         .await?;
         let wait = app.rates.book(agent.id, length, agent.limit_bytes_per_s, Instant::now());
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            stopped = Arriving::stopped(&stop) => pieces.end(stopped),
+        }
     }
 }
 

@@ -55,6 +55,22 @@ impl Usage {
     }
 }
 
+impl Room {
+    /// Makes it room for so many bytes, if it is for fewer; what is stored and arriving already when there is no more.
+    pub fn grow(&mut self, bytes: u64, quota_bytes: Option<u64>) -> Result<(), u64> {
+        let more = bytes.saturating_sub(self.bytes);
+        let mut usage = self.usage.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (stored, arriving) = usage.entry(self.writer).or_default();
+        let used = *stored + *arriving;
+        if quota_bytes.is_some_and(|quota| more > 0 && used.saturating_add(more) > quota) {
+            return Err(used);
+        }
+        *arriving += more;
+        self.bytes += more;
+        Ok(())
+    }
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         let mut usage = self.usage.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,6 +97,11 @@ mod tests {
         drop(second);
         assert_eq!((usage.of(WEB), usage.room(WEB, 41, Some(100)).err()), (60, Some(60)));
         assert!(usage.room(WEB, 40, Some(100)).is_ok() && usage.room(WEB, 1 << 40, None).is_ok());
+        let mut small = usage.room(WEB, 10, Some(100)).ok().unwrap();
+        assert_eq!(small.grow(41, Some(100)), Err(70), "who goes on gets no more than the quota");
+        assert_eq!((small.grow(40, Some(100)), usage.of(WEB)), (Ok(()), 100));
+        drop(small);
+        assert_eq!(usage.of(WEB), 60);
         usage.count(&[]);
         assert!(usage.room(WEB, 100, Some(100)).is_ok(), "pruned");
     }

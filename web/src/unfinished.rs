@@ -156,6 +156,11 @@ impl Unfinished {
         self.keep_only(|since| since.elapsed() < KEPT_FOR);
     }
 
+    /// Gives up what is kept of a machine, whose quota it holds.
+    pub fn forget_of(&self, agent: AgentId) {
+        self.lock().retain(|upload, state| upload.agent != agent || matches!(state, State::Arriving(_)));
+    }
+
     /// Gives up all that is kept, such as where there is no room left.
     pub fn forget_all(&self) {
         self.keep_only(|_| false);
@@ -207,6 +212,11 @@ impl Arriving {
     /// What tells it to stop.
     pub fn stop(&self) -> Arc<Notify> {
         self.stop.clone()
+    }
+
+    /// Makes room for a pack of so many bytes: who goes on may send more than was said at first.
+    pub fn make_room(&mut self, bytes: u64, quota_bytes: Option<u64>) -> Result<(), u64> {
+        self.part.as_mut().map_or(Ok(()), |part| part.room.grow(bytes, quota_bytes))
     }
 
     /// Adds the next piece. Blocks. What is in the file after a failure is not known, so nothing is kept then.

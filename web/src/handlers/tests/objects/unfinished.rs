@@ -5,6 +5,7 @@ use crate::test_app::{Answer, Login};
 use axum::body::{Body, Bytes};
 use axum::http::Method;
 use futures_core::Stream;
+use http_body_util::Limited;
 use repo_format::pack::{FinishedPack, MAX_PACK_BYTES, PackKind};
 use serde_json::json;
 use std::io;
@@ -26,6 +27,14 @@ impl Stream for Breaks {
 impl Scene {
     async fn break_off(&self, pack: &FinishedPack, bytes: &[u8]) {
         let body = Body::from_stream(Breaks(Some(Bytes::copy_from_slice(bytes))));
+        let answer = self.put(&PackKind::Data.key(&pack.id), body).send().await;
+        assert_eq!(answer.code(), "timed_out", "{}", answer.body);
+    }
+
+    /// The same, of a body that says how long it will be.
+    async fn break_off_saying(&self, pack: &FinishedPack, bytes: &[u8], length: usize) {
+        let body = Body::from_stream(Breaks(Some(Bytes::copy_from_slice(bytes))));
+        let body = Body::new(Limited::new(body, length));
         let answer = self.put(&PackKind::Data.key(&pack.id), body).send().await;
         assert_eq!(answer.code(), "timed_out", "{}", answer.body);
     }
@@ -93,13 +102,28 @@ async fn what_is_kept_is_for_the_machine_that_sent_it_and_at_its_end_alone() {
 }
 
 #[tokio::test]
-async fn a_part_counts_to_the_quota_until_it_is_given_up() {
+async fn who_says_little_at_first_gets_no_room_above_the_quota_by_going_on() {
+    let scene = Scene::new().await;
+    assert_eq!(scene.limit(json!({"quota_bytes": 1 << 20})).await.status, 200);
+    let pack = scene.pack(1);
+    scene.break_off_saying(&pack, &pack.bytes[..1], 2).await;
+    let rest = vec![0; 2 << 20];
+    assert_eq!(scene.send_rest(&pack, 1, &rest).await.code(), "quota_exceeded");
+    assert_eq!(scene.put_pack(&pack).await.status, 204, "within it all is as before");
+}
+
+#[tokio::test]
+async fn a_part_counts_to_the_quota_until_it_is_given_up_for_another_pack() {
     let scene = Scene::new().await;
     assert_eq!(scene.limit(json!({"quota_bytes": MAX_PACK_BYTES})).await.status, 200);
     let (first, second) = (scene.pack(1), scene.pack(2));
     // It does not say how long it will be.
     scene.break_off(&first, &first.bytes[..1000]).await;
-    assert_eq!(scene.put_pack(&second).await.code(), "quota_exceeded");
-    scene.app.app.unfinished.forget_all();
-    assert_eq!(scene.put_pack(&second).await.status, 204);
+    assert_eq!(scene.received(&first, &scene.machine).await.body["received_bytes"], 1000);
+    assert_eq!(
+        scene.put_pack(&second).await.status,
+        204,
+        "a session that begins anew is not kept out by what the last one left"
+    );
+    assert_eq!(scene.received(&first, &scene.machine).await.body["received_bytes"], 0);
 }

@@ -19,6 +19,9 @@ pub const MAX_BODY_BYTES: usize = 16 << 20;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Magic(pub &'static [u8; 8]);
 
+/// How all of them begin.
+pub const MAGIC_BEGINS: &[u8] = b"ICE";
+
 /// Repository configuration.
 pub const CONFIG: Magic = Magic(b"ICECONF1");
 /// Key slot.

@@ -91,10 +91,16 @@ fn clear_cut_init(store: &dyn Store) -> Result<()> {
             )));
         }
     }
-    for key in [store.keys("keys/")?, store.keys("writers/")?, store.keys(probe::PREFIX)?].concat() {
-        store.delete(&key)?;
+    let cut = [store.keys("keys/")?, store.keys("writers/")?, store.keys(probe::PREFIX)?].concat();
+    // Before anything is deleted: what others keep under such names in the same bucket is not ours to delete.
+    for key in &cut {
+        if !store.get(key)?.starts_with(record::MAGIC_BEGINS) {
+            return Err(Error::Refused(format!(
+                "there is {key} here, which is no object of a repository. Nothing was changed; choose an empty place"
+            )));
+        }
     }
-    Ok(())
+    cut.iter().try_for_each(|key| store.delete(key))
 }
 
 fn put_slot(store: &dyn Store, repository: &RepositoryId, master: &MasterSecret, slot: &KeySlot) -> Result<()> {

@@ -11,9 +11,12 @@ use repo_format::manifest::PointKey;
 use repo_format::pack::PackKind;
 use repo_format::repair::{rebuild_config, repair};
 use repo_format::repository::Access;
+use repo_format::store::Store;
+use repo_format::store::dir::DirStore;
 use repo_format::writer_key;
 use repo_format::{Error, Result};
 use std::path::Path;
+use std::sync::Arc;
 
 fn flip(bench: &Bench, key: &str, at: usize) {
     bench.fs.corrupt(&Path::new(ROOT).join(key), |bytes| bytes[at] ^= 1);
@@ -338,6 +341,17 @@ fn init_touches_nothing_where_only_the_copy_of_a_configuration_is() {
     let before = bench.store().keys("").unwrap();
     assert!(matches!(init_repository(bench.store(), bench.entropy()), Err(Error::RepositoryExists)));
     assert_eq!(bench.store().keys("").unwrap(), before);
+}
+
+/// A bucket is shared: what another program keeps under a name that a cut init also leaves was deleted.
+#[test]
+fn init_deletes_nothing_that_is_not_its_own() {
+    let (bench, dir) = (Bench::new(), tempfile::tempdir().unwrap());
+    let store: Arc<dyn Store> = Arc::new(DirStore::open(dir.path()));
+    store.put("keys/prod", b"of another program").unwrap();
+    let refused = init_repository(store.clone(), bench.entropy()).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("keys/prod") && refused.contains("empty place"), "{refused}");
+    assert_eq!(store.get("keys/prod").unwrap(), b"of another program");
 }
 
 #[test]

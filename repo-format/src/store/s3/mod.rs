@@ -162,6 +162,22 @@ impl S3Store {
         }
     }
 
+    /// A listing that ends with a full page may have been cut: endpoints that do not know this way of listing say nothing of a next page.
+    /// Nobody may take what they left out for what is not there.
+    async fn ensure_ended(&self, prefix: &str, last: &str) -> Result<(), Halt> {
+        self.patience
+            .with(async || {
+                let options = PaginatedListOptions { offset: Some(last.to_owned()), ..PaginatedListOptions::default() };
+                let prefix = (!prefix.is_empty()).then_some(prefix);
+                let page = self.client.s3().await?.list_paginated(prefix, options).await;
+                match page.map_err(|error| Problem::of(&error))?.result.objects.is_empty() {
+                    true => Ok(()),
+                    false => Err(Problem::new(Kind::NotS3, "its listings end before all objects were named")),
+                }
+            })
+            .await
+    }
+
     async fn list_page(
         &self,
         prefix: &str,
@@ -179,6 +195,9 @@ impl S3Store {
             .await
     }
 }
+
+/// As many objects as a page has at most.
+const FULL_PAGE: usize = 1000;
 
 fn broke_off() -> Problem {
     Problem::new(Kind::Unreachable, "the answer broke off")
@@ -259,9 +278,21 @@ impl Store for S3Store {
 
     fn list(&self, prefix: &str, each: &mut dyn FnMut(&str, u64)) -> Result<()> {
         let below = self.settings.address.name(prefix);
-        let mut token = None;
+        let mut token: Option<String> = None;
         loop {
-            let (objects, next) = self.run(self.list_page(&below, token)).map_err(|halt| halt.about(prefix))?;
+            let (objects, next) = self.run(self.list_page(&below, token.clone())).map_err(|halt| halt.about(prefix))?;
+            match (&next, objects.last()) {
+                (None, Some((last, _))) if objects.len() >= FULL_PAGE => {
+                    self.run(self.ensure_ended(&below, last)).map_err(|halt| halt.about(prefix))?;
+                }
+                (Some(next), _) if token.as_ref() == Some(next) => {
+                    return Err(Error::Refused(format!(
+                        "{} gives the same page of a listing for ever",
+                        self.describe()
+                    )));
+                }
+                _ => {}
+            }
             for (name, size_bytes) in &objects {
                 // A name that is the prefix itself is a mark that tools leave to show a directory.
                 if let Some(key) = self.settings.address.key(name).filter(|key| key.starts_with(prefix)) {

@@ -3,7 +3,7 @@
 //! A logical volume is known by the names of its group and its own, `GROUP/VOLUME`, wherever a disk is by its name.
 
 use crate::facts::DiskFacts;
-use crate::facts::content::{Content, ContentKind};
+use crate::facts::content::{Content, ContentKind, is_raid_member};
 use crate::output;
 use crate::point_disk::PointDisk;
 use crate::read_at::{ReadAt, Slice};
@@ -23,7 +23,7 @@ pub struct Medium<'r> {
     pub size_bytes: u64,
     /// The disks of the point that it lies on, by their names.
     pub on: Vec<String>,
-    /// Where its partitions lie, if the point says.
+    /// Where its partitions lie, if the point says, or where it was looked for already.
     recorded: Option<DiskFacts>,
     /// Its bytes, or why they cannot be had.
     content: Result<Arc<dyn ReadAt + 'r>, String>,
@@ -40,6 +40,10 @@ impl<'r> Medium<'r> {
             let places = medium.recorded.as_ref().map(|facts| physical_volumes(facts, disk)).unwrap_or_default();
             for (offset_bytes, length_bytes) in places {
                 let slice = Slice::new(content.clone(), offset_bytes, length_bytes)?;
+                // Half of a mirror of md has LVM's label too, and may be an old half.
+                if is_raid_member(&slice)? {
+                    continue;
+                }
                 physical.push((disk.name.as_str(), Arc::new(slice) as Arc<dyn ReadAt + 'r>));
             }
             disks.push(medium);
@@ -143,8 +147,17 @@ impl<'r> Medium<'r> {
             name = format!("{}/{}", group.uuid, volume.name);
             taken.insert(name.clone());
         }
-        let content = volume.open().map_err(|error| format!("{} ({}): {error}", output::name(&name), volume.kind));
-        Self { name, size_bytes: volume.size_bytes, on, recorded: None, content }
+        let why = |error: String| format!("{} ({}): {error}", output::name(&name), volume.kind);
+        // Damage that is met at once is the volume's alone, and hides none of the others.
+        let looked = volume.open().map_err(|error| error.to_string()).and_then(|content| {
+            let facts = DiskFacts::read(&*content, volumes::SECTOR_BYTES).map_err(|error| error.to_string())?;
+            Ok((content, facts))
+        });
+        let (content, recorded) = match looked {
+            Ok((content, facts)) => (Ok(content), Some(facts)),
+            Err(error) => (Err(why(error)), None),
+        };
+        Self { name, size_bytes: volume.size_bytes, on, recorded, content }
     }
 
     /// Its bytes; an error says why a logical volume cannot be read.

@@ -90,7 +90,11 @@ impl Making<'_> {
                     let files = match volume.is_readable() {
                         // Its logical volumes are listed under their own names.
                         false if is_physical(&volume) => Files::Listed(Listed::default()),
-                        false => Files::NoReader,
+                        // Not to be read here: nobody shall believe that it was searched.
+                        false => match medium.content() {
+                            Err(why) => Files::NotListed(format!("{why:#}")),
+                            Ok(_) => Files::NoReader,
+                        },
                         true => match self.unchanged((&reader, &manifest), &medium, &volume, before)? {
                             Some(listed) => Files::Listed(listed),
                             None => self.list_or_settle(&medium, &volume)?,
@@ -132,6 +136,10 @@ impl Making<'_> {
         let Some(before) = before.filter(|before| before.manifest.chunk_bytes == manifest.chunk_bytes) else {
             return Ok(None);
         };
+        // What a logical volume is, all disks of the point decide: of two groups of one name another may have been meant then.
+        if medium.is_logical() {
+            return Ok(None);
+        }
         let is_same = |other: &&Volume| {
             let place = (other.partition, other.offset_bytes, other.length_bytes);
             other.disk == medium.name && place == (volume.partition, volume.offset_bytes, volume.length_bytes)
@@ -140,26 +148,22 @@ impl Making<'_> {
         else {
             return Ok(None);
         };
-        // A logical volume may lie anywhere on its disks.
+        let (name, manifest_before) = (Some(medium.name.as_str()), &before.manifest);
+        let (Ok(disk), Ok(disk_before)) = (manifest.disk(name), manifest_before.disk(name)) else { return Ok(None) };
         let chunk = u64::from(manifest.chunk_bytes);
+        let first = volume.offset_bytes / chunk;
         let end = volume.offset_bytes.saturating_add(volume.length_bytes).div_ceil(chunk);
-        let span = if medium.is_logical() { 0..u64::MAX } else { volume.offset_bytes / chunk..end };
-        for name in &medium.on {
-            let (Ok(disk), Ok(disk_before)) = (manifest.disk(Some(name)), before.manifest.disk(Some(name))) else {
-                return Ok(None);
-            };
-            let trees = (disk_before.tree(manifest.chunk_bytes), disk.tree(manifest.chunk_bytes));
-            let mut differs = trees.0.chunks != trees.1.chunks && medium.is_logical();
-            let compared = diff(trees, (reader, reader), &mut |position, _, _| {
-                differs |= span.contains(&position);
-                // Ends the comparison; nobody sees it.
-                if differs { Err(Error::Interrupted) } else { self.go_on() }
-            });
-            if differs {
-                return Ok(None);
-            }
-            compared?;
+        let trees = (disk_before.tree(manifest.chunk_bytes), disk.tree(manifest.chunk_bytes));
+        let mut differs = false;
+        let compared = diff(trees, (reader, reader), &mut |position, _, _| {
+            differs = (first..end).contains(&position);
+            // Ends the comparison; nobody sees it.
+            if differs { Err(Error::Interrupted) } else { self.go_on() }
+        });
+        if differs {
+            return Ok(None);
         }
+        compared?;
         for place in &listed.leaves {
             if !catalog::has_leaf(self.repo, &place.leaf)? {
                 return Ok(None);

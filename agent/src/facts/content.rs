@@ -116,6 +116,18 @@ const PROBES: &[Probe] = &[
     probe_at(32 << 10, 2048, iso9660),
 ];
 
+/// Whether it is a member of an md array whose superblock lies at its end, so that what the array holds begins where the member does.
+pub fn is_raid_member(disk: &dyn ReadAt) -> io::Result<bool> {
+    for probe in PROBES.iter().filter(|probe| matches!(probe.at, At::Md10 | At::Md090)) {
+        let Some(offset_bytes) = probe.at.offset_bytes(disk.size_bytes()) else { continue };
+        let Some(bytes) = read_bytes(disk, offset_bytes, probe.length)? else { continue };
+        if (probe.read)(Fields(&bytes)).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The first format that matches, or `None`. Only reading can fail, never what was read.
 pub fn probe(disk: &dyn ReadAt) -> io::Result<Option<Content>> {
     if let Some(volume) = lvm::read(disk)? {

@@ -136,6 +136,7 @@ impl<'s> Searching<'s> {
             return Ok(None);
         };
         let is_listed = |key: &VolumeKey| key.name == manifest.name && key.disk == disk && key.partition == partition;
+        self.refresh()?;
         Ok(self.shelf()?.volumes().any(is_listed).then(|| (disk.to_owned(), partition)))
     }
 

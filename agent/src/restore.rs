@@ -3,6 +3,7 @@
 //! Threads take spans of the disk in ascending order and write each where it belongs. A target that is not known to be zero gets
 //! zeroes where the point has holes. With `delta` the target is read first and only what differs is fetched and written.
 
+mod disarmed;
 pub mod files_of_job;
 mod grow;
 pub mod in_place;

@@ -153,7 +153,7 @@ impl Restores {
             volume: about.content.as_ref(),
         };
         let target = files_of_job::target(work, &whose)?;
-        let outcome = files_of_job::run(&fs, (work, &target), Timestamp::now(), (report, cancel))?;
+        let outcome = files_of_job::run((&fs, whose.is_own), (work, &target), Timestamp::now(), (report, cancel))?;
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         files_of_job::told(&outcome, (work, &target), &about.notes, took_ms)
     }

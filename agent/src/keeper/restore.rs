@@ -130,6 +130,6 @@ fn files(
     let said = |note: &String| format!("the {} file system: {note}", fs.name());
     let notes: Vec<String> = fs.notes().iter().map(said).collect();
     notes.iter().for_each(|note| at.report.message(note));
-    let outcome = files_of_job::run(&*fs, (work, &target), at.now(), (at.report, at.cancel))?;
+    let outcome = files_of_job::run((&*fs, whose.is_own), (work, &target), at.now(), (at.report, at.cancel))?;
     files_of_job::told(&outcome, (work, &target), &notes, at.took_ms())
 }

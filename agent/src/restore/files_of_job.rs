@@ -1,5 +1,6 @@
 //! What a restore job of files asks for, checked against what this machine allows, carried out, and told.
 
+use super::disarmed::Disarmed;
 use super::{Places, in_place};
 use crate::facts::content::Content;
 use crate::files::restore::{self, Existing, ProblemKind, RestoreOptions, RestoreOutcome};
@@ -53,13 +54,15 @@ pub fn target(work: &RestoreWork, whose: &Whose<'_>) -> Result<PathBuf> {
     Ok(mounted)
 }
 
-/// Restores the files of the job into a directory that [`target`] named.
+/// Restores the files of the job into a directory that [`target`] named; those of another machine without what would give rights here.
 pub fn run(
-    fs: &dyn FileSystem,
+    (fs, is_own): (&dyn FileSystem, bool),
     (work, target): (&RestoreWork, &Path),
     now: Timestamp,
     (report, cancel): (&Report, &AtomicBool),
 ) -> Result<RestoreOutcome> {
+    let disarmed = Disarmed(fs);
+    let fs: &dyn FileSystem = if is_own { fs } else { &disarmed };
     let existing = match (work.existing, work.overwrite) {
         (Some(ExistingFiles::Beside), _) => Existing::Beside(restore::ending(now)),
         (Some(ExistingFiles::Overwrite), _) | (None, true) => Existing::Replace,

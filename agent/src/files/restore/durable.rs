@@ -148,9 +148,9 @@ impl Restorer<'_> {
             },
         };
         if let Some(place) = file.linked.and_then(|id| self.links.get_mut(&id))
-            && place.1 == file.temporary
+            && place.name == file.temporary
         {
-            *place = (file.directory, name);
+            (place.directory, place.name) = (file.directory, name);
         }
         self.count_made(file.kind, file.size_bytes);
         Ok(())

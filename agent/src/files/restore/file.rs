@@ -12,7 +12,7 @@ use nix::unistd::{UnlinkatFlags, linkat, symlinkat, unlinkat};
 
 use super::directories::DirIndex;
 use super::durable::Waiting;
-use super::{DirEntry, Existing, Restorer, content, metadata};
+use super::{DirEntry, Existing, FirstName, Restorer, content, metadata};
 use crate::files::{FileKind, FilesError, Metadata, Result};
 
 const CREATE: OFlag =
@@ -56,8 +56,11 @@ impl Restorer<'_> {
             Ok(true) => {
                 let _ = unlinkat(&*handle, temporary.as_slice(), UnlinkatFlags::NoRemoveDir);
                 self.report.counts().unchanged += 1;
-                if metadata.links > 1 {
-                    self.links.insert(metadata.id, (directory, entry.name.clone()));
+                if metadata.links > 1
+                    && let Some(there) = &there
+                {
+                    let (name, file) = (entry.name.clone(), identity(there));
+                    self.links.insert(metadata.id, FirstName { directory, name, file });
                 }
                 return Ok(());
             }
@@ -68,8 +71,11 @@ impl Restorer<'_> {
             }
         }
         let linked = (metadata.links > 1).then_some(metadata.id);
-        if let Some(id) = linked {
-            self.links.insert(id, (directory, temporary.clone()));
+        if let Some(id) = linked
+            && let Some(made) = self.directories.look(directory, &temporary)?
+        {
+            let (name, file) = (temporary.clone(), identity(&made));
+            self.links.insert(id, FirstName { directory, name, file });
         }
         let (name, is_taken) = (entry.name.clone(), there.is_some());
         let (kind, size_bytes) = (Some(metadata.kind), metadata.size_bytes);
@@ -105,21 +111,24 @@ impl Restorer<'_> {
 
     /// Makes another name for a file that was restored before; `false` when it was not.
     fn restore_link(&mut self, directory: DirIndex, entry: &DirEntry, there: Option<&FileStat>) -> Result<bool> {
-        let Some((first_directory, first_name)) = self.links.get(&entry.id).cloned() else { return Ok(false) };
-        let first = self.directories.look(first_directory, &first_name)?;
-        let place = |stat: &FileStat| (stat.st_dev, stat.st_ino);
-        if there.map(place).is_some_and(|there| first.as_ref().map(place) == Some(there)) {
+        let Some(first) = self.links.get(&entry.id).cloned() else { return Ok(false) };
+        if there.map(identity) == Some(first.file) {
             self.report.counts().unchanged += 1;
             return Ok(true);
         }
-        let from = self.directories.handle(first_directory)?;
+        let from = self.directories.handle(first.directory)?;
         let to = self.directories.handle(directory)?;
         let temporary = self.written.temporary();
-        match linkat(&*from, first_name.as_slice(), &*to, temporary.as_slice(), AtFlags::empty()) {
+        match linkat(&*from, first.name.as_slice(), &*to, temporary.as_slice(), AtFlags::empty()) {
             Ok(()) => {}
             // The target knows no (more) links of this file, or the first lies on another file system: a copy is the next best.
             Err(Errno::EMLINK | Errno::EPERM | Errno::EOPNOTSUPP | Errno::EXDEV) => return Ok(false),
             Err(errno) => return Err(self.directories.failed("make the hard link", directory, &entry.name, errno)),
+        }
+        // An application may have put another file under the first name meanwhile.
+        if self.directories.look(directory, &temporary)?.as_ref().map(identity) != Some(first.file) {
+            let _ = unlinkat(&*to, temporary.as_slice(), UnlinkatFlags::NoRemoveDir);
+            return Ok(false);
         }
         let (name, is_taken) = (entry.name.clone(), there.is_some());
         self.wait(Waiting { directory, temporary, name, is_taken, linked: None, kind: None, size_bytes: 0 })?;
@@ -207,4 +216,9 @@ struct Made<'m> {
 
 pub(super) fn kind(of: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(of.st_mode) & SFlag::S_IFMT
+}
+
+/// Which file it is.
+fn identity(stat: &FileStat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
 }

@@ -103,6 +103,9 @@ pub fn restore(
     let done = restorer.restore_all(&wanted);
     if done.is_err() {
         restorer.discard_all();
+        // Those that were made are closed to all but root until they have their metadata, and whoever repeats the restore takes them for
+        // somebody's. The first error is the one to report.
+        let _ = restorer.finish_directories();
     }
     done.map(|()| restorer.report.into_outcome())
 }
@@ -124,6 +127,15 @@ fn outermost(paths: &[Vec<u8>]) -> Result<Vec<Vec<&[u8]>>> {
     Ok(outer)
 }
 
+/// A name of a file that has several, and which file that was: another may take the name meanwhile.
+#[derive(Clone)]
+struct FirstName {
+    directory: DirIndex,
+    name: Vec<u8>,
+    /// Device and inode.
+    file: (u64, u64),
+}
+
 /// State of one restore; used by one thread.
 struct Restorer<'a> {
     fs: &'a dyn FileSystem,
@@ -132,7 +144,7 @@ struct Restorer<'a> {
     written: Written,
     report: Report<'a>,
     /// Where each file that has several names has its first, for as long as it waits under a temporary one.
-    links: HashMap<FileId, (DirIndex, Vec<u8>)>,
+    links: HashMap<FileId, FirstName>,
     /// Directories that were listed; a second time is a loop.
     entered: HashSet<FileId>,
     /// Directories on the way to the wanted path before; sorted paths share them.

@@ -35,11 +35,14 @@ export async function crowd(story) {
   await page.getByText('100,000 entries').waitFor();
   await page.getByText(name(0), { exact: true }).waitFor();
   const first = Date.now() - began;
+  await page.bringToFront();
   const { jumps, most } = await page.evaluate(async (last) => {
-    const frame = () => new Promise((wake) => requestAnimationFrame(wake));
+    // A page that is not shown draws no frames.
+    const frame = () => new Promise((wake) => { requestAnimationFrame(wake); setTimeout(wake, 250); });
     const isEnd = () => [...document.querySelectorAll('[role=row] a')].some((link) => link.textContent === last);
     let [jumps, most] = [0, 0];
-    for (; jumps < 60_000 && !isEnd(); jumps += 1) {
+    const until = performance.now() + 180_000;
+    for (; performance.now() < until && !isEnd(); jumps += 1) {
       window.scrollTo(0, document.body.scrollHeight);
       await frame();
       most = Math.max(most, document.querySelectorAll('[role=row]').length);
@@ -49,7 +52,8 @@ export async function crowd(story) {
   const all = Date.now() - began;
   await page.getByText(name(MANY - 1), { exact: true }).waitFor();
   const { slowest, drawn } = await page.evaluate(async () => {
-    const frame = () => new Promise((wake) => requestAnimationFrame(wake));
+    // A page that is not shown draws no frames.
+    const frame = () => new Promise((wake) => { requestAnimationFrame(wake); setTimeout(wake, 250); });
     let [slowest, drawn] = [0, 0];
     window.scrollTo(0, document.body.scrollHeight / 2);
     for (let screen = 0; screen < 60; screen += 1) {

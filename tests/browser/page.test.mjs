@@ -17,7 +17,8 @@ const story = {};
 
 /** A part of the story; when it fails, what the page showed and what the server knew is kept. */
 function part(title, tell) {
-  test(title, async () => {
+  // Far more than any takes: a part that hangs shall fail, and the others run.
+  test(title, { timeout: 600_000 }, async () => {
     try {
       await tell(story);
     } catch (error) {

@@ -116,12 +116,15 @@ export async function manyPoints(story) {
   });
   await page.goto(`${appliance.url}/points`);
   await page.getByRole('link', { name: 'laptop #10,000' }).waitFor();
+  await page.bringToFront();
   const { slowest, most, steps } = await page.evaluate(async (last) => {
-    const frame = () => new Promise((wake) => requestAnimationFrame(wake));
+    // A page that is not shown draws no frames.
+    const frame = () => new Promise((wake) => { requestAnimationFrame(wake); setTimeout(wake, 250); });
     const rows = () => document.querySelectorAll('[role=row]').length;
     const isEnd = () => [...document.querySelectorAll('[role=row] a')].some((link) => link.textContent === last);
     let [slowest, most, steps] = [0, 0, 0];
-    for (; steps < 3000 && !isEnd(); steps += 1) {
+    const until = performance.now() + 180_000;
+    for (; performance.now() < until && !isEnd(); steps += 1) {
       const before = performance.now();
       window.scrollBy(0, window.innerHeight);
       await frame();

@@ -33,10 +33,14 @@ before(async () => {
   story.appliance = await Appliance.start();
 });
 
-after(async () => {
-  await story.browser?.close();
-  await story.appliance?.end();
-});
+after(
+  async () => {
+    await story.browser?.close();
+    await story.appliance?.end();
+  },
+  // A browser that hangs may not close either.
+  { timeout: 60_000 },
+);
 
 part('from the one-time link to a first backup that restores', firstRun);
 part('a point is proved, restored in the browser and compared', restore);
